@@ -1,0 +1,122 @@
+"""A trial, its identity, and what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from mnist_sweep.config import HPConfig
+
+Status = Literal["ok", "diverged", "failed"]
+
+#: Name of the data set that ships with the package.
+BUNDLED_DATASET = "mnist"
+
+SPLIT_SIZES = ("validation_size", "train_size", "test_size")
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """Which data a trial uses, and how it is split.
+
+    ``name`` is ``"mnist"`` or, for data of the user's own, the folder of its four IDX files as it
+    was written (so with a ``/`` or ``.`` in it). Sizes are numbers of images: ``validation_size``
+    are taken out of the training set (0: none); ``train_size`` and ``test_size`` are kept of what
+    is there (None: all).
+    """
+
+    name: str = BUNDLED_DATASET
+    validation_size: int = 0
+    train_size: int | None = None
+    test_size: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The ``dataset`` cell of the CSV, such as ``"mnist;validation_size=5000"``."""
+        sizes = [(key, getattr(self, key)) for key in SPLIT_SIZES]
+        return ";".join([self.name, *(f"{key}={size}" for key, size in sizes if size)])
+
+    @classmethod
+    def from_label(cls, label: str) -> DatasetConfig:
+        """The inverse of ``label``. Raises ValueError on anything that ``label`` cannot produce."""
+        name, *parts = label.split(";")
+        sizes = {}
+        for part in parts:
+            key, _, size = part.partition("=")
+            if key not in SPLIT_SIZES or not (size.isascii() and size.isdigit()):
+                raise ValueError(f"dataset: cannot read {part!r} in {label!r}")
+            sizes[key] = int(size)
+        config = cls(name=name, **sizes)
+        if not name or config.label != label:
+            raise ValueError(f"dataset: cannot read {label!r}")
+        return config
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run: a configuration (with its seed) on a data set."""
+
+    config: HPConfig
+    dataset: DatasetConfig = DatasetConfig()
+
+    @cached_property
+    def trial_id(self) -> str:
+        """12 hex digits that are equal for two trials exactly if their settings are."""
+        decisive = {
+            "config": dataclasses.asdict(self.config),
+            "dataset": dataclasses.asdict(self.dataset),
+        }
+        canonical = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One evaluation during training.
+
+    ``step`` counts from 1, ``epoch`` is a fraction (0.5: half of the first), ``lr`` is the learning
+    rate of that step. The training values are means over the batches since the last point;
+    accuracies are fractions; ``val_accuracy`` is None without a validation split.
+    """
+
+    step: int
+    epoch: float
+    lr: float
+    train_loss: float
+    train_accuracy: float
+    val_accuracy: float | None
+    test_accuracy: float
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What came of a trial: one row of results.csv, and its curve.
+
+    Values that were not reached are None (a failed trial has no accuracy). ``error`` is the first
+    line of the exception of a failed trial, else empty. Times are seconds; ``finished_at`` is UTC,
+    ISO 8601.
+    """
+
+    sweep: str
+    trial: Trial
+    status: Status
+    error: str = ""
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    val_accuracy: float | None = None
+    test_accuracy: float | None = None
+    best_test_accuracy: float | None = None
+    best_step: int | None = None
+    steps: int | None = None
+    parameters: int | None = None
+    train_seconds: float | None = None
+    compile_seconds: float | None = None
+    device: str = ""
+    tinygrad_version: str = ""
+    mnist_sweep_version: str = ""
+    finished_at: str = ""
+    curve: tuple[CurvePoint, ...] = ()
