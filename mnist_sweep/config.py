@@ -71,7 +71,7 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
 
 
 def _onecycle(progress: float) -> float:
-    """Cosine warm-up from 1/25 to 1 over the first 30 %, then cosine to 0 (Smith and Topin 2018)."""
+    """Cosine warm-up from 1/25 to 1 over 30 %, then cosine to 0 (Smith and Topin, 2018)."""
     warm_up, start = 0.3, 1 / 25
     if progress < warm_up:
         return start + (1 - start) * 0.5 * (1 - math.cos(math.pi * progress / warm_up))
