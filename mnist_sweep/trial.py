@@ -24,9 +24,9 @@ class DatasetConfig:
     """Which data a trial uses, and how it is split.
 
     ``name`` is ``"mnist"`` for the data in the package, else the folder of four IDX files as it was
-    written (a folder of that very name is ``"./mnist"``). Sizes are numbers of images: ``validation_size``
-    are taken out of the training set (0: none); ``train_size`` and ``test_size`` are kept of what
-    is there (None: all).
+    written (a folder of that very name is ``"./mnist"``). Sizes are numbers of images:
+    ``validation_size`` are taken out of the training set (0: none); ``train_size`` and
+    ``test_size`` are kept of what is there (None: all).
     """
 
     name: str = BUNDLED_DATASET
