@@ -5,8 +5,8 @@ documentation all read its fields. The tables ``MODELS``, ``ACTIVATIONS``, ``OPT
 ``SCHEDULES`` hold everything that can be chosen by name; a new entry there is all that a new
 activation, optimizer or schedule needs.
 
-Nothing here imports tinygrad: the tables work on any object with tensor arithmetic, so that a
-spec can be checked and planned without opening a device.
+Nothing here imports tinygrad: the tables work on whatever has tinygrad's elementwise operations,
+so that a spec can be checked and planned without opening a device.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Optimizer:
 
     ``slots`` is the number of state tensors that each parameter needs, zero at the start.
     ``update(parameter, gradient, state, lr, step)`` returns the new parameter and the new state;
-    ``step`` counts from 1. ``lr`` and ``step`` are scalars or tensors that broadcast against the
-    parameter.
+    ``step`` counts from 1. It uses elementwise operations only, on Tensors of one shape or on
+    single elements inside a kernel.
     """
 
     slots: int
@@ -58,7 +58,7 @@ def _adam(
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
     mean = beta1 * state[0] + (1 - beta1) * gradient
     variance = beta2 * state[1] + (1 - beta2) * (gradient * gradient)
-    # beta**step as an exponential: it works for floats, arrays and device tensors alike.
+    # beta**step as an exponential: step is a number on the device, not one that Python knows.
     mean_hat = mean / (1 - (step * math.log2(beta1)).exp2())
     variance_hat = variance / (1 - (step * math.log2(beta2)).exp2())
     return parameter - lr * (mean_hat / (variance_hat.sqrt() + epsilon)), [mean, variance]

@@ -1,0 +1,187 @@
+"""Promises of HPConfig and of the values it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_sweep.config import (
+    ACTIVATIONS,
+    FIELD_NAMES,
+    MODELS,
+    OPTIMIZERS,
+    SCHEDULES,
+    HPConfig,
+    applies,
+    check_value,
+    int_or_none,
+)
+
+METADATA = {spec.name: spec.metadata for spec in dataclasses.fields(HPConfig)}
+NUMBERS = [name for name in FIELD_NAMES if METADATA[name]["type"] is not str]
+WHOLE = [name for name in FIELD_NAMES if METADATA[name]["type"] is int]
+NAMES = [name for name in FIELD_NAMES if METADATA[name]["type"] is str]
+
+
+def test_defaults_are_the_baseline_of_the_study() -> None:
+    assert dataclasses.asdict(HPConfig()) == {
+        "batch_size": 64,
+        "lr": 1e-3,
+        "lr_decay": 0.9,
+        "patience": 50,
+        "opt": "adam",
+        "width": 512,
+        "depth": 2,
+        "activation_fn": "silu",
+        "epochs": 1,
+        "model": "mlp",
+        "lr_schedule": "plateau",
+        "seed": 0,
+    }
+
+
+def test_every_field_has_a_doc_line() -> None:
+    assert all(METADATA[name]["doc"] for name in FIELD_NAMES)
+
+
+def test_names_come_from_the_tables() -> None:
+    assert METADATA["opt"]["choices"] == tuple(OPTIMIZERS)
+    assert METADATA["activation_fn"]["choices"] == tuple(ACTIVATIONS)
+    assert METADATA["lr_schedule"]["choices"] == tuple(SCHEDULES)
+    assert METADATA["model"]["choices"] == MODELS
+
+
+def test_config_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        HPConfig().lr = 1.0  # type: ignore[misc]
+
+
+def test_width_and_depth_of_the_cnn_are_none() -> None:
+    config = HPConfig(model="cnn")
+    assert (config.width, config.depth) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["width", "depth"])
+def test_naming_width_or_depth_for_the_cnn_is_an_error(name: str) -> None:
+    values: dict[str, Any] = {name: 3}
+    with pytest.raises(ValueError, match=f"^{name}: does not apply to model cnn$"):
+        HPConfig(model="cnn", **values)
+
+
+def test_width_and_depth_apply_to_the_mlp_alone_and_the_rest_to_both() -> None:
+    assert [name for name in FIELD_NAMES if not applies(name, "cnn")] == ["width", "depth"]
+    assert all(applies(name, "mlp") for name in FIELD_NAMES)
+
+
+def test_mlp_needs_a_width() -> None:
+    with pytest.raises(ValueError, match=r"^width: expected a whole number, got None$"):
+        HPConfig(width=None)
+
+
+def test_equal_numbers_make_equal_configs_whatever_their_type() -> None:
+    config = HPConfig(lr=1, width=64.0)  # type: ignore[arg-type]
+    assert config == HPConfig(lr=1.0, width=64)
+    assert isinstance(config.lr, float)
+    assert isinstance(config.width, int)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [True, False, None, "", "x", "1 2", "0x10", "1_000", [1], {}])
+def test_what_is_no_number_is_refused_for_a_number(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: expected a (whole )?number, got "):
+        check_value(name, value)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf, -math.inf, 10**30, "1e999"])
+def test_numbers_out_of_range_are_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        check_value(name, value)
+
+
+@pytest.mark.parametrize("name", [name for name in NUMBERS if name != "seed"])
+@pytest.mark.parametrize("value", [0, 0.0, "0"])
+def test_zero_is_refused_for_everything_but_the_seed(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: must be "):
+        check_value(name, value)
+    assert check_value("seed", value) == 0
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_fractions_are_refused_for_whole_numbers(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: expected a whole number, got 1.5$"):
+        check_value(name, 1.5)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_ends_of_a_range_are_in_it(name: str) -> None:
+    low, high = METADATA[name]["low"], METADATA[name]["high"]
+    assert check_value(name, low) == low
+    assert check_value(name, high) == high
+    with pytest.raises(ValueError, match=f"must be between {low} and {high}, got {high + 1}$"):
+        check_value(name, high + 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", ["nope", "Adam", "", 1, None, True, ["adam"]])
+def test_unknown_names_are_refused_with_the_choices(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: .* is not one of "):
+        check_value(name, value)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("1e-4", 1e-4), ("3E-3", 3e-3), (".5", 0.5), ("+2.", 2.0), ("1", 1.0)]
+)
+def test_numbers_may_be_written_as_text(text: str, number: float) -> None:
+    assert check_value("lr", text) == number
+
+
+@given(st.floats(min_value=1e-300, max_value=1e3))
+def test_every_float_survives_being_written(lr: float) -> None:
+    assert check_value("lr", repr(lr)) == lr
+
+
+@given(st.text())
+def test_messages_fit_one_short_printable_line(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^opt: ") as caught:
+        check_value("opt", text + "?")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 150
+
+
+@pytest.mark.parametrize(
+    ("number", "whole"), [(3, 3), (3.0, 3), (3.5, None), (math.nan, None), (math.inf, None)]
+)
+def test_int_or_none_takes_only_whole_numbers(number: float, whole: int | None) -> None:
+    assert int_or_none(number) == whole
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_stay_between_zero_and_the_top(name: str) -> None:
+    factors = [SCHEDULES[name].factor(step / 1000) for step in range(1000)]
+    assert min(factors) >= 0
+    assert max(factors) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_cosine_starts_at_the_top_and_ends_near_zero() -> None:
+    factor = SCHEDULES["cosine"].factor
+    assert factor(0.0) == 1.0
+    assert factor(0.5) == pytest.approx(0.5)
+    assert factor(0.999) < 1e-5
+
+
+def test_onecycle_warms_up_over_the_first_three_tenths() -> None:
+    factor = SCHEDULES["onecycle"].factor
+    assert factor(0.0) == pytest.approx(1 / 25)
+    assert factor(0.1) < factor(0.2) < factor(0.3) == pytest.approx(1.0)
+    assert factor(0.3) > factor(0.6) > factor(0.999)
+    assert factor(0.999) < 1e-4
+
+
+def test_only_plateau_reacts_to_the_loss() -> None:
+    assert [name for name, schedule in SCHEDULES.items() if schedule.plateau] == ["plateau"]

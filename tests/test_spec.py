@@ -1,0 +1,359 @@
+"""Promises of the sweep spec: which trials a file stands for, and how it can be changed."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mnist_sweep.config import HPConfig
+from mnist_sweep.errors import ResultsError, SpecError
+from mnist_sweep.spec import Metric, SweepSpec, load_spec
+from mnist_sweep.trial import DatasetConfig
+from tests.spec_helpers import best, configs, load, problems
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+SPACE: Mapping[str, Sequence[Any]] = {
+    "lr": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2],
+    "depth": [1, 2, 3, 4, 5],
+    "width": [128, 256, 512, 1024],
+    "batch_size": [32, 64, 128, 256],
+    "opt": ["adam", "sgd"],
+    "activation_fn": ["relu", "silu"],
+}
+# One folder for many examples is fine: each example writes the whole file anew. No deadline: the
+# time of an example says more about the machine than about the code.
+SHARED_FOLDER = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
+)
+
+
+def load_published(name: str, **arguments: Any) -> SweepSpec:
+    model = name[:3] if name[:3] in ("mlp", "cnn") else "mlp"
+    found = [HPConfig(model=model, lr=lr / 1000, seed=7) for lr in range(1, 9)]
+    return load_spec(CONFIGS / f"{name}.yaml", best_configs=best(*found), **arguments)
+
+
+# The specs of the study
+
+
+@pytest.mark.parametrize(
+    ("name", "points", "seeds", "metric"),
+    [
+        ("mlp_phase1", 1, 3, "test_accuracy"),
+        # 20 + 4 + 10 + 10, of which the grids share 7
+        ("mlp_phase2", 37, 3, "val_accuracy"),
+        ("mlp_phase3", 8, 3, "val_accuracy"),
+        ("mlp_phase4", 8, 3, "val_accuracy"),
+        ("cnn_phase1", 1, 3, "test_accuracy"),
+        ("cnn_phase2", 18, 2, "val_accuracy"),
+        ("cnn_phase3", 10, 2, "val_accuracy"),
+        ("cnn_phase4", 8, 1, "val_accuracy"),
+        ("mlp_full_grid", 1600, 1, "val_accuracy"),
+        ("mlp_initial", 1, 3, "test_accuracy"),
+        ("cnn_initial", 1, 3, "test_accuracy"),
+        ("mlp_reference", 1, 5, "test_accuracy"),
+        ("cnn_reference", 1, 5, "test_accuracy"),
+        ("quickstart", 4, 2, "test_accuracy"),
+        ("smoke", 4, 1, "test_accuracy"),
+    ],
+)
+def test_published_spec_stands_for_its_trials(
+    name: str, points: int, seeds: int, metric: str
+) -> None:
+    spec = load_published(name)
+    assert spec.name == name
+    assert len(spec.trials) == points * seeds
+    assert {trial.config.seed for trial in spec.trials} == set(range(seeds))
+    assert spec.metric == Metric(metric, "maximize")
+    assert spec.warnings == ()
+
+
+def test_every_published_spec_is_in_the_table_above() -> None:
+    mark = test_published_spec_stands_for_its_trials.pytestmark[0]  # type: ignore[attr-defined]
+    assert {path.stem for path in CONFIGS.glob("*")} == {row[0] for row in mark.args[1]}
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*")), ids=lambda path: path.stem)
+def test_published_spec_opens_with_its_question_and_its_command(path: Path) -> None:
+    comment = path.read_text().split("\n\n")[0]
+    assert all(line.startswith("# ") for line in comment.splitlines())
+    assert "?" in comment
+    assert f"mnist-sweep run configs/{path.name}" in comment
+
+
+def test_phase_3_is_the_eight_combinations_left() -> None:
+    assert set(configs(load_published("mlp_phase3"), "opt", "depth", "lr")) == {
+        *itertools.product(["adam"], [2, 3], [1e-4, 1e-3, 3e-3]),
+        ("sgd", 2, 1e-4),
+        ("sgd", 2, 3e-3),
+    }
+
+
+def test_phase_4_takes_the_best_points_with_its_own_epochs_and_seeds() -> None:
+    spec = load_published("mlp_phase4")
+    assert configs(spec, "lr", "epochs", "seed") == [
+        (lr / 1000, 10, seed) for lr in range(1, 9) for seed in range(3)
+    ]
+    assert spec.evals_per_epoch > 1
+
+
+def test_full_grid_is_the_product_in_the_order_of_the_file() -> None:
+    spec = load_published("mlp_full_grid")
+    assert configs(spec, *SPACE) == list(itertools.product(*SPACE.values()))
+
+
+def test_full_grid_expands_quickly_without_numpy_and_tinygrad() -> None:
+    code = (
+        "import sys, pathlib, mnist_sweep.spec as spec;"
+        "n = len(spec.load_spec(pathlib.Path(sys.argv[1])).trials);"
+        "print(n, *{'numpy', 'tinygrad', 'matplotlib'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, str(CONFIGS / "mlp_full_grid.yaml")]
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1600"]
+    # Ten times what it takes on an idle machine: this is to notice a change of order.
+    assert time.perf_counter() - start < 3
+
+
+# What a file stands for
+
+
+def test_an_almost_empty_spec_is_the_baseline(tmp_path: Path) -> None:
+    spec = load(tmp_path, "model: mlp\n")
+    assert [trial.config for trial in spec.trials] == [HPConfig()]
+    assert spec.name == "sweep"
+    assert spec.dataset == DatasetConfig()
+    assert spec.evals_per_epoch == 1
+    assert spec.metric == Metric("test_accuracy", "maximize")
+
+
+VALUES = st.fixed_dictionaries(
+    {},
+    optional={
+        name: st.lists(st.sampled_from(values), min_size=1, max_size=3)
+        for name, values in SPACE.items()
+    },
+)
+
+
+@SHARED_FOLDER
+@given(VALUES.filter(bool), st.integers(1, 3))
+def test_a_grid_is_the_product_of_its_distinct_values(
+    tmp_path: Path, parameters: dict[str, list[Any]], seeds: int
+) -> None:
+    spec = load(tmp_path, yaml.safe_dump({"parameters": parameters, "seeds": seeds}))
+    distinct = [dict.fromkeys(values) for _, values in sorted(parameters.items())]
+    expected = itertools.product(*distinct, range(seeds))
+    assert configs(spec, *sorted(parameters), "seed") == list(expected)
+
+
+@SHARED_FOLDER
+@given(VALUES.filter(bool), st.randoms())
+def test_trials_do_not_depend_on_the_order_of_keys(
+    tmp_path: Path, parameters: dict[str, list[Any]], random: Any
+) -> None:
+    shuffled = list(parameters.items())
+    random.shuffle(shuffled)
+    texts = [
+        yaml.safe_dump({"parameters": dict(items)}, sort_keys=False)
+        for items in (parameters.items(), shuffled)
+    ]
+    one, other = (load(tmp_path, text) for text in texts)
+    assert {trial.trial_id for trial in one.trials} == {trial.trial_id for trial in other.trials}
+
+
+def test_expansion_is_the_same_every_time(tmp_path: Path) -> None:
+    text = "method: random\ncount: 9\nparameters: {lr: {min: 1e-4, max: 1}, depth: [1, 2]}\n"
+    assert load(tmp_path, text) == load(tmp_path, text)
+
+
+@pytest.mark.parametrize("form", ["{values: [3]}", "[3]", "{value: 3}", "3", "[3, 3.0, 3e0]"])
+def test_a_parameter_may_be_written_in_every_form(tmp_path: Path, form: str) -> None:
+    assert configs(load(tmp_path, f"parameters: {{depth: {form}}}\n"), "depth") == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("written", "lr"), [("1e-4", 1e-4), ("1E-4", 1e-4), ("1.0e-4", 1e-4), (".5", 0.5), ("1", 1.0)]
+)
+def test_numbers_are_read_as_people_write_them(tmp_path: Path, written: str, lr: float) -> None:
+    assert configs(load(tmp_path, f"base: {{lr: {written}}}\n"), "lr") == [(lr,)]
+
+
+def test_seeds_are_a_number_or_a_list(tmp_path: Path) -> None:
+    assert configs(load(tmp_path, "seeds: 3\n"), "seed") == [(0,), (1,), (2,)]
+    assert configs(load(tmp_path, "seeds: [7, 3, 7]\n"), "seed") == [(7,), (3,)]
+
+
+def test_a_trial_that_grids_share_runs_once_at_its_first_place(tmp_path: Path) -> None:
+    spec = load(tmp_path, "grids:\n  a: {lr: [1e-3, 1e-2]}\n  b: {depth: [1, 2]}\n")
+    assert configs(spec, "lr", "depth") == [(1e-3, 2), (1e-2, 2), (1e-3, 1)]
+
+
+def test_each_grid_stands_around_base(tmp_path: Path) -> None:
+    text = "base: {epochs: 2, depth: 4}\ngrids:\n  a: {lr: [1e-2]}\n  b: {depth: [1, 2]}\n"
+    assert configs(load(tmp_path, text), "epochs", "depth", "lr") == [
+        (2, 4, 1e-2),
+        (2, 1, 1e-3),
+        (2, 2, 1e-3),
+    ]
+
+
+def test_model_may_stand_in_base_or_at_the_top_or_in_both(tmp_path: Path) -> None:
+    for text in ("model: cnn\n", "base: {model: cnn}\n", "model: cnn\nbase: {model: cnn}\n"):
+        assert load(tmp_path, text).model == "cnn"
+        assert configs(load(tmp_path, text), "model", "width") == [("cnn", None)]
+
+
+def test_exclude_drops_what_matches_all_of_an_entry(tmp_path: Path) -> None:
+    text = """\
+parameters: {opt: [adam, sgd], depth: [1, 2, 3]}
+exclude: [{opt: sgd, depth: [1, 3]}]
+"""
+    assert configs(load(tmp_path, text), "opt", "depth") == [
+        ("adam", 1),
+        ("adam", 2),
+        ("adam", 3),
+        ("sgd", 2),
+    ]
+
+
+def test_exclude_sees_the_defaults_too(tmp_path: Path) -> None:
+    text = "parameters: {opt: [adam, sgd]}\nexclude: [{opt: sgd, depth: 2}]\n"
+    assert configs(load(tmp_path, text), "opt") == [("adam",)]
+
+
+def test_an_exclusion_without_a_match_is_a_warning(tmp_path: Path) -> None:
+    spec = load(tmp_path, "seeds: 1\nexclude:\n  - {opt: sgd, depth: [7, 8]}\n")
+    assert [warning.removeprefix(f"{tmp_path}/") for warning in spec.warnings] == [
+        "sweep.yaml:3: exclude: {opt: sgd, depth: [7, 8]} matches no configuration"
+    ]
+
+
+# Data set and metric
+
+
+def test_data_set_is_a_name_or_a_mapping(tmp_path: Path) -> None:
+    assert load(tmp_path, "dataset: mnist\n").dataset == DatasetConfig()
+    assert load(tmp_path, "dataset: {name: mnist}\n").dataset == DatasetConfig()
+    text = (
+        "dataset: {name: fashion, dir: data/f, validation_size: 5, train_size: 6, test_size: 7}\n"
+    )
+    assert load(tmp_path, text).dataset == DatasetConfig("data/f", 5, 6, 7)
+    assert {trial.dataset.name for trial in load(tmp_path, text).trials} == {"data/f"}
+
+
+def test_a_folder_called_mnist_is_not_the_bundled_data(tmp_path: Path) -> None:
+    assert load(tmp_path, "dataset: {dir: mnist}\n").dataset.name == "./mnist"
+
+
+@pytest.mark.parametrize("section", ["seeds: 1", "dataset: fashion", "dataset: {dir: old}"])
+def test_data_dir_replaces_the_data_set_of_the_file(tmp_path: Path, section: str) -> None:
+    assert load(tmp_path, section, data_dir="data/new").dataset.name == "data/new"
+
+
+def test_data_dir_keeps_the_sizes_of_the_file(tmp_path: Path) -> None:
+    spec = load(tmp_path, "dataset: {name: mnist, test_size: 9}\n", data_dir="new")
+    assert spec.dataset == DatasetConfig("new", test_size=9)
+
+
+@pytest.mark.parametrize(
+    ("section", "metric"),
+    [
+        ("dataset: {validation_size: 5}", Metric("val_accuracy", "maximize")),
+        ("dataset: {validation_size: 0}", Metric("test_accuracy", "maximize")),
+        ("metric: train_loss", Metric("train_loss", "minimize")),
+        ("metric: {name: train_loss}", Metric("train_loss", "minimize")),
+        ("metric: {name: train_accuracy}", Metric("train_accuracy", "maximize")),
+        ("metric: {name: test_accuracy, goal: minimize}", Metric("test_accuracy", "minimize")),
+    ],
+)
+def test_metric_has_sensible_defaults(tmp_path: Path, section: str, metric: Metric) -> None:
+    assert load(tmp_path, section).metric == metric
+
+
+def test_a_file_whose_name_cannot_name_a_sweep_needs_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "my sweep.yaml"
+    path.write_text("seeds: 1\n")
+    with pytest.raises(
+        SpecError, match=r"my sweep\.yaml:1: name: 'my sweep', from the file's name"
+    ):
+        load_spec(path)
+    assert load_spec(path, overrides=["name=mine"]).name == "mine"
+
+
+@pytest.mark.parametrize("name", ["=1", "-a", "a b", "a/b", "..", ".a", "a" * 81, "é"])
+def test_a_name_that_a_spreadsheet_or_a_folder_could_trip_over_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    (problem,) = problems(tmp_path, f"seeds: 1\nname: '{name}'\n")
+    assert problem.startswith("sweep.yaml:2: name: ")
+
+
+# Points from earlier results
+
+FROM_RESULTS = "seeds: 2\nfrom_results:\n  file: results/a.csv\n  top: 3\n"
+
+
+def test_from_results_asks_for_the_file_the_number_and_the_metric(tmp_path: Path) -> None:
+    asked: list[tuple[Path, int, Metric]] = []
+
+    def read(path: Path, count: int, metric: Metric) -> list[HPConfig]:
+        asked.append((path, count, metric))
+        return [HPConfig()] * 3
+
+    load(tmp_path, FROM_RESULTS + "metric: train_loss\n", best_configs=read)
+    assert asked == [(Path("results/a.csv"), 3, Metric("train_loss", "minimize"))]
+
+
+def test_points_keep_their_rank_and_take_this_sweeps_seeds(tmp_path: Path) -> None:
+    found = best(HPConfig(lr=2e-3, seed=5), HPConfig(lr=1e-3), HPConfig(lr=3e-3))
+    spec = load(tmp_path, FROM_RESULTS, best_configs=found)
+    assert configs(spec, "lr", "seed") == [
+        (lr, seed) for lr in (2e-3, 1e-3, 3e-3) for seed in (0, 1)
+    ]
+
+
+def test_base_overrides_points_and_parameters_cross_with_them(tmp_path: Path) -> None:
+    text = FROM_RESULTS + "base: {epochs: 9}\nparameters: {depth: [4, 5]}\n"
+    found = best(HPConfig(lr=2e-3, epochs=2), HPConfig(lr=1e-3), HPConfig(lr=1e-3, depth=3))
+    assert configs(load(tmp_path, text, best_configs=found), "lr", "depth", "epochs", "seed") == [
+        (lr, depth, 9, seed) for lr in (2e-3, 1e-3) for depth in (4, 5) for seed in (0, 1)
+    ]
+
+
+def test_fewer_points_than_asked_for_are_a_warning(tmp_path: Path) -> None:
+    (warning,) = load(tmp_path, FROM_RESULTS, best_configs=best(HPConfig())).warnings
+    assert warning.endswith(
+        "sweep.yaml:3: from_results: results/a.csv has only 1 of the 3 configurations asked for"
+    )
+
+
+def test_trouble_with_the_results_file_is_a_problem_of_its_line(tmp_path: Path) -> None:
+    def read(path: Path, _count: int, _metric: Metric) -> list[HPConfig]:
+        raise ResultsError(f"{path}: no such file; run that sweep first")
+
+    assert problems(tmp_path, FROM_RESULTS + "evals_per_epoch: 0\n", best_configs=read) == [
+        "sweep.yaml:3: from_results: results/a.csv: no such file; run that sweep first",
+        "sweep.yaml:5: evals_per_epoch: must be between 1 and 10000, got 0",
+    ]
+
+
+def test_points_of_another_model_or_none_at_all_are_refused(tmp_path: Path) -> None:
+    assert problems(tmp_path, FROM_RESULTS, best_configs=best(HPConfig(model="cnn"))) == [
+        "sweep.yaml:3: from_results: results/a.csv holds trials of model cnn, this sweep has "
+        "model mlp; set model: cnn or use other results"
+    ]
+    assert problems(tmp_path, FROM_RESULTS, best_configs=best()) == [
+        "sweep.yaml:3: from_results: results/a.csv has no finished trial; run that sweep first"
+    ]
