@@ -1,0 +1,97 @@
+"""The user's cache folder for this tool, and writing files that readers never see half of."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from mnist_sweep.errors import UserError
+
+
+def cache_dir() -> Path:
+    """The folder for what can be made again: unpacked data, compiler launchers. It exists.
+
+    ``$MNIST_SWEEP_CACHE`` if set, else the platform's cache folder (``$XDG_CACHE_HOME`` or
+    ``~/.cache``, ``~/Library/Caches``, ``%LOCALAPPDATA%``) with ``mnist-sweep`` in it; where that
+    cannot be created or written, a private folder among the temporary files. Raises UserError if
+    there is none of these.
+    """
+    for folder in _candidates():
+        if _is_usable(folder):
+            return folder
+    temporary = _private_temporary_dir()
+    if temporary is None:
+        raise UserError(
+            "no folder for cached files can be written; "
+            "set the environment variable MNIST_SWEEP_CACHE to a folder that you may write"
+        )
+    return temporary
+
+
+def atomic_write(path: Path, content: bytes | memoryview) -> None:
+    """Write ``content`` to ``path`` at once: readers see the old file or the whole new one.
+
+    The file is for this user alone (mode 0600). Raises OSError if it cannot be written, and then
+    leaves what was there before.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            # Without it, a power loss may keep the new name and lose the content.
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _candidates() -> Iterator[Path]:
+    """The chosen cache folder, or none if there is neither a variable nor a home folder."""
+    if chosen := os.environ.get("MNIST_SWEEP_CACHE"):
+        yield Path(chosen).absolute()
+        return
+    try:
+        yield _platform_cache() / "mnist-sweep"
+    except RuntimeError:  # Path.home() for a user without one
+        return
+
+
+def _platform_cache() -> Path:
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return Path(local) if local else Path.home() / "AppData" / "Local"
+    # The XDG base directory specification says to ignore a relative path.
+    if os.path.isabs(xdg := os.environ.get("XDG_CACHE_HOME", "")):
+        return Path(xdg)
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+
+
+def _is_usable(folder: Path) -> bool:
+    """Whether ``folder`` can be written; creates it if missing."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, ValueError):
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def _private_temporary_dir() -> Path | None:
+    """This user's own folder among the temporary files, or None if it cannot be trusted."""
+    base = Path(tempfile.gettempdir())
+    if sys.platform == "win32":
+        # The temporary files of Windows are each user's own already.
+        folder = base / "mnist-sweep"
+        return folder if _is_usable(folder) else None
+    folder = base / f"mnist-sweep-{os.getuid()}"
+    if not _is_usable(folder):
+        return None
+    # Anyone may create this name first, or a link in its place.
+    status = folder.lstat()
+    private = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077
+    return folder if private and status.st_uid == os.getuid() else None
