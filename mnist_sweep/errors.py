@@ -26,3 +26,7 @@ class SpecError(UserError):
 
 class ResultsError(UserError):
     """A results file cannot be read, continued or written."""
+
+
+class DeviceError(UserError):
+    """The asked-for device cannot train here, or there is no compiler for it."""

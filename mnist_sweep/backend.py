@@ -1,0 +1,72 @@
+"""The one place that knows how tinygrad 0.14 names, compiles and runs things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tinygrad import Context, Device, Tensor, TinyJit, dtypes
+from tinygrad.device import Buffer
+from tinygrad.dtype import DType
+
+from mnist_sweep.kernels import csource
+from mnist_sweep.replay import replayed
+
+
+def device_name() -> str:
+    """The device that Tensors are on, such as "CPU" or "CUDA"."""
+    return str(Device.DEFAULT)
+
+
+def check_device() -> None:
+    """Compute on the device; whatever tinygrad raises if it cannot be opened is let through."""
+    if (Tensor([1.0, 2.0]) + 1).tolist() != [2.0, 3.0]:
+        raise RuntimeError(f"{device_name()} computed 1 + 1 wrongly")
+
+
+def to_device(array: NDArray[Any]) -> Tensor:
+    """``array`` in a new buffer of the current device."""
+    return Tensor(array).clone().realize()
+
+
+def zeros(shape: Sequence[int], dtype: DType = dtypes.float32) -> Tensor:
+    """A new buffer of zeros on the current device."""
+    return Tensor.zeros(*shape, dtype=dtype).contiguous().realize()
+
+
+def write(tensor: Tensor, array: NDArray[Any]) -> None:
+    """Overwrite the buffer of ``tensor`` with ``array``, in place.
+
+    A captured step goes on reading the same buffer, so it sees the new values; assigning a new
+    Tensor would leave it with the old ones. Shapes and dtypes must agree.
+    """
+    buffer = tensor.uop.base.buffer
+    data = np.ascontiguousarray(array)
+    if data.nbytes != buffer.nbytes:
+        raise ValueError(f"cannot write {data.shape} {data.dtype} into {tensor.shape}")
+    source = Buffer("PYTHON", buffer.size, buffer.dtype, opaque=data.data.cast("B"))
+    buffer.ensure_allocated().copy_from(source)
+
+
+def read(tensor: Tensor) -> NDArray[Any]:
+    """A copy of the buffer of ``tensor``, waiting for the device."""
+    array: NDArray[Any] = tensor.numpy().copy()
+    return array
+
+
+def compile_step(define: Callable[[], list[Tensor]]) -> Callable[[], Any]:
+    """Compile ``define``, which returns the tensors that a step writes, into a replayable step.
+
+    ``define`` runs the step twice (tinygrad captures the second run), so the buffers that it
+    works on must be set after this.
+    """
+
+    jitted = TinyJit(lambda: Tensor.realize(*define()))
+    # What is left to tinygrad beside the C kernels is best as plain loops: clang vectorises them,
+    # and they compile in half the time.
+    with Context(TRAINING=1, NOOPT=int(csource.supported(device_name()))):
+        jitted()
+        jitted()
+    return replayed(jitted) or jitted

@@ -1,0 +1,197 @@
+"""Choosing the device and finding a C compiler, without importing tinygrad.
+
+tinygrad's CPU device compiles its kernels with clang. Its devices read ``DEV`` and ``CC`` when
+they are opened, so both are settled here, before any process that trains is started.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnist_sweep.cache import atomic_write, cache_dir
+from mnist_sweep.errors import DeviceError
+
+#: Seconds that a device may take to open and to add two numbers, compilers started included.
+PROBE_TIMEOUT = 120
+
+NO_COMPILER = (
+    "training on the CPU needs clang: install it (Debian: apt install clang), or "
+    "run: pip install 'mnist-sweep[cpu]'"
+)
+
+#: What a machine must have before it is worth opening an accelerator: device -> path.
+_ACCELERATOR_TRACES = {"CUDA": "/dev/nvidiactl", "AMD": "/dev/kfd"}
+
+_PROBE = "from mnist_sweep.backend import check_device; check_device()"
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A clang that works: the program to start, and where it was found."""
+
+    program: str
+    origin: str
+
+
+def find_compiler() -> Compiler | None:
+    """The clang to use: ``CC``, else ``clang`` on the PATH, else the one of the ziglang package.
+
+    Each candidate must really compile. None where none does.
+    """
+    named = os.environ.get("CC")
+    candidates = [(named, "CC")] if named else []
+    for program, origin in [*candidates, ("clang", "PATH")]:
+        path = shutil.which(program)
+        if path and _compiles(path):
+            return Compiler(path, origin)
+    launcher = _ziglang_launcher()
+    if launcher and _compiles(launcher):
+        return Compiler(launcher, "ziglang")
+    return None
+
+
+def _compiles(program: str) -> bool:
+    """Whether ``program`` takes the options that tinygrad gives to clang."""
+    machine = platform.machine().lower()
+    target = {"amd64": "x86_64", "aarch64": "arm64"}.get(machine, machine)
+    command = [program, "-c", "-x", "c", "-O2", "-ffreestanding", "-nostdlib"]
+    command += [f"--target={target}-none-unknown-elf", "-", "-o", "-"]
+    try:
+        done = subprocess.run(
+            command, input=b"void f(void) {}\n", capture_output=True, timeout=PROBE_TIMEOUT
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.returncode == 0 and done.stdout.startswith(b"\x7fELF")
+
+
+def _ziglang_launcher() -> str | None:
+    """A program that starts the clang inside the ziglang package, written into our cache.
+
+    tinygrad starts its compiler as one program without arguments of ours, so ``zig clang`` needs
+    a launcher.
+    """
+    found = importlib.util.find_spec("ziglang")
+    if found is None or found.origin is None:
+        return None
+    zig = Path(found.origin).with_name("zig")
+    if not os.access(zig, os.X_OK):
+        return None
+    digest = hashlib.sha256(str(zig).encode()).hexdigest()[:12]
+    launcher = cache_dir() / "bin" / f"clang-{digest}"
+    script = f'#!/bin/sh\nexec {shlex.quote(str(zig))} clang "$@"\n'.encode()
+    try:
+        if not launcher.exists() or launcher.read_bytes() != script:
+            launcher.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(launcher, script)
+        launcher.chmod(0o755)
+    except OSError:
+        return None
+    return str(launcher)
+
+
+def environment(device: str, compiler: Compiler | None) -> dict[str, str]:
+    """The environment of a process that trains on ``device``."""
+    settings = {
+        "DEV": device,
+        # tinygrad's own pool of compiling processes would fight the workers for the cores.
+        "PARALLEL": "0",
+        # A worker is one thread: the results must not depend on how many cores a machine has.
+        "NUM_CPU_THREADS": "1",
+    }
+    if compiler is not None:
+        settings["CC"] = compiler.program
+    return {**os.environ, **settings}
+
+
+def is_cpu(device: str) -> bool:
+    """Whether ``device``, as in DEV ("CPU", "CPU:LLVM", "CUDA:1"), is the CPU."""
+    return device.split(":")[0].upper() == "CPU"
+
+
+def probe(device: str, compiler: Compiler | None) -> str | None:
+    """Open ``device`` in a process of its own and compute with it; None, or what went wrong."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", _PROBE],
+            env=environment(device, compiler),
+            capture_output=True,
+            text=True,
+            timeout=PROBE_TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer in {PROBE_TIMEOUT} s"
+    except OSError as error:
+        return str(error)
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.strip().splitlines()
+    return lines[-1] if lines else f"ended with status {done.returncode}"
+
+
+def candidates() -> list[str]:
+    """The devices that this machine may have, the fastest first; the CPU is always the last."""
+    found = ["METAL"] if sys.platform == "darwin" else []
+    found += [device for device, trace in _ACCELERATOR_TRACES.items() if os.path.exists(trace)]
+    return [*found, "CPU"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The device that a sweep takes, the compiler it needs, and the reason."""
+
+    device: str
+    compiler: Compiler | None
+    reason: str
+
+
+def choose_device(requested: str | None) -> Choice:
+    """Settle on ``requested``, else on the environment's DEV, else on the best that works.
+
+    Raises DeviceError, with what to do next, if that device cannot train here.
+    """
+    wanted, reason = requested, "asked for with --device"
+    if wanted is None and os.environ.get("DEV"):
+        wanted, reason = os.environ["DEV"], "named by the environment variable DEV"
+    if wanted is not None and not is_cpu(wanted):
+        # A GPU's failure to open is worth a second's wait before a sweep is planned on it.
+        problem = probe(wanted, None)
+        if problem:
+            raise DeviceError(
+                f"device {wanted} cannot be used: {problem}; "
+                "mnist-sweep doctor lists the devices that can"
+            )
+        return Choice(wanted, None, reason)
+    if wanted is None:
+        for device in candidates()[:-1]:
+            if probe(device, None) is None:
+                return Choice(device, None, "the fastest device that works")
+        wanted, reason = "CPU", "no accelerator was found"
+    compiler = find_compiler()
+    if compiler is None:
+        raise DeviceError(NO_COMPILER)
+    return Choice(wanted.upper() if wanted.upper() == "CPU" else wanted, compiler, reason)
+
+
+def physical_cores() -> int:
+    """Cores that this process may use, counting two hardware threads of a core once."""
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    if usable is None:
+        return os.cpu_count() or 1
+    cores = set()
+    for cpu in usable:
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        try:
+            cores.add(siblings.read_text().strip())
+        except OSError:
+            cores.add(str(cpu))
+    return len(cores)

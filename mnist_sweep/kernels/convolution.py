@@ -1,0 +1,216 @@
+"""The convolution layer over images stored as (batch, height, width, channels)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tinygrad import Tensor, UOp
+
+from mnist_sweep.kernels import csource
+
+#: Direct convolution: in this layout the (column, channel) run of a filter row is contiguous in
+#: the image, so the register tile of the matrix product serves, with neighbouring pixels as its
+#: rows and output channels as its columns; nothing is unfolded into a matrix.
+_COMMON = """
+#define OUT (SIZE - FILTER + 1)
+#define RUN (FILTER * CI)
+"""
+
+# One image row of PR pixels at a time; `image` is addressed as [row][column][channel].
+_TILE = """
+INLINE void tile(float *out, const float *image, const float *panel, const float *bias,
+                 const int rows, const int cols, long row_stride, int channels, long run,
+                 int filter_from, int filter_to, int out_channels) {
+  vec c[PR][NV];
+  FULL_UNROLL for (int r = 0; r < rows; r++)
+    FULL_UNROLL for (int v = 0; v < NV; v++)
+      if (v * VW < cols) c[r][v] = bias ? load(bias + v * VW, cols - v * VW) : (vec)0;
+  for (int f = filter_from; f < filter_to; f++) {
+    const float *a = image + (f - filter_from) * row_stride, *w = panel + f * run * NR;
+    for (long k = 0; k < run; k++) {
+      vec b[NV];
+      FULL_UNROLL for (int v = 0; v < NV; v++)
+        if (v * VW < cols) b[v] = *(const vec *)(w + k * NR + v * VW);
+      FULL_UNROLL for (int r = 0; r < rows; r++) {
+        vec x = (vec)a[r * channels + k];
+        FULL_UNROLL for (int v = 0; v < NV; v++)
+          if (v * VW < cols) c[r][v] += x * b[v];
+      }
+    }
+  }
+  FULL_UNROLL for (int r = 0; r < rows; r++)
+    FULL_UNROLL for (int v = 0; v < NV; v++)
+      if (v * VW < cols) store(out + r * out_channels + v * VW, c[r][v], cols - v * VW);
+}
+"""
+
+_FORWARD = """
+INLINE void channels(float *Y, const float *X, const float *F, const float *bias, float *panel,
+                     int j, const int cols) {
+  for (long k = 0; k < FILTER * RUN; k++)
+    for (int q = 0; q < NR; q++) panel[k * NR + q] = q < cols ? F[k * CO + j + q] : 0;
+  for (long n = 0; n < BATCH; n++)
+    for (int y = 0; y < OUT; y++) {
+      const float *image = X + (n * SIZE + y) * SIZE * CI;
+      float *out = Y + (n * OUT + y) * OUT * CO + j;
+      int x = 0;
+      for (; x + PR <= OUT; x += PR)
+        tile(out + x * CO, image + x * CI, panel, bias + j, PR, cols, SIZE * CI, CI, RUN, 0,
+             FILTER, CO);
+      if (OUT % PR)
+        tile(out + x * CO, image + x * CI, panel, bias + j, OUT % PR, cols, SIZE * CI, CI, RUN, 0,
+             FILTER, CO);
+    }
+}
+void KERNEL(float *restrict Y, const float *restrict X, const float *restrict F,
+            const float *restrict bias) {
+  float panel[FILTER * RUN * NR];
+  int j = 0;
+  for (; j + NR <= CO; j += NR) channels(Y, X, F, bias, panel, j, NR);
+  if (CO % NR) channels(Y, X, F, bias, panel, j, CO % NR);
+}
+"""
+
+# dX is the convolution of G, padded in its columns, with the filter turned by 180 degrees; rows
+# that padding would add are left out instead.
+_INPUT_GRADIENT = """
+#define PADDED (OUT + 2 * (FILTER - 1))
+INLINE void channels(float *D, const float *padded, const float *F, float *panel, long n, int j,
+                     const int cols) {
+  for (int y = 0; y < SIZE; y++) {
+    const int last = y < OUT ? y : OUT - 1, first = y - FILTER + 1 > 0 ? y - FILTER + 1 : 0;
+    const float *image = padded + first * PADDED * CO;
+    float *out = D + (n * SIZE + y) * SIZE * CI + j;
+    const int from = FILTER - 1 - (y - first), to = FILTER - (y - last);
+    int x = 0;
+    for (; x + PR <= SIZE; x += PR)
+      tile(out + x * CI, image + x * CO, panel, 0, PR, cols, PADDED * CO, CO, FILTER * CO, from,
+           to, CI);
+    if (SIZE % PR)
+      tile(out + x * CI, image + x * CO, panel, 0, SIZE % PR, cols, PADDED * CO, CO, FILTER * CO,
+           from, to, CI);
+  }
+}
+void KERNEL(float *restrict D, const float *restrict G, const float *restrict F) {
+  float padded[OUT * PADDED * CO], panel[FILTER * FILTER * CO * NR];
+  for (long k = 0; k < OUT * PADDED * CO; k++) padded[k] = 0;
+  for (int j = 0; j < CI; j += NR) {
+    for (int f = 0; f < FILTER * FILTER; f++)
+      for (int o = 0; o < CO; o++)
+        for (int q = 0; q < NR; q++)
+          panel[(f * CO + o) * NR + q] =
+              j + q < CI ? F[((FILTER * FILTER - 1 - f) * CI + j + q) * CO + o] : 0;
+    for (long n = 0; n < BATCH; n++) {
+      for (int y = 0; y < OUT; y++)
+        for (int k = 0; k < OUT * CO; k++)
+          padded[(y * PADDED + FILTER - 1) * CO + k] = G[(n * OUT + y) * OUT * CO + k];
+      if (j + NR <= CI) channels(D, padded, F, panel, n, j, NR);
+      else channels(D, padded, F, panel, n, j, CI % NR);
+    }
+  }
+}
+"""
+
+_WEIGHT_GRADIENT = """
+INLINE void taps(float *D, const float *X, const float *G, long n, int f, int t, int j,
+                 const int rows, const int cols) {
+  vec c[MR][NV];
+  float *out = D + (f * RUN + t) * CO + j;
+  FULL_UNROLL for (int r = 0; r < rows; r++)
+    FULL_UNROLL for (int v = 0; v < NV; v++)
+      if (v * VW < cols) c[r][v] = n ? load(out + r * CO + v * VW, cols - v * VW) : (vec)0;
+  for (int y = 0; y < OUT; y++) {
+    const float *a = X + (n * SIZE + y + f) * SIZE * CI + t, *g = G + (n * OUT + y) * OUT * CO + j;
+    for (int x = 0; x < OUT; x++) {
+      vec b[NV];
+      FULL_UNROLL for (int v = 0; v < NV; v++)
+        if (v * VW < cols) b[v] = load(g + x * CO + v * VW, cols - v * VW);
+      FULL_UNROLL for (int r = 0; r < rows; r++) {
+        vec p = (vec)a[x * CI + r];
+        FULL_UNROLL for (int v = 0; v < NV; v++)
+          if (v * VW < cols) c[r][v] += p * b[v];
+      }
+    }
+  }
+  FULL_UNROLL for (int r = 0; r < rows; r++)
+    FULL_UNROLL for (int v = 0; v < NV; v++)
+      if (v * VW < cols) store(out + r * CO + v * VW, c[r][v], cols - v * VW);
+}
+INLINE void channels(float *D, float *sums, const float *X, const float *G, long n, int j,
+                     const int cols) {
+  FULL_UNROLL for (int v = 0; v < NV; v++) if (v * VW < cols) {
+    vec s = n ? load(sums + j + v * VW, cols - v * VW) : (vec)0;
+    for (long p = 0; p < OUT * OUT; p++)
+      s += load(G + (n * OUT * OUT + p) * CO + j + v * VW, cols - v * VW);
+    store(sums + j + v * VW, s, cols - v * VW);
+  }
+  for (int f = 0; f < FILTER; f++) {
+    int t = 0;
+    for (; t + MR <= RUN; t += MR) taps(D, X, G, n, f, t, j, MR, cols);
+    if (RUN % MR) taps(D, X, G, n, f, t, j, RUN % MR, cols);
+  }
+}
+void KERNEL(float *restrict D, float *restrict sums, const float *restrict X,
+            const float *restrict G) {
+  for (long n = 0; n < BATCH; n++) {
+    int j = 0;
+    for (; j + NR <= CO; j += NR) channels(D, sums, X, G, n, j, NR);
+    if (CO % NR) channels(D, sums, X, G, n, j, CO % NR);
+  }
+}
+"""
+
+
+def _tile_rows(pixels: int) -> int:
+    """How many neighbouring pixels a tile takes so that few lanes of the last one go idle."""
+    return min((6, 5, 4), key=lambda rows: -(-pixels // rows) * rows)
+
+
+def _kernel(
+    *arguments: UOp, source: str, outputs: int, image: tuple[int, ...], weights: tuple[int, ...]
+) -> UOp:
+    """A kernel on an ``image`` (batch, size, size, channels) and ``weights`` (f, f, ci, co)."""
+    batch, size, _, _ = image
+    taps, _, inputs, channels = weights
+    out = size - taps + 1
+    pixels = size if source is _INPUT_GRADIENT else out
+    names = ("BATCH", "SIZE", "FILTER", "CI", "CO", "PR")
+    values = (batch, size, taps, inputs, channels, _tile_rows(pixels))
+    constants = dict(zip(names, values, strict=True))
+    operations = 2 * batch * out * out * taps * taps * inputs * channels
+    name = {_FORWARD: "conv", _INPUT_GRADIENT: "conv_dx", _WEIGHT_GRADIENT: "conv_dw"}[source]
+    text = _COMMON + ("" if source is _WEIGHT_GRADIENT else _TILE) + source
+    return csource.program(name, text, constants, arguments, outputs, operations)
+
+
+def _empty(*shape: int, like: Tensor) -> Tensor:
+    return Tensor.empty(*shape, dtype=like.dtype, device=like.device)
+
+
+def _gradients(gradient: UOp, call: UOp) -> tuple[UOp | None, ...]:
+    _, *sources = call.src[1:]
+    x, w, _ = (Tensor(source) for source in sources)
+    kernel = partial(_kernel, image=x.shape, weights=w.shape)
+    g = Tensor(gradient).contiguous()
+    dw, db, *_ = _empty(*w.shape, like=w).custom_kernel(
+        _empty(w.shape[3], like=w), x, g, fxn=partial(kernel, source=_WEIGHT_GRADIENT, outputs=2)
+    )
+    dx = _empty(*x.shape, like=x).custom_kernel(
+        g, w, fxn=partial(kernel, source=_INPUT_GRADIENT, outputs=1)
+    )[0]
+    return None, dx.uop, dw.uop, db.uop
+
+
+def convolution(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    """Valid cross-correlation of ``x`` (n, size, size, ci) with ``w`` (f, f, ci, co), plus ``b``.
+
+    Returns (n, size - f + 1, size - f + 1, co), float32 as its arguments. Differentiable in all
+    three. On a CPU with clang it is a C kernel, elsewhere plain Tensor operations; the two agree
+    to rounding.
+    """
+    if not csource.supported(x.device):
+        return x.permute(0, 3, 1, 2).conv2d(w.permute(3, 2, 0, 1), b).permute(0, 2, 3, 1)
+    kernel = partial(_kernel, source=_FORWARD, outputs=1, image=x.shape, weights=w.shape)
+    out = x.shape[1] - w.shape[0] + 1
+    result = _empty(x.shape[0], out, out, w.shape[3], like=x)
+    return result.custom_kernel(x, w, b, fxn=kernel, grad_fxn=_gradients)[0]

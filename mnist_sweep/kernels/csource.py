@@ -1,0 +1,127 @@
+"""C kernels inside the tinygrad graph of the CPU device.
+
+tinygrad's generated matrix products reach a sixth of a core's peak; a register tile written in C
+reaches 80 to 95 %. The sources here are plain C for clang with vector extensions: the tile follows
+the target's own macros, so that one source serves AVX-512, AVX2, SSE and NEON.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from tinygrad import Device, UOp
+from tinygrad.renderer import Estimates
+from tinygrad.renderer.cstyle import ClangRenderer
+from tinygrad.uop.ops import KernelInfo, Ops, ProgramInfo
+
+#: Vector type, register tile and helpers that every kernel shares. A tile of MR rows by NV vectors
+#: leaves registers for NV loads and one broadcast: 24 + 5 of 32, or 12 + 3 of 16.
+PREAMBLE = """
+#if defined(__AVX512F__)
+  #define VW 16
+  #define NV 4
+#elif defined(__AVX__)
+  #define VW 8
+  #define NV 2
+#elif defined(__aarch64__)
+  #define VW 4
+  #define NV 4
+#else
+  #define VW 4
+  #define NV 2
+#endif
+#define MR 6
+#define NR (VW * NV)
+#define INLINE static inline __attribute__((always_inline))
+#define FULL_UNROLL _Pragma("clang loop unroll(full)")
+typedef float vec __attribute__((ext_vector_type(VW), aligned(4)));
+typedef float vec4 __attribute__((ext_vector_type(4), aligned(4)));
+#pragma clang fp contract(fast)
+
+// The first `n` (1 to VW) floats at p; the rest is 0.
+INLINE vec load(const float *p, int n) {
+  if (n >= VW) return *(const vec *)p;
+  vec v = (vec)0;
+  __builtin_memcpy(&v, p, 4 * n);
+  return v;
+}
+INLINE void store(float *p, vec v, int n) {
+  if (n >= VW) *(vec *)p = v;
+  else __builtin_memcpy(p, &v, 4 * n);
+}
+// dst[k][q] = src[q][k] for k < depth, q < 4; dst has rows of NR floats, src of `stride` floats.
+INLINE void transpose4(float *dst, const float *src, long stride, long depth) {
+  long k = 0;
+  for (; k + 4 <= depth; k += 4) {
+    vec4 a = *(const vec4 *)(src + k), b = *(const vec4 *)(src + stride + k);
+    vec4 c = *(const vec4 *)(src + 2 * stride + k), d = *(const vec4 *)(src + 3 * stride + k);
+    vec4 e = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    vec4 f = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    vec4 g = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    vec4 h = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    *(vec4 *)(dst + k * NR) = __builtin_shufflevector(e, f, 0, 1, 4, 5);
+    *(vec4 *)(dst + (k + 1) * NR) = __builtin_shufflevector(e, f, 2, 3, 6, 7);
+    *(vec4 *)(dst + (k + 2) * NR) = __builtin_shufflevector(g, h, 0, 1, 4, 5);
+    *(vec4 *)(dst + (k + 3) * NR) = __builtin_shufflevector(g, h, 2, 3, 6, 7);
+  }
+  for (; k < depth; k++)
+    for (int q = 0; q < 4; q++) dst[k * NR + q] = src[q * stride + k];
+}
+"""
+
+
+@cache
+def supported(device: str) -> bool:
+    """Whether ``device`` is a CPU whose compiler can build the kernels here.
+
+    Warns once where it is such a CPU and the compiler cannot; the plain Tensor operations that
+    take over are several times slower.
+    """
+    if device.split(":")[0] != "CPU" or not isinstance(Device[device].renderer, ClangRenderer):
+        return False
+    body = "store(c, load(a, 3), 3); transpose4(c, a, 4, 4);"
+    sample = f"{PREAMBLE}void KERNEL(float *c, const float *a) {{ {body} }}"
+    try:
+        Device[device].compiler.compile_cached(sample)
+    except Exception as error:  # a compiler can fail in any way that a process can
+        warnings.warn(
+            f"the C compiler cannot build the fast kernels ({error}); using slower ones",
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
+def program(
+    name: str,
+    source: str,
+    constants: Mapping[str, int],
+    arguments: Sequence[UOp],
+    outputs: int,
+    operations: int,
+) -> UOp:
+    """The kernel ``name`` for ``UOp.custom_kernel``: C ``source`` with ``constants`` defined.
+
+    ``arguments`` are the kernel's placeholders, the first ``outputs`` of them written and the
+    others read; ``source`` must define one function ``KERNEL`` that takes them as ``float *`` in
+    this order, before any function that is not inlined. ``operations`` counts floating-point
+    operations, for tinygrad's statistics.
+    """
+    buffers = [argument.base for argument in arguments]
+    label = "_".join([name, *(str(value) for value in constants.values())])
+    defines = "".join(f"#define {key} {value}\n" for key, value in constants.items())
+    sink = UOp.sink(*buffers, arg=KernelInfo(label, estimates=Estimates(ops=operations)))
+    info = ProgramInfo(
+        name=label,
+        global_size=(1, 1, 1),
+        local_size=None,
+        globals=tuple(range(len(buffers))),
+        outs=tuple(range(outputs)),
+        ins=tuple(range(outputs, len(buffers))),
+        target=Device["CPU"].renderer.target,
+    )
+    text = f"#define KERNEL {label}\n{defines}{PREAMBLE}{source}"
+    linear = UOp(Ops.LINEAR, src=(*sink.src, sink))
+    return UOp(Ops.PROGRAM, src=(sink, linear, UOp(Ops.SOURCE, arg=text)), arg=info)

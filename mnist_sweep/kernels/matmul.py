@@ -1,0 +1,138 @@
+"""The fully connected layer: y = x w + b with its gradients."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from tinygrad import Tensor, UOp
+
+from mnist_sweep.kernels import csource
+
+#: One register-tiled product C = op(A) op(B) with B's columns packed into panels of NR.
+#: Packing costs one pass over B and keeps the inner loop free of strides that collide in the
+#: cache (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008).
+#: KC rows of a panel at a time keep it within the cache and the stack.
+_PRODUCT = """
+#define KC 2048
+#define A_AT(i, k) (TRANSPOSE_A ? A[(long)(k) * M + (i)] : A[(long)(i) * K + (k)])
+
+INLINE void pack(float *panel, const float *B, long j, int cols, long k0, long depth) {
+  if (TRANSPOSE_B) {
+    int q = 0;
+    for (; q + 4 <= cols; q += 4) transpose4(panel + q, B + (j + q) * K + k0, K, depth);
+    for (; q < NR; q++)
+      for (long k = 0; k < depth; k++) panel[k * NR + q] = q < cols ? B[(j + q) * K + k0 + k] : 0;
+  } else {
+    for (long k = 0; k < depth; k++)
+      FULL_UNROLL for (int v = 0; v < NV; v++)
+        if (v * VW < cols)
+          *(vec *)(panel + k * NR + v * VW) = load(B + (k0 + k) * N + j + v * VW, cols - v * VW);
+  }
+}
+
+INLINE void tile(float *C, const float *A, const float *panel, const float *bias,
+                 const int rows, const int cols, long i, long j, long k0, long depth) {
+  vec c[MR][NV];
+  FULL_UNROLL for (int r = 0; r < rows; r++)
+    FULL_UNROLL for (int v = 0; v < NV; v++)
+      if (v * VW < cols)
+        c[r][v] = k0 ? load(C + (i + r) * N + j + v * VW, cols - v * VW)
+                     : BIAS ? load(bias + j + v * VW, cols - v * VW) : (vec)0;
+  for (long k = 0; k < depth; k++) {
+    vec b[NV];
+    FULL_UNROLL for (int v = 0; v < NV; v++)
+      if (v * VW < cols) b[v] = *(const vec *)(panel + k * NR + v * VW);
+    FULL_UNROLL for (int r = 0; r < rows; r++) {
+      vec a = (vec)A_AT(i + r, k0 + k);
+      FULL_UNROLL for (int v = 0; v < NV; v++)
+        if (v * VW < cols) c[r][v] += a * b[v];
+    }
+  }
+  FULL_UNROLL for (int r = 0; r < rows; r++)
+    FULL_UNROLL for (int v = 0; v < NV; v++)
+      if (v * VW < cols) store(C + (i + r) * N + j + v * VW, c[r][v], cols - v * VW);
+}
+
+INLINE void columns(float *C, float *sums, const float *A, const float *B, const float *bias,
+                    float *panel, long j, const int cols) {
+  for (long k0 = 0; k0 < K; k0 += KC) {
+    const long depth = K - k0 < KC ? K - k0 : KC;
+    pack(panel, B, j, cols, k0, depth);
+    if (SUMS) FULL_UNROLL for (int v = 0; v < NV; v++) if (v * VW < cols) {
+      vec s = k0 ? load(sums + j + v * VW, cols - v * VW) : (vec)0;
+      for (long k = 0; k < depth; k++) s += *(const vec *)(panel + k * NR + v * VW);
+      store(sums + j + v * VW, s, cols - v * VW);
+    }
+    long i = 0;
+    for (; i + MR <= M; i += MR) tile(C, A, panel, bias, MR, cols, i, j, k0, depth);
+    if (M % MR) tile(C, A, panel, bias, M % MR, cols, i, j, k0, depth);
+  }
+}
+
+INLINE void product(float *C, float *sums, const float *A, const float *B, const float *bias) {
+  float panel[(K < KC ? K : KC) * NR];
+  long j = 0;
+  for (; j + NR <= N; j += NR) columns(C, sums, A, B, bias, panel, j, NR);
+  if (N % NR) columns(C, sums, A, B, bias, panel, j, N % NR);
+}
+"""
+
+_FORWARD = """
+void KERNEL(float *restrict C, const float *restrict A, const float *restrict B,
+            const float *restrict bias) { product(C, 0, A, B, bias); }
+"""
+_INPUT_GRADIENT = """
+void KERNEL(float *restrict C, const float *restrict A, const float *restrict B) {
+  product(C, 0, A, B, 0);
+}
+"""
+_WEIGHT_GRADIENT = """
+void KERNEL(float *restrict C, float *restrict sums, const float *restrict A,
+            const float *restrict B) { product(C, sums, A, B, 0); }
+"""
+
+
+def _kernel(
+    *arguments: UOp, entry: str, outputs: int, inner: int, flags: tuple[int, int, int, int]
+) -> UOp:
+    """A product kernel; ``flags`` are TRANSPOSE_A, TRANSPOSE_B, BIAS and SUMS, ``inner`` is K."""
+    rows, columns = arguments[0].shape
+    names = ("M", "N", "K", "TRANSPOSE_A", "TRANSPOSE_B", "BIAS", "SUMS")
+    constants = dict(zip(names, (rows, columns, inner, *flags), strict=True))
+    operations = 2 * rows * columns * inner
+    return csource.program("matmul", _PRODUCT + entry, constants, arguments, outputs, operations)
+
+
+def _empty(*shape: Any, like: Tensor) -> Tensor:
+    return Tensor.empty(*shape, dtype=like.dtype, device=like.device)
+
+
+def _gradients(gradient: UOp, call: UOp) -> tuple[UOp | None, ...]:
+    _, *sources = call.src[1:]
+    x, w, _ = (Tensor(source) for source in sources)
+    g = Tensor(gradient).contiguous()
+    dx_kernel = partial(
+        _kernel, entry=_INPUT_GRADIENT, outputs=1, inner=w.shape[1], flags=(0, 1, 0, 0)
+    )
+    dx = _empty(*x.shape, like=x).custom_kernel(g, w, fxn=dx_kernel)[0]
+    dw_kernel = partial(
+        _kernel, entry=_WEIGHT_GRADIENT, outputs=2, inner=x.shape[0], flags=(1, 0, 0, 1)
+    )
+    dw, db, *_ = _empty(*w.shape, like=w).custom_kernel(
+        _empty(w.shape[1], like=w), x, g, fxn=dw_kernel
+    )
+    return None, dx.uop, dw.uop, db.uop
+
+
+def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    """``x @ w + b`` of float32 ``x`` (rows, inputs), ``w`` (inputs, outputs), ``b`` (outputs,).
+
+    Differentiable in all three. On a CPU with clang it is a C kernel, elsewhere plain Tensor
+    operations; the two agree to rounding.
+    """
+    if not csource.supported(x.device):
+        return x @ w + b
+    kernel = partial(_kernel, entry=_FORWARD, outputs=1, inner=x.shape[1], flags=(0, 0, 1, 0))
+    out = _empty(x.shape[0], w.shape[1], like=x)
+    return out.custom_kernel(x, w, b, fxn=kernel, grad_fxn=_gradients)[0]

@@ -1,0 +1,66 @@
+"""Both models in plain numpy, float64: what the compiled ones are compared with."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_sweep.config import HPConfig
+
+Array = NDArray[np.float64]
+
+
+def activation(name: str, x: Array) -> Array:
+    return np.maximum(x, 0) if name == "relu" else x / (1 + np.exp(-x))
+
+
+def convolution(x: Array, w: Array, b: Array) -> Array:
+    """x (n, s, s, ci), w (f, f, ci, co) -> (n, s - f + 1, s - f + 1, co)."""
+    taps = w.shape[0]
+    windows = np.lib.stride_tricks.sliding_window_view(x, (taps, taps), axis=(1, 2))
+    out: Array = np.einsum("nyxckl,klco->nyxo", windows, w, optimize=True) + b
+    return out
+
+
+def batch_norm(x: Array, tensors: Mapping[str, Array], name: str, training: bool) -> Array:
+    if training:
+        mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    else:
+        mean, variance = tensors[f"{name}.running_mean"], tensors[f"{name}.running_var"]
+    scaled = (x - mean) / np.sqrt(variance + 1e-5)
+    out: Array = scaled * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
+    return out
+
+
+def max_pool(x: Array) -> Array:
+    n, h, w, c = x.shape
+    out: Array = x.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4))
+    return out
+
+
+def logits(tensors: Mapping[str, Any], x: Any, config: HPConfig, training: bool) -> Array:
+    """The model's output for images ``x`` (n, 784)."""
+    t = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
+    h = np.asarray(x, np.float64)
+    if config.model == "mlp":
+        assert config.depth is not None
+        for i in range(1, config.depth + 1):
+            z = h @ t[f"linear{i}.weight"] + t[f"linear{i}.bias"]
+            h = activation(config.activation_fn, z)
+        last = f"linear{config.depth + 1}"
+        return h @ t[f"{last}.weight"] + t[f"{last}.bias"]
+    h = h.reshape(-1, 28, 28, 1)
+    for pair in (1, 2):
+        for i in (2 * pair - 1, 2 * pair):
+            z = convolution(h, t[f"conv{i}.weight"], t[f"conv{i}.bias"])
+            h = activation(config.activation_fn, z)
+        h = max_pool(batch_norm(h, t, f"norm{pair}", training))
+    return h.reshape(len(h), -1) @ t["linear1.weight"] + t["linear1.bias"]
+
+
+def cross_entropy(logits: Array, labels: NDArray[Any]) -> Array:
+    top = logits.max(1, keepdims=True)
+    total = np.log(np.exp(logits - top).sum(1)) + top[:, 0]
+    out: Array = total - logits[np.arange(len(labels)), labels]
+    return out

@@ -1,0 +1,136 @@
+"""The C kernels compute what plain Tensor operations and float64 numpy compute."""
+
+import subprocess
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from tinygrad import Tensor
+
+from mnist_sweep.kernels import csource
+from mnist_sweep.kernels.convolution import convolution
+from mnist_sweep.kernels.matmul import linear
+from tests import reference
+
+# (rows, inputs, outputs): the study's layers, and ones that fit no tile.
+LINEAR_SHAPES = [
+    (128, 784, 512),
+    (64, 512, 512),
+    (32, 128, 10),
+    (1, 7, 10),
+    (3, 5, 1),
+    (13, 2100, 33),
+]
+# (images, size, filter, channels in, channels out)
+CONVOLUTION_SHAPES = [
+    (2, 28, 5, 1, 32),
+    (2, 24, 5, 32, 32),
+    (3, 10, 3, 32, 64),
+    (1, 8, 3, 64, 64),
+    (1, 7, 3, 3, 5),
+    (2, 9, 2, 20, 18),
+]
+
+
+def _arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [generator.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+
+def _close(actual: Any, expected: np.ndarray) -> None:
+    value = actual.numpy() if isinstance(actual, Tensor) else actual
+    np.testing.assert_allclose(value, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.fixture(params=["c", "plain"])
+def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run the test with the C kernels, and again with their plain twins."""
+    if request.param == "plain":
+        monkeypatch.setattr(csource, "supported", lambda _: False)
+    else:
+        assert csource.supported("CPU")
+    return str(request.param)
+
+
+@pytest.mark.parametrize("shape", LINEAR_SHAPES)
+@pytest.mark.usefixtures("implementation")
+def test_linear_and_its_gradients_equal_numpy(shape: tuple[int, int, int]) -> None:
+    rows, inputs, outputs = shape
+    arrays = _arrays((rows, inputs), (inputs, outputs), (outputs,), (rows, outputs))
+    x, w, b, g = (Tensor(array).realize() for array in arrays)
+    xn, wn, bn, gn = (array.astype(np.float64) for array in arrays)
+    y = linear(x, w, b)
+    dx, dw, db = (y * g).sum().gradient(x, w, b)
+    _close(y, xn @ wn + bn)
+    _close(dx, gn @ wn.T)
+    _close(dw, xn.T @ gn)
+    _close(db, gn.sum(0))
+
+
+@pytest.mark.parametrize("shape", CONVOLUTION_SHAPES)
+@pytest.mark.usefixtures("implementation")
+def test_convolution_and_its_gradients_equal_numpy(shape: tuple[int, ...]) -> None:
+    n, size, taps, inputs, outputs = shape
+    out = size - taps + 1
+    arrays = _arrays(
+        (n, size, size, inputs), (taps, taps, inputs, outputs), (outputs,), (n, out, out, outputs)
+    )
+    x, w, b, g = (Tensor(array).realize() for array in arrays)
+    xn, wn, bn, gn = (array.astype(np.float64) for array in arrays)
+    y = convolution(x, w, b)
+    dx, dw, db = (y * g).sum().gradient(x, w, b)
+    _close(y, reference.convolution(xn, wn, bn))
+    windows = np.lib.stride_tricks.sliding_window_view(xn, (taps, taps), axis=(1, 2))
+    _close(dw, np.einsum("nyxckl,nyxo->klco", windows, gn, optimize=True))
+    edge = taps - 1
+    padded = np.pad(gn, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
+    turned = wn[::-1, ::-1].transpose(0, 1, 3, 2)
+    _close(dx, reference.convolution(padded, turned, np.zeros(inputs)))
+    _close(db, gn.sum((0, 1, 2)))
+
+
+def test_a_compiler_that_cannot_build_the_kernels_gives_one_warning_and_the_plain_twin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(csource, "PREAMBLE", "this is not C;")
+    csource.supported.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="cannot build the fast kernels"):
+            assert not csource.supported("CPU")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert not csource.supported("CPU")
+    finally:
+        csource.supported.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("target", "register"),
+    [
+        (
+            ["--target=x86_64-none-unknown-elf", "-march=x86-64-v4", "-mprefer-vector-width=512"],
+            "zmm",
+        ),
+        (["--target=x86_64-none-unknown-elf", "-march=x86-64-v3"], "ymm"),
+        (["--target=aarch64-none-unknown-elf"], "v"),
+    ],
+    ids=["avx512", "avx2", "neon"],
+)
+def test_the_matrix_product_uses_the_widest_registers_of_its_target(
+    target: list[str], register: str
+) -> None:
+    import os
+    import re
+
+    from mnist_sweep.kernels.matmul import _FORWARD, _PRODUCT
+
+    names = {"M": 128, "N": 512, "K": 784, "TRANSPOSE_A": 0, "TRANSPOSE_B": 0, "BIAS": 1, "SUMS": 0}
+    defines = "".join(f"#define {name} {value}\n" for name, value in names.items())
+    source = f"#define KERNEL f\n{defines}{csource.PREAMBLE}{_PRODUCT}{_FORWARD}"
+    command = [os.environ["CC"], "-S", "-x", "c", "-O2", "-ffreestanding", *target, "-", "-o", "-"]
+    text = subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout
+    multiply_adds = re.findall(r"\n\s*(?:vfmadd\w*ps|fmla)\s+([^\n]*)", text)
+    wide = [operands for operands in multiply_adds if register in operands]
+    # The full tile alone has 24 (of 32 registers) or 12 (of 16) multiply-adds in its inner loop.
+    assert len(wide) >= (12 if register == "ymm" else 24)

@@ -1,0 +1,103 @@
+"""Both models compute what their definition says, forward and backward."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tinygrad import Tensor
+
+from mnist_sweep.config import HPConfig
+from mnist_sweep.kernels.step import cross_entropy
+from mnist_sweep.models import MODELS, initial_values, is_statistic
+from tests import reference
+
+MLP = HPConfig(width=24, depth=3)
+CNN = HPConfig(model="cnn")
+CONFIGS = [
+    pytest.param(replace(base, activation_fn=activation), id=f"{base.model}-{activation}")
+    for base in (MLP, CNN)
+    for activation in ("relu", "silu")
+]
+
+
+@pytest.fixture
+def batch() -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(3)
+    return (
+        generator.standard_normal((6, 784)).astype(np.float32),
+        generator.integers(0, 10, 6).astype(np.int32),
+    )
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+def test_forward_equals_the_numpy_reference(
+    config: HPConfig, training: bool, batch: tuple[np.ndarray, np.ndarray]
+) -> None:
+    values = initial_values(config, 10)
+    for name in values:
+        if is_statistic(name):  # let evaluation meet statistics that differ from the start
+            values[name] = np.linspace(0.5, 1.5, len(values[name]), dtype=np.float32)
+    tensors = {name: Tensor(value) for name, value in values.items()}
+    out = MODELS[config.model](tensors, Tensor(batch[0]), config, training)
+    expected = reference.logits(values, batch[0], config, training)
+    np.testing.assert_allclose(out.logits.numpy(), expected, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_gradients_equal_the_slopes_of_the_numpy_reference(
+    config: HPConfig, batch: tuple[np.ndarray, np.ndarray]
+) -> None:
+    x, labels = batch
+    values = initial_values(config, 10)
+    names = [name for name in values if not is_statistic(name)]
+    tensors = {name: Tensor(value) for name, value in values.items()}
+    output = MODELS[config.model](tensors, Tensor(x), config, True)
+    loss, _ = cross_entropy(output.logits, Tensor(labels))
+    gradients = loss.mean().gradient(*(tensors[name] for name in names))
+
+    generator = np.random.default_rng(4)
+    for name, gradient in zip(names, gradients, strict=True):
+        direction = generator.standard_normal(values[name].shape)
+
+        def loss_at(shift: float, name: str = name, direction: np.ndarray = direction) -> float:
+            moved = {**values, name: values[name].astype(np.float64) + shift * direction}
+            logits = reference.logits(moved, x, config, True)
+            return float(reference.cross_entropy(logits, labels).mean())
+
+        step = 1e-8  # so small that hardly a ReLU or a maximum changes its mind in between
+        slope = (loss_at(step) - loss_at(-step)) / (2 * step)
+        analytic = float((gradient.numpy().astype(np.float64) * direction).sum())
+        assert analytic == pytest.approx(slope, rel=2e-4, abs=2e-5), name
+
+
+def test_the_mlp_has_the_layers_that_width_and_depth_say() -> None:
+    shapes = {name: v.shape for name, v in initial_values(HPConfig(width=32, depth=2), 10).items()}
+    assert shapes == {
+        "linear1.weight": (784, 32),
+        "linear1.bias": (32,),
+        "linear2.weight": (32, 32),
+        "linear2.bias": (32,),
+        "linear3.weight": (32, 10),
+        "linear3.bias": (10,),
+    }
+
+
+def test_the_cnn_has_79_thousand_trained_numbers() -> None:
+    values = initial_values(CNN, 10)
+    trained = sum(v.size for name, v in values.items() if not is_statistic(name))
+    convolutions = 25 * 32 + 32 + 25 * 32 * 32 + 32 + 9 * 32 * 64 + 64 + 9 * 64 * 64 + 64
+    assert trained == convolutions + 2 * (32 + 64) + 576 * 10 + 10
+
+
+def test_initial_weights_depend_on_the_seed_and_on_nothing_else() -> None:
+    one, same = (initial_values(replace(MLP, lr=lr, seed=5), 10) for lr in (1e-3, 1e-1))
+    other = initial_values(replace(MLP, seed=6), 10)
+    assert all(np.array_equal(one[name], same[name]) for name in one)
+    assert not np.array_equal(one["linear1.weight"], other["linear1.weight"])
+
+
+def test_initial_weights_lie_within_one_over_the_root_of_the_fan_in() -> None:
+    weight = initial_values(MLP, 10)["linear1.weight"]
+    assert np.abs(weight).max() <= 1 / 28
+    assert np.abs(weight).max() > 0.99 / 28

@@ -1,0 +1,123 @@
+"""Trials are grouped so that a shape is compiled once, and handed out so that no worker idles."""
+
+import itertools
+import random
+
+import pytest
+
+from mnist_sweep.config import HPConfig
+from mnist_sweep.plan import Assignments, flops, plan, shape_of
+from mnist_sweep.trial import DatasetConfig, Trial
+
+
+def _grid() -> list[Trial]:
+    values = itertools.product([64, 128], [32, 512], [1e-3, 1e-2], [0, 1])
+    return [Trial(HPConfig(batch_size=b, width=w, lr=lr, seed=s)) for b, w, lr, s in values]
+
+
+def test_trials_that_differ_in_rate_schedule_epochs_or_seed_share_a_cohort() -> None:
+    trials = [
+        Trial(HPConfig(lr=lr, lr_schedule=schedule, epochs=epochs, seed=seed, lr_decay=0.5))
+        for lr in (1e-3, 1e-2)
+        for schedule in ("cosine", "plateau")
+        for epochs in (1, 2)
+        for seed in (0, 1)
+    ]
+    assert len(plan(trials)) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Trial(HPConfig(batch_size=32)),
+        Trial(HPConfig(width=64)),
+        Trial(HPConfig(depth=3)),
+        Trial(HPConfig(opt="sgd")),
+        Trial(HPConfig(activation_fn="relu")),
+        Trial(HPConfig(model="cnn")),
+        Trial(HPConfig(), DatasetConfig(validation_size=5000)),
+    ],
+)
+def test_trials_that_need_another_compiled_step_do_not(other: Trial) -> None:
+    assert len(plan([Trial(HPConfig()), other])) == 2
+
+
+def test_a_plan_holds_every_trial_once_whatever_their_order() -> None:
+    trials = _grid()
+    mixed = trials.copy()
+    random.Random(0).shuffle(mixed)
+    planned = [t for cohort in plan(mixed) for t in cohort.trials]
+    assert sorted(t.trial_id for t in planned) == sorted(t.trial_id for t in trials)
+
+
+def test_the_costliest_cohort_comes_first() -> None:
+    costs = [flops(cohort.trials) for cohort in plan(_grid())]
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_the_example_of_a_shape_has_that_shape() -> None:
+    for config in (HPConfig(width=7, depth=4, opt="sgd"), HPConfig(model="cnn", batch_size=5)):
+        shape = shape_of(Trial(config))
+        assert shape_of(Trial(shape.example)) == shape
+
+
+def test_the_cost_of_one_epoch_of_the_default_mlp_is_what_counting_by_hand_gives() -> None:
+    weights = 784 * 512 + 512 * 512 + 512 * 10
+    assert flops([Trial(HPConfig())]) == 2 * 60_000 * (3 * weights - 784 * 512)
+
+
+def test_the_full_grid_costs_about_550_teraflop() -> None:
+    values = itertools.product(
+        range(5), range(1, 6), (128, 256, 512, 1024), range(4), range(2), range(2)
+    )
+    trials = [Trial(HPConfig(depth=depth, width=width)) for _, depth, width, *_ in values]
+    assert len(trials) == 1600
+    assert flops(trials) == pytest.approx(550e12, rel=0.1)
+
+
+def test_a_worker_keeps_its_shape_until_its_cohort_is_done() -> None:
+    assignments = Assignments(plan(_grid()))
+    first = assignments.take(None)
+    assert first is not None
+    shape = shape_of(first)
+    taken = [assignments.take(shape) for _ in range(3)]
+    assert {shape_of(trial) for trial in taken if trial} == {shape}
+    following = assignments.take(shape)
+    assert following is not None
+    assert shape_of(following) != shape
+
+
+def test_two_workers_start_on_different_cohorts() -> None:
+    assignments = Assignments(plan(_grid()))
+    first, second = assignments.take(None), assignments.take(None)
+    assert first is not None
+    assert second is not None
+    assert shape_of(first) != shape_of(second)
+
+
+def test_an_idle_worker_takes_over_trials_of_the_cohort_with_most_work_left() -> None:
+    cohorts = plan(_grid())
+    assignments = Assignments(cohorts)
+    for cohort in cohorts:  # four workers, one on each cohort
+        trial = assignments.take(None)
+        assert trial is not None
+        assert shape_of(trial) == cohort.shape
+    last = cohorts[-1].shape
+    for _ in range(3):  # the last one finishes its own
+        assignments.take(last)
+    stolen = assignments.take(last)
+    assert stolen is not None
+    assert shape_of(stolen) == cohorts[0].shape
+
+
+def test_every_trial_is_handed_out_exactly_once() -> None:
+    trials = _grid()
+    assignments = Assignments(plan(trials))
+    generator = random.Random(1)
+    shapes: list[object] = [None, None, None]
+    seen = []
+    while (trial := assignments.take(shapes[i := generator.randrange(3)])) is not None:  # type: ignore[arg-type]
+        seen.append(trial.trial_id)
+        shapes[i] = shape_of(trial)
+    assert sorted(seen) == sorted(t.trial_id for t in trials)
+    assert assignments.left == 0

@@ -1,0 +1,139 @@
+"""The small kernels of a step compute what their formulas say."""
+
+import numpy as np
+import pytest
+from tinygrad import Tensor, dtypes
+
+from mnist_sweep import backend
+from mnist_sweep.config import ACTIVATIONS, OPTIMIZERS
+from mnist_sweep.kernels import step
+
+
+def _control(
+    rates: list[float], rows: list[int] | None = None, patience: int = 1, decay: float = 1.0
+) -> step.Control:
+    reals = np.zeros(step.REALS, np.float32)
+    reals[[step.SCALE, step.BEST_LOSS, step.DECAY]] = 1.0, np.inf, decay
+    counts = np.zeros(step.COUNTS, np.int32)
+    counts[step.PATIENCE] = patience
+    return step.Control(
+        rows=backend.to_device(np.array(rows or [0], np.int32)),
+        rates=backend.to_device(np.array(rates, np.float32)),
+        reals=backend.to_device(reals),
+        counts=backend.to_device(counts),
+    )
+
+
+def _advance(control: step.Control, losses: np.ndarray) -> None:
+    hits = Tensor.zeros(len(losses)).contiguous()
+    Tensor.realize(*step.advance(control, Tensor(losses.astype(np.float32)).realize(), hits))
+
+
+def test_adam_follows_the_formula_of_kingma_and_ba_with_a_changing_rate() -> None:
+    generator = np.random.default_rng(0)
+    value = generator.standard_normal(33).astype(np.float32)
+    rates = [1e-2, 3e-3, 0.1, 1e-4, 5e-2]
+    control = _control(rates)
+    parameter = backend.to_device(value)
+    slots = [backend.zeros((33,)), backend.zeros((33,))]
+    expected, m, v = value.astype(np.float64), np.zeros(33), np.zeros(33)
+    for t, lr in enumerate(rates, 1):
+        g = generator.standard_normal(33).astype(np.float32)
+        Tensor.realize(
+            *step.update_parameter(OPTIMIZERS["adam"], parameter, Tensor(g), slots, control)
+        )
+        _advance(control, np.zeros(1))
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * np.square(g, dtype=np.float64)
+        expected -= lr * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    np.testing.assert_allclose(backend.read(parameter), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(backend.read(slots[0]), m, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(backend.read(slots[1]), v, rtol=1e-5, atol=1e-7)
+
+
+def test_sgd_moves_against_the_gradient_by_the_rate_of_its_step() -> None:
+    parameter = backend.to_device(np.array([1.0, -2.0], np.float32))
+    control = _control([0.5, 0.25])
+    for gradient in ([1.0, 2.0], [4.0, -8.0]):
+        g = Tensor(gradient)
+        Tensor.realize(*step.update_parameter(OPTIMIZERS["sgd"], parameter, g, [], control))
+        _advance(control, np.zeros(1))
+    assert backend.read(parameter).tolist() == [-0.5, -1.0]
+
+
+def test_the_plateau_schedule_decays_when_a_window_is_not_below_the_best_one() -> None:
+    control = _control([1.0] * 12, patience=3, decay=0.5)
+    windows = [(3.0, 1.0), (2.0, 1.0), (2.0, 0.5), (1.0, 0.5)]  # mean of three steps, then scale
+    for mean, scale in windows:
+        for shift in (-0.5, 0.0, 0.5):
+            _advance(control, np.array([mean + shift - 0.25, mean + shift + 0.25]))
+        assert backend.read(control.reals)[step.SCALE] == scale
+
+
+def test_the_rate_of_a_step_is_the_schedules_times_the_decay_so_far() -> None:
+    control = _control([0.1, 0.2, 0.3], patience=1, decay=0.5)
+    seen = []
+    for loss in (1.0, 2.0, 3.0):
+        _advance(control, np.array([loss]))
+        seen.append(float(backend.read(control.reals)[step.LR]))
+    assert seen == pytest.approx([0.1, 0.2, 0.15])
+
+
+def test_cross_entropy_and_its_gradient_equal_numpy() -> None:
+    generator = np.random.default_rng(1)
+    logits = (generator.standard_normal((7, 10)) * 20).astype(np.float32)
+    labels = generator.integers(0, 10, 7).astype(np.int32)
+    tensor = Tensor(logits).realize()
+    loss, hits = step.cross_entropy(tensor, Tensor(labels))
+    (gradient,) = loss.mean().gradient(tensor)
+    shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    p = shifted / shifted.sum(1, keepdims=True)
+    one_hot = np.eye(10)[labels]
+    np.testing.assert_allclose(loss.numpy(), -np.log((p * one_hot).sum(1)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(gradient.numpy(), (p - one_hot) / 7, atol=1e-6)
+    assert hits.numpy().tolist() == (logits.argmax(1) == labels).astype(float).tolist()
+
+
+def test_of_equal_logits_the_first_is_the_prediction() -> None:
+    logits = Tensor([[1.0, 5.0, 5.0], [1.0, 5.0, 5.0], [0.0, 0.0, 0.0]])
+    _, hits = step.cross_entropy(logits, Tensor([1, 2, 0], dtype=dtypes.int32))
+    assert hits.numpy().tolist() == [1.0, 0.0, 1.0]
+
+
+def test_a_batch_holds_the_standardised_images_of_its_place_in_the_order() -> None:
+    generator = np.random.default_rng(2)
+    images = generator.integers(0, 256, (9, 784), dtype=np.uint8)
+    labels = generator.integers(0, 10, 9, dtype=np.uint8)
+    order = [8, 3, 5, 1, 0, 7]
+    control = _control([0.0] * 3, rows=order)
+    device_images, device_labels = backend.to_device(images), backend.to_device(labels)
+    for start in (0, 2, 4):
+        x, y = step.gather_batch(device_images, device_labels, control, 2, 0.13, 0.31)
+        Tensor.realize(x, y)
+        rows = order[start : start + 2]
+        np.testing.assert_allclose(x.numpy(), (images[rows] / 255 - 0.13) / 0.31, atol=1e-5)
+        assert y.numpy().tolist() == labels[rows].tolist()
+        _advance(control, np.zeros(1))
+
+
+def test_counting_leaves_out_the_rows_after_the_last_image() -> None:
+    control = _control([0.0], patience=5)  # five images in batches of three
+    for _ in range(2):
+        loss, hits = Tensor([1.0, 2.0, 4.0]).realize(), Tensor([1.0, 1.0, 0.0]).realize()
+        Tensor.realize(*step.count_batch(control, loss, hits))
+    reals = backend.read(control.reals)
+    assert (reals[step.LOSS_SUM], reals[step.HITS]) == (10.0, 4.0)
+
+
+@pytest.mark.parametrize("name", list(ACTIVATIONS))
+def test_activations_and_their_slopes_equal_numpy(name: str) -> None:
+    z = np.linspace(-9, 9, 64, dtype=np.float32).reshape(4, 16)
+    tensor = Tensor(z).realize()
+    out = step.activate(tensor, ACTIVATIONS[name])
+    (slope,) = (out * 2.0).sum().gradient(tensor)
+    sigmoid = 1 / (1 + np.exp(-z.astype(np.float64)))
+    expected = {
+        "relu": (np.maximum(z, 0), (z > 0).astype(float)),
+        "silu": (z * sigmoid, sigmoid * (1 + z * (1 - sigmoid))),
+    }[name]
+    np.testing.assert_allclose(out.numpy(), expected[0], atol=1e-5)
+    np.testing.assert_allclose(slope.numpy(), 2 * expected[1], atol=1e-5)

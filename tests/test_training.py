@@ -1,0 +1,204 @@
+"""Training on real MNIST does what the configuration says."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from mnist_sweep.config import HPConfig
+from mnist_sweep.data import load_dataset
+from mnist_sweep.models import initial_values
+from mnist_sweep.plan import shape_of
+from mnist_sweep.training import (
+    STEPS_BETWEEN_CHECKS,
+    CompiledShape,
+    DeviceData,
+    epoch_order,
+    learning_rates,
+    steps_per_epoch,
+)
+from mnist_sweep.trial import DatasetConfig, Trial
+from tests import reference
+
+DATA = DatasetConfig(train_size=1050, test_size=333, validation_size=120)
+
+
+@pytest.fixture(scope="module")
+def data() -> DeviceData:
+    return DeviceData(load_dataset(DATA))
+
+
+def _standardised(data: DeviceData, rows: np.ndarray) -> np.ndarray:
+    dataset = data.dataset
+    pixels: np.ndarray = (dataset.images[rows] / 255.0 - dataset.mean) / dataset.std
+    return pixels
+
+
+def _mlp_gradients(
+    w: Mapping[str, np.ndarray], x: np.ndarray, labels: np.ndarray, depth: int
+) -> tuple[float, dict[str, np.ndarray]]:
+    """Mean loss of a SiLU network and its gradients, by backpropagation in float64."""
+    inputs, slopes = [x], []
+    for i in range(1, depth + 1):
+        z = inputs[-1] @ w[f"linear{i}.weight"] + w[f"linear{i}.bias"]
+        s = 1 / (1 + np.exp(-z))
+        inputs.append(z * s)
+        slopes.append(s * (1 + z * (1 - s)))
+    logits = inputs[-1] @ w[f"linear{depth + 1}.weight"] + w[f"linear{depth + 1}.bias"]
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    loss = float(reference.cross_entropy(logits, labels).mean())
+    d = (p - np.eye(10)[labels]) / len(labels)
+    gradients = {}
+    for i in range(depth + 1, 0, -1):
+        gradients[f"linear{i}.weight"] = inputs[i - 1].T @ d
+        gradients[f"linear{i}.bias"] = d.sum(0)
+        if i > 1:
+            d = (d @ w[f"linear{i}.weight"].T) * slopes[i - 2]
+    return loss, gradients
+
+
+@pytest.mark.parametrize("opt", ["adam", "sgd"])
+def test_an_epoch_equals_the_same_epoch_in_plain_numpy(data: DeviceData, opt: str) -> None:
+    config = HPConfig(
+        width=20, depth=2, batch_size=100, opt=opt, lr=0.01, lr_decay=0.5, patience=2, seed=4
+    )
+    trial = Trial(config, DATA)
+    compiled = CompiledShape(shape_of(trial), data)
+    compiled.train(trial)
+
+    weights = {k: v.astype(np.float64) for k, v in initial_values(config, 10).items()}
+    m = {k: np.zeros_like(v) for k, v in weights.items()}
+    v = {k: np.zeros_like(v) for k, v in weights.items()}
+    order = epoch_order(4, 0, data.dataset.train_rows)
+    lr, best, window = config.lr, math.inf, []
+    for t in range(1, 11):
+        rows = order[(t - 1) * 100 : t * 100]
+        x, labels = _standardised(data, rows), data.dataset.labels[rows]
+        loss, gradients = _mlp_gradients(weights, x, labels, 2)
+        for name, g in gradients.items():
+            if opt == "sgd":
+                weights[name] -= lr * g
+                continue
+            m[name] = 0.9 * m[name] + 0.1 * g
+            v[name] = 0.999 * v[name] + 0.001 * g * g
+            mean, variance = m[name] / (1 - 0.9**t), v[name] / (1 - 0.999**t)
+            weights[name] -= lr * mean / (np.sqrt(variance) + 1e-8)
+        window.append(loss)
+        if len(window) == 2:
+            if not np.mean(window) < best:
+                lr *= 0.5
+            best, window = min(best, float(np.mean(window))), []
+    for name, value in compiled.state().items():
+        np.testing.assert_allclose(value, weights[name], rtol=5e-3, atol=2e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_reported_accuracies_are_those_of_the_trained_weights(model: str, data: DeviceData) -> None:
+    sizes = {"width": 32} if model == "mlp" else {}
+    trial = Trial(HPConfig(model=model, batch_size=50, lr=3e-3, **sizes), DATA)  # type: ignore[arg-type]
+    compiled = CompiledShape(shape_of(trial), data)
+    result = compiled.train(trial)
+    dataset, state = data.dataset, compiled.state()
+
+    def accuracy(rows: np.ndarray) -> float:
+        logits = reference.logits(state, _standardised(data, rows), trial.config, False)
+        return float((logits.argmax(1) == dataset.labels[rows]).mean())
+
+    assert result.status == "ok"
+    assert result.test_accuracy == pytest.approx(accuracy(dataset.test_rows), abs=0.0031)
+    assert result.val_accuracy == pytest.approx(accuracy(dataset.validation_rows), abs=0.0084)
+    assert result.train_accuracy == pytest.approx(accuracy(dataset.train_rows), abs=0.001)
+
+
+def test_learning_happens_a_small_network_passes_85_per_cent_on_6000_images() -> None:
+    config = DatasetConfig(train_size=6000, test_size=2000)
+    trial = Trial(HPConfig(width=64, batch_size=50, lr=3e-3), config)
+    result = CompiledShape(shape_of(trial), DeviceData(load_dataset(config))).train(trial)
+    assert result.test_accuracy is not None
+    assert result.test_accuracy > 0.85
+
+
+def test_the_images_of_a_last_partial_batch_are_left_out_of_their_epoch(data: DeviceData) -> None:
+    assert steps_per_epoch(1050, 100) == 10
+    trial = Trial(HPConfig(width=8, depth=1, batch_size=100, epochs=3), DATA)
+    result = CompiledShape(shape_of(trial), data).train(trial)
+    assert result.steps == 30
+
+
+def test_every_epoch_has_its_own_order_of_all_rows() -> None:
+    rows = np.arange(100, 160, dtype=np.int32)
+    orders = [epoch_order(seed, epoch, rows) for seed in (0, 1) for epoch in (0, 1)]
+    for order in orders:
+        assert sorted(order) == list(rows)
+    assert len({tuple(order) for order in orders}) == 4
+    assert np.array_equal(orders[0], epoch_order(0, 0, rows))
+
+
+def test_curve_points_lie_evenly_and_their_training_means_cover_every_step(
+    data: DeviceData,
+) -> None:
+    trial = Trial(HPConfig(width=16, batch_size=50, epochs=2, lr_schedule="constant"), DATA)
+    compiled = CompiledShape(shape_of(trial), data)
+    fine = compiled.train(trial, evals_per_epoch=7).curve
+    coarse = compiled.train(trial, evals_per_epoch=1).curve
+    assert [point.step for point in fine] == [3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 33, 36, 39, 42]
+    assert [point.step for point in coarse] == [21, 42]
+    assert [point.epoch for point in coarse] == [1.0, 2.0]
+    assert coarse[0].train_loss == pytest.approx(np.mean([p.train_loss for p in fine[:7]]))
+    assert coarse[1].train_accuracy == pytest.approx(np.mean([p.train_accuracy for p in fine[7:]]))
+    assert coarse[1].test_accuracy == fine[13].test_accuracy
+
+
+def test_evaluating_more_often_does_not_change_the_result(data: DeviceData) -> None:
+    trial = Trial(HPConfig(model="cnn", batch_size=150), DATA)
+    compiled = CompiledShape(shape_of(trial), data)
+    once, often = (compiled.train(trial, evals_per_epoch=n) for n in (1, 5))
+    assert once.train_loss == often.train_loss
+    assert once.test_accuracy == often.test_accuracy
+
+
+def test_a_loss_that_is_no_number_ends_the_trial_early_as_diverged() -> None:
+    config = DatasetConfig(train_size=20_000, test_size=500)
+    trial = Trial(HPConfig(width=16, batch_size=20, opt="sgd", lr=1000.0, epochs=3), config)
+    result = CompiledShape(shape_of(trial), DeviceData(load_dataset(config))).train(trial)
+    assert result.status == "diverged"
+    assert result.steps == STEPS_BETWEEN_CHECKS
+    assert result.test_accuracy is None
+    assert result.train_loss is None
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [1, 1, 1, 1]),
+        ("plateau", [1, 1, 1, 1]),
+        ("cosine", [1, 0.853553, 0.5, 0.146447]),
+        ("onecycle", [0.04, 0.0, 0.0, 0.0]),
+    ],
+)
+def test_schedules_give_the_rates_of_their_formulas(schedule: str, expected: list[float]) -> None:
+    rates = learning_rates(HPConfig(lr=0.5, lr_schedule=schedule), 0, 4, 4)
+    if schedule == "onecycle":
+        up = 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * 0.25 / 0.3))
+        down = [0.5 * (1 + math.cos(math.pi * (p - 0.3) / 0.7)) for p in (0.5, 0.75)]
+        expected = [0.04, up, *down]
+    np.testing.assert_allclose(rates, np.multiply(expected, 0.5), rtol=1e-5)
+
+
+def test_a_schedule_runs_over_the_whole_training_not_over_each_epoch() -> None:
+    config = HPConfig(lr_schedule="cosine")
+    whole = learning_rates(config, 0, 20, 20)
+    parts = [learning_rates(config, first, 10, 20) for first in (0, 10)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_a_batch_of_one_image_trains(model: str) -> None:
+    config = DatasetConfig(train_size=60, test_size=1)
+    sizes = {"width": 7, "depth": 1} if model == "mlp" else {}
+    trial = Trial(HPConfig(model=model, batch_size=1, **sizes), config)  # type: ignore[arg-type]
+    result = CompiledShape(shape_of(trial), DeviceData(load_dataset(config))).train(trial)
+    assert result.steps == 60
+    assert result.test_accuracy in (0.0, 1.0)
