@@ -17,6 +17,7 @@ from tinygrad import Tensor
 from mnist_sweep.config import ACTIVATIONS, HPConfig
 from mnist_sweep.kernels.convolution import convolution
 from mnist_sweep.kernels.matmul import linear
+from mnist_sweep.kernels.normalisation import batch_norm, max_pool
 from mnist_sweep.kernels.step import activate
 
 SIDE = 28
@@ -108,8 +109,7 @@ def cnn(tensors: Tensors, x: Tensor, config: HPConfig, training: bool) -> Output
             x = activate(convolution(x, *_layer(tensors, f"conv{i}")), activation)
         x, new = _batch_norm(tensors, f"norm{pair}", x, training)
         statistics |= new
-        rows, height, width, channels = x.shape
-        x = _boundary(x.reshape(rows, height // 2, 2, width // 2, 2, channels).max((2, 4)))
+        x = _boundary(max_pool(x))
     return Output(linear(x.reshape(x.shape[0], -1), *_layer(tensors, "linear1")), statistics)
 
 
@@ -129,11 +129,8 @@ def _batch_norm(
     if not training:
         factor = weight * (running_var + NORM_EPSILON).rsqrt()
         return _boundary(x * factor + (bias - running_mean * factor)), {}
+    out, mean, variance = batch_norm(x, weight, bias, NORM_EPSILON)
     count = x.numel() // x.shape[-1]
-    mean = x.mean((0, 1, 2)).contiguous()
-    centred = x - mean
-    variance = (centred * centred).mean((0, 1, 2)).contiguous()
-    out = centred * (weight * (variance + NORM_EPSILON).rsqrt()).contiguous() + bias
     unbiased = variance.detach() * (count / max(count - 1, 1))
     keep = 1 - NORM_MOMENTUM
     return _boundary(out), {

@@ -11,6 +11,7 @@ from tinygrad import Tensor
 from mnist_sweep.kernels import csource
 from mnist_sweep.kernels.convolution import convolution
 from mnist_sweep.kernels.matmul import linear
+from mnist_sweep.kernels.normalisation import batch_norm, max_pool
 from tests import reference
 
 # (rows, inputs, outputs): the study's layers, and ones that fit no tile.
@@ -88,6 +89,45 @@ def test_convolution_and_its_gradients_equal_numpy(shape: tuple[int, ...]) -> No
     turned = wn[::-1, ::-1].transpose(0, 1, 3, 2)
     _close(dx, reference.convolution(padded, turned, np.zeros(inputs)))
     _close(db, gn.sum((0, 1, 2)))
+
+
+@pytest.mark.parametrize("shape", [(2, 20, 20, 32), (3, 6, 6, 64), (1, 4, 4, 5), (7, 10, 10, 19)])
+@pytest.mark.usefixtures("implementation")
+def test_batch_norm_and_its_gradients_equal_numpy(shape: tuple[int, ...]) -> None:
+    arrays = _arrays(shape, shape[-1:], shape[-1:], shape)
+    arrays[0] += 3  # a mean far from 0 shows sums that lose digits
+    x, w, b, g = (Tensor(array).realize() for array in arrays)
+    xn, wn, bn, gn = (array.astype(np.float64) for array in arrays)
+    out, mean, variance = batch_norm(x, w, b, 1e-5)
+    dx, dw, db = (out * g).sum().gradient(x, w, b)
+    axes, count = (0, 1, 2), xn.size // shape[-1]
+    root = np.sqrt(xn.var(axes) + 1e-5)
+    normed = (xn - xn.mean(axes)) / root
+    _close(mean, xn.mean(axes))
+    _close(variance, xn.var(axes))
+    _close(out, normed * wn + bn)
+    _close(dw, (gn * normed).sum(axes))
+    _close(db, gn.sum(axes))
+    inner = gn - gn.sum(axes) / count - normed * (gn * normed).sum(axes) / count
+    _close(dx, wn / root * inner)
+
+
+@pytest.mark.parametrize("shape", [(2, 20, 20, 32), (3, 6, 6, 64), (1, 4, 4, 5)])
+@pytest.mark.usefixtures("implementation")
+def test_max_pool_and_its_gradient_equal_numpy_and_equal_maxima_share(
+    shape: tuple[int, ...],
+) -> None:
+    n, size, _, channels = shape
+    x, g = _arrays(shape, (n, size // 2, size // 2, channels))
+    x = np.round(x)  # many ties
+    tensor = Tensor(x).realize()
+    out = max_pool(tensor)
+    (dx,) = (out * Tensor(g)).sum().gradient(tensor)
+    windows = x.reshape(n, size // 2, 2, size // 2, 2, channels)
+    top = windows.max((2, 4), keepdims=True)
+    share = (windows == top) / (windows == top).sum((2, 4), keepdims=True)
+    _close(out, top[:, :, 0, :, 0])
+    _close(dx, (share * g[:, :, None, :, None]).reshape(shape))
 
 
 def test_a_compiler_that_cannot_build_the_kernels_gives_one_warning_and_the_plain_twin(

@@ -111,15 +111,17 @@ void KERNEL(float *restrict D, const float *restrict G, const float *restrict F)
 }
 """
 
+# AT_ONCE image rows are worked through for all taps, so that they stay in the first-level cache.
 _WEIGHT_GRADIENT = """
-INLINE void taps(float *D, const float *X, const float *G, long n, int f, int t, int j,
-                 const int rows, const int cols) {
+INLINE void taps(float *D, const float *X, const float *G, long n, int y0, int y1, int f, int t,
+                 int j, const int rows, const int cols) {
   vec c[MR][NV];
   float *out = D + (f * RUN + t) * CO + j;
   FULL_UNROLL for (int r = 0; r < rows; r++)
     FULL_UNROLL for (int v = 0; v < NV; v++)
-      if (v * VW < cols) c[r][v] = n ? load(out + r * CO + v * VW, cols - v * VW) : (vec)0;
-  for (int y = 0; y < OUT; y++) {
+      if (v * VW < cols)
+        c[r][v] = n || y0 ? load(out + r * CO + v * VW, cols - v * VW) : (vec)0;
+  for (int y = y0; y < y1; y++) {
     const float *a = X + (n * SIZE + y + f) * SIZE * CI + t, *g = G + (n * OUT + y) * OUT * CO + j;
     for (int x = 0; x < OUT; x++) {
       vec b[NV];
@@ -136,29 +138,34 @@ INLINE void taps(float *D, const float *X, const float *G, long n, int f, int t,
     FULL_UNROLL for (int v = 0; v < NV; v++)
       if (v * VW < cols) store(out + r * CO + v * VW, c[r][v], cols - v * VW);
 }
-INLINE void channels(float *D, float *sums, const float *X, const float *G, long n, int j,
-                     const int cols) {
+INLINE void channels(float *D, float *sums, const float *X, const float *G, long n, int y0,
+                     int y1, int j, const int cols) {
   FULL_UNROLL for (int v = 0; v < NV; v++) if (v * VW < cols) {
-    vec s = n ? load(sums + j + v * VW, cols - v * VW) : (vec)0;
-    for (long p = 0; p < OUT * OUT; p++)
+    vec s = n || y0 ? load(sums + j + v * VW, cols - v * VW) : (vec)0;
+    for (long p = y0 * OUT; p < y1 * OUT; p++)
       s += load(G + (n * OUT * OUT + p) * CO + j + v * VW, cols - v * VW);
     store(sums + j + v * VW, s, cols - v * VW);
   }
   for (int f = 0; f < FILTER; f++) {
     int t = 0;
-    for (; t + MR <= RUN; t += MR) taps(D, X, G, n, f, t, j, MR, cols);
-    if (RUN % MR) taps(D, X, G, n, f, t, j, RUN % MR, cols);
+    for (; t + MR <= RUN; t += MR) taps(D, X, G, n, y0, y1, f, t, j, MR, cols);
+    if (RUN % MR) taps(D, X, G, n, y0, y1, f, t, j, RUN % MR, cols);
   }
 }
 void KERNEL(float *restrict D, float *restrict sums, const float *restrict X,
             const float *restrict G) {
-  for (long n = 0; n < BATCH; n++) {
-    int j = 0;
-    for (; j + NR <= CO; j += NR) channels(D, sums, X, G, n, j, NR);
-    if (CO % NR) channels(D, sums, X, G, n, j, CO % NR);
-  }
+  for (long n = 0; n < BATCH; n++)
+    for (int y0 = 0; y0 < OUT; y0 += AT_ONCE) {
+      const int y1 = y0 + AT_ONCE < OUT ? y0 + AT_ONCE : OUT;
+      int j = 0;
+      for (; j + NR <= CO; j += NR) channels(D, sums, X, G, n, y0, y1, j, NR);
+      if (CO % NR) channels(D, sums, X, G, n, y0, y1, j, CO % NR);
+    }
 }
 """
+
+#: Bytes of images and gradients to work on at once: most of a first-level cache of 32 KiB.
+_CACHE = 24 * 1024
 
 
 def _tile_rows(pixels: int) -> int:
@@ -174,8 +181,9 @@ def _kernel(
     taps, _, inputs, channels = weights
     out = size - taps + 1
     pixels = size if source is _INPUT_GRADIENT else out
-    names = ("BATCH", "SIZE", "FILTER", "CI", "CO", "PR")
-    values = (batch, size, taps, inputs, channels, _tile_rows(pixels))
+    at_once = max(1, _CACHE // (4 * (size * inputs + out * channels)))
+    names = ("BATCH", "SIZE", "FILTER", "CI", "CO", "PR", "AT_ONCE")
+    values = (batch, size, taps, inputs, channels, _tile_rows(pixels), at_once)
     constants = dict(zip(names, values, strict=True))
     operations = 2 * batch * out * out * taps * taps * inputs * channels
     name = {_FORWARD: "conv", _INPUT_GRADIENT: "conv_dx", _WEIGHT_GRADIENT: "conv_dw"}[source]
