@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
@@ -67,8 +66,8 @@ class Trial:
     def trial_id(self) -> str:
         """12 hex digits that are equal for two trials exactly if their settings are."""
         decisive = {
-            "config": dataclasses.asdict(self.config),
-            "dataset": dataclasses.asdict(self.dataset),
+            "config": vars(self.config),
+            "dataset": vars(self.dataset),
         }
         canonical = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
