@@ -1,0 +1,275 @@
+"""The command line: parse, call one function, print, exit code.
+
+Imports of the parts stand inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from mnist_sweep import __version__
+from mnist_sweep.errors import SpecError, UserError
+
+DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Report bad arguments as one line, like every other error."""
+        _complain(f"{message}; see {self.prog} --help")
+        raise SystemExit(BAD_INPUT)
+
+
+def _complain(message: str) -> None:
+    _say("".join(f"mnist-sweep: error: {line}\n" for line in message.splitlines()), end="")
+
+
+def _say(message: str, end: str = "\n") -> None:
+    """Write to stderr; a terminal that has gone away is no reason to lose anything."""
+    with contextlib.suppress(OSError, ValueError):
+        print(message, end=end, file=sys.stderr, flush=True)
+
+
+def _note(message: str) -> None:
+    _say(f"mnist-sweep: note: {message}")
+
+
+class _Stop:
+    """Turns Ctrl-C, SIGTERM and a closed terminal into a request to stop in good order.
+
+    A second Ctrl-C ends the process at once; its workers end with it. A signal that the process
+    was started to ignore (nohup) stays ignored.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before = {
+            number: signal.getsignal(number)
+            for number in signal.Signals
+            if number.name in ("SIGINT", "SIGTERM", "SIGHUP")
+            and signal.getsignal(number) != signal.SIG_IGN
+        }
+
+    def __enter__(self) -> _Stop:
+        for number in self._before:
+            signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT:
+            os._exit(INTERRUPTED)
+        self.requested = True
+
+
+def _positive(text: str) -> int:
+    value = int(text) if text.isascii() and text.isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="mnist-sweep", description=__import__("mnist_sweep").__doc__)
+    parser.add_argument("--version", action="version", version=f"mnist-sweep {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_plot(commands)
+    _add_top(commands)
+    doctor = commands.add_parser(
+        "doctor",
+        help="show versions, devices, the compiler, caches and data",
+        description="Show what this machine can train on, and what run would choose and why.",
+    )
+    doctor.set_defaults(command=_doctor)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
+    run = commands.add_parser(
+        "run",
+        help="run a sweep, or continue it",
+        description="Train every trial of SPEC that the results file does not hold yet.",
+    )
+    run.add_argument("spec", type=Path, metavar="SPEC", help="the sweep spec, a YAML file")
+    run.add_argument(
+        "-o", "--output", type=Path, help="the results file (default: results/NAME.csv)"
+    )
+    run.add_argument("--device", help="CPU, CUDA, METAL, ... (default: DEV, else the best usable)")
+    run.add_argument(
+        "--jobs",
+        type=_positive,
+        help="worker processes (default: one per CPU core, or 1 on a GPU)",
+    )
+    run.add_argument("--executor", choices=["local"], default="local", help="where workers run")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="change the spec, such as epochs=2, seeds=5 or dataset.validation_size=5000",
+    )
+    run.add_argument("--data-dir", help="a folder with four IDX files to use instead of MNIST")
+    run.add_argument("--limit", type=_positive, help="run at most this many trials now")
+    run.add_argument("--dry-run", action="store_true", help="print what would be run, and stop")
+    run.add_argument(
+        "--overwrite", action="store_true", help="start again; the old file is kept, with a date"
+    )
+    run.add_argument("--retry-failed", action="store_true", help="run the trials again that failed")
+    run.set_defaults(command=_run)
+
+
+def _add_plot(commands: argparse._SubParsersAction[_Parser]) -> None:
+    plot = commands.add_parser(
+        "plot",
+        help="draw the figures of a results file",
+        description="Draw every figure that RESULTS has the trials for.",
+    )
+    plot.add_argument("results", type=Path, metavar="RESULTS", help="a results file (CSV)")
+    plot.add_argument(
+        "-o", "--output", type=Path, help="the folder for the figures (default: RESULTS' name)"
+    )
+    plot.add_argument("--format", choices=["png", "svg", "pdf"], default="png", help="file format")
+    plot.set_defaults(command=_plot)
+
+
+def _add_top(commands: argparse._SubParsersAction[_Parser]) -> None:
+    top = commands.add_parser(
+        "top",
+        help="rank the configurations of a results file",
+        description="Print the best configurations of RESULTS with their intervals.",
+    )
+    top.add_argument("results", type=Path, metavar="RESULTS", help="a results file (CSV)")
+    top.add_argument("-n", type=_positive, default=8, help="how many (default: 8)")
+    top.add_argument("--by", metavar="METRIC", help="rank by this metric")
+    top.set_defaults(command=_top)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from mnist_sweep.devices import choose_device, is_cpu, physical_cores
+    from mnist_sweep.runner import default_output, describe_plan, load_sweep, run_sweep
+
+    spec = load_sweep(arguments.spec, overrides=arguments.overrides, data_dir=arguments.data_dir)
+    output = arguments.output or default_output(spec)
+    if arguments.dry_run:
+        for warning in spec.warnings:
+            _note(warning)
+        jobs = arguments.jobs or physical_cores()
+        print(describe_plan(spec, output, jobs, overwrite=arguments.overwrite))
+        return DONE
+    choice = choose_device(arguments.device)
+    jobs = arguments.jobs or (physical_cores() if is_cpu(choice.device) else 1)
+
+    from mnist_sweep.executors import LocalExecutor
+
+    with _Stop() as stop:
+        summary = run_sweep(
+            spec,
+            output,
+            LocalExecutor(jobs, choice),
+            device=choice.device,
+            overwrite=arguments.overwrite,
+            retry_failed=arguments.retry_failed,
+            limit=arguments.limit,
+            stopped=lambda: stop.requested,
+            say=_note,
+            progress=True,
+        )
+    counts = f"{summary.done} of {summary.total} trials done ({summary.new} in this run)"
+    if summary.interrupted:
+        _say(f"mnist-sweep: interrupted; {counts}, all saved. To go on: {_command_again()}")
+        return INTERRUPTED
+    print(f"{counts}, {summary.diverged} diverged, {summary.failed} failed: {output}")
+    if summary.failed:
+        _say(
+            f"mnist-sweep: {summary.failed} trials failed, the reasons are in the column error; "
+            "run the same command with --retry-failed to try them again"
+        )
+        return SOME_FAILED
+    return DONE
+
+
+def _command_again() -> str:
+    # A second --overwrite would throw away what the first run had done.
+    return shlex.join(["mnist-sweep", *(a for a in sys.argv[1:] if a != "--overwrite")])
+
+
+def _plot(arguments: argparse.Namespace) -> int:
+    from mnist_sweep.figures import draw_figures
+    from mnist_sweep.results import read_results
+
+    results = read_results(arguments.results)
+    for note in results.notes:
+        _note(note)
+    folder = arguments.output or arguments.results.with_suffix("")
+    report = draw_figures(
+        results.results, folder, format=arguments.format, title=arguments.results.stem
+    )
+    for reason in report.left_out:
+        _note(f"left out: {reason}")
+    for path in report.written:
+        print(path)
+    return DONE
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    from mnist_sweep.results import read_results
+    from mnist_sweep.table import format_top
+
+    results = read_results(arguments.results)
+    for note in results.notes:
+        _note(note)
+    print(format_top(results.results, arguments.n, arguments.by))
+    return DONE
+
+
+def _doctor(_arguments: argparse.Namespace) -> int:
+    from mnist_sweep.doctor import diagnose
+
+    lines, healthy = diagnose()
+    for line in lines:
+        print(line, flush=True)
+    return DONE if healthy else SOME_FAILED
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code; never a traceback for what a user can mend."""
+    sys.exit(_guarded(lambda: _main(argv)))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    arguments = _parser().parse_args(argv)
+    code: int = arguments.command(arguments)
+    sys.stdout.flush()
+    return code
+
+
+def _guarded(command: Callable[[], int]) -> int:
+    try:
+        return command()
+    except SpecError as error:
+        _complain("\n".join(error.problems))
+    except UserError as error:
+        _complain(str(error))
+    except BrokenPipeError:
+        # Whoever read our output has had enough (`| head`): nothing is lost, so nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
+    return BAD_INPUT

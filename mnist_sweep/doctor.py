@@ -1,0 +1,71 @@
+"""What this machine can train on, and why ``run`` would choose what it chooses."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from mnist_sweep import __version__
+from mnist_sweep.cache import cache_dir
+from mnist_sweep.data import describe_bundled
+from mnist_sweep.devices import (
+    NO_COMPILER,
+    candidates,
+    choose_device,
+    find_compiler,
+    is_cpu,
+    physical_cores,
+    probe,
+)
+from mnist_sweep.errors import UserError
+
+
+def diagnose() -> tuple[list[str], bool]:
+    """Lines for a person, and whether something here can train. Opens every likely device."""
+    compiler = find_compiler()
+    lines = [f"{name:<12} {text}" for name, text in _versions()]
+    lines.append(
+        f"compiler     {compiler.program} (from {compiler.origin})"
+        if compiler
+        else f"compiler     none: {NO_COMPILER}"
+    )
+    for device in candidates():
+        if is_cpu(device) and compiler is None:
+            problem: str | None = "no compiler"
+        else:
+            problem = probe(device, compiler)
+        cores = f", {physical_cores()} cores" if is_cpu(device) else ""
+        lines.append(f"device       {device}: {f'no ({problem})' if problem else f'usable{cores}'}")
+    try:
+        choice = choose_device(None)
+        lines.append(f"run takes    {choice.device}: {choice.reason}")
+        healthy = True
+    except UserError as error:
+        lines.append(f"run takes    nothing: {error}")
+        healthy = False
+    lines.append(f"cache        {cache_dir()}")
+    lines.append(f"kernel cache {_tinygrad_cache()}")
+    lines.append(f"data set     {describe_bundled()}")
+    return lines, healthy
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    yield "mnist-sweep", __version__
+    yield "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    for package in ("tinygrad", "numpy", "matplotlib", "ziglang"):
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            yield package, "not installed"
+
+
+def _tinygrad_cache() -> Path:
+    """Where tinygrad keeps compiled kernels; it can be deleted at any time."""
+    if named := os.environ.get("CACHEDB"):
+        return Path(named)
+    home = "~/Library/Caches" if platform.system() == "Darwin" else "~/.cache"
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser(home)
+    return Path(folder) / "tinygrad" / "cache.db"

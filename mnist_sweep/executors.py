@@ -1,0 +1,233 @@
+"""Where trials run: in this process, or in worker processes on this machine.
+
+An executor turns a plan into results, in the order in which trials end. It decides nothing about
+the trials and writes nothing: the driver that asked for the results is their only writer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
+from typing import IO, Protocol
+
+from mnist_sweep.devices import Choice, environment
+from mnist_sweep.errors import DeviceError
+from mnist_sweep.plan import Assignments, Cohort, Shape, plan, shape_of
+from mnist_sweep.trial import Trial, TrialResult
+
+#: Seconds that a worker may take to import tinygrad and to open its device.
+START_TIMEOUT = 180.0
+#: Seconds between two looks at whether the run was asked to stop.
+POLL = 0.2
+#: How often a worker may fail to start before training is given up.
+START_ATTEMPTS = 2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a worker must know of a sweep besides its trials."""
+
+    sweep: str
+    evals_per_epoch: int
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A worker's first message: it has opened its device."""
+
+
+class Executor(Protocol):
+    """Runs the trials of a plan."""
+
+    def run(
+        self, cohorts: Sequence[Cohort], settings: Settings, stopped: Callable[[], bool]
+    ) -> Generator[TrialResult, None, None]:
+        """Yield the result of each trial as it ends; end early once ``stopped()`` is true.
+
+        A trial that fails is tried once more, afresh and alone, before it is yielded with status
+        ``failed``. Raises DeviceError if training cannot start at all. Closing the generator ends
+        everything that was started.
+        """
+        ...
+
+
+class InProcessExecutor:
+    """Runs the trials one after another in this process, on tinygrad's default device."""
+
+    def run(
+        self, cohorts: Sequence[Cohort], settings: Settings, stopped: Callable[[], bool]
+    ) -> Generator[TrialResult, None, None]:
+        """See Executor."""
+        from mnist_sweep.worker import TrialRunner
+
+        runner = TrialRunner(settings)
+        for cohort in cohorts:
+            for trial in cohort.trials:
+                if stopped():
+                    return
+                result = runner.run(trial)
+                yield result if result.status != "failed" else TrialRunner(settings).run(trial)
+
+
+class _Worker:
+    """A worker process and what it is doing."""
+
+    def __init__(self, choice: Choice, settings: Settings) -> None:
+        self.connection, theirs = Pipe()
+        # Open until the worker ends, for its last words.
+        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self.started = time.monotonic()
+        self.ready = False
+        self.trial: Trial | None = None
+        self.shape: Shape | None = None
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "mnist_sweep.worker", str(theirs.fileno())],
+            env=environment(choice.device, choice.compiler),
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            # Ctrl-C in the terminal is for the driver, which ends its workers itself.
+            start_new_session=True,
+        )
+        theirs.close()
+        self.connection.send(settings)
+
+    def give(self, trial: Trial) -> None:
+        """Send ``trial`` to the worker."""
+        self.trial, self.shape = trial, shape_of(trial)
+        with contextlib.suppress(OSError):  # a dead worker is noticed when its answer is awaited
+            self.connection.send(trial)
+
+    def overdue(self) -> bool:
+        """Whether the worker has taken too long to start."""
+        return not self.ready and time.monotonic() - self.started > START_TIMEOUT
+
+    def last_words(self) -> str:
+        """How the process ended, and the last line that it wrote."""
+        status = self.process.wait()
+        how = f"exit status {status}"
+        if status < 0:
+            with contextlib.suppress(ValueError):
+                how = signal.Signals(-status).name
+        self.log.seek(max(0, self.log.seek(0, os.SEEK_END) - 4096))
+        lines = self.log.read().decode(errors="replace").strip().splitlines()
+        return how + (f": {lines[-1]}" if lines else "")
+
+    def end(self) -> None:
+        """Kill the process and free what it held."""
+        self.process.kill()
+        self.process.wait()
+        self.connection.close()
+        self.log.close()
+
+
+@dataclass
+class LocalExecutor:
+    """Runs trials in ``jobs`` worker processes of this machine, each on the chosen device.
+
+    Workers are new Python processes, never forks, with the device and the compiler in their
+    environment. A worker ends with this process, however this process ends.
+    """
+
+    jobs: int
+    choice: Choice
+    _workers: list[_Worker] = field(default_factory=list, init=False)
+    _failed_starts: int = field(default=0, init=False)
+
+    def run(
+        self, cohorts: Sequence[Cohort], settings: Settings, stopped: Callable[[], bool]
+    ) -> Generator[TrialResult, None, None]:
+        """See Executor."""
+        again: list[Trial] = []
+        try:
+            for result in self._once(cohorts, self.jobs, settings, stopped):
+                if result.status == "failed":
+                    again.append(result.trial)
+                else:
+                    yield result
+            for trial in again:
+                yield from self._once(plan([trial]), 1, settings, stopped)
+        finally:
+            self._end_all()
+
+    def _once(
+        self,
+        cohorts: Sequence[Cohort],
+        jobs: int,
+        settings: Settings,
+        stopped: Callable[[], bool],
+    ) -> Generator[TrialResult, None, None]:
+        """Try every trial once, in workers that are started for this."""
+        assignments = Assignments(cohorts)
+        self._failed_starts = 0
+        while not stopped():
+            while len(self._workers) < min(jobs, len(self._busy()) + assignments.left):
+                self._workers.append(_Worker(self.choice, settings))
+            if not self._workers:
+                return
+            for worker in self._with_news():
+                result = self._listen(worker)
+                if worker.ready and worker.trial is None:
+                    trial = assignments.take(worker.shape)
+                    if trial is None:
+                        self._remove(worker)
+                    else:
+                        worker.give(trial)
+                if result is not None:
+                    yield result
+
+    def _busy(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.trial is not None]
+
+    def _with_news(self) -> list[_Worker]:
+        connections = wait([worker.connection for worker in self._workers], timeout=POLL)
+        return [w for w in self._workers if w.connection in connections or w.overdue()]
+
+    def _listen(self, worker: _Worker) -> TrialResult | None:
+        """Take a worker's message, or notice its end; the result of a trial if that came of it."""
+        if worker.overdue():
+            return self._bury(worker, f"did not start within {START_TIMEOUT:.0f} s")
+        try:
+            message = worker.connection.recv()
+        except (OSError, EOFError, pickle.UnpicklingError):
+            return self._bury(worker, worker.last_words())
+        if isinstance(message, TrialResult):
+            worker.trial = None
+            return message
+        worker.ready = True
+        return None
+
+    def _bury(self, worker: _Worker, reason: str) -> TrialResult | None:
+        self._remove(worker)
+        trial, worker.trial = worker.trial, None
+        worker.ready = False
+        if trial is not None:
+            return TrialResult(
+                sweep="", trial=trial, status="failed", error=f"the worker ended with {reason}"
+            )
+        self._failed_starts += 1
+        if self._failed_starts >= START_ATTEMPTS:
+            raise DeviceError(
+                f"a worker on device {self.choice.device} cannot start ({reason}); "
+                "mnist-sweep doctor shows what is usable"
+            )
+        return None
+
+    def _remove(self, worker: _Worker) -> None:
+        worker.end()
+        self._workers.remove(worker)
+
+    def _end_all(self) -> None:
+        while self._workers:
+            self._remove(self._workers[0])

@@ -1,0 +1,169 @@
+"""From results to figure files: which figures the data allow, and what each is called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from mnist_sweep import charts, ranking_charts
+from mnist_sweep.analysis import (
+    Configuration,
+    compare_with_best,
+    configurations,
+    default_metric,
+    rank,
+    varying_fields,
+)
+from mnist_sweep.charts import Source
+from mnist_sweep.curves import mean_curve
+from mnist_sweep.slices import crossing, parameter_slices, single
+from mnist_sweep.style import Format, save, styled
+from mnist_sweep.trial import TrialResult
+
+#: How many of the best are shown.
+TOP = 8
+
+
+@dataclass(frozen=True)
+class FiguresReport:
+    """The files ``written``, and one line (which figure, and why) for each one ``left_out``."""
+
+    written: list[Path]
+    left_out: list[str]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Trials of one model on one data set: what can be compared. ``prefix`` begins file names."""
+
+    results: list[TrialResult]
+    configurations: list[Configuration]
+    source: Source
+    prefix: str
+
+
+Drawing = tuple[str, Figure | str]
+
+
+def draw_figures(
+    results: Sequence[TrialResult], out_dir: Path, *, format: Format = "png", title: str = ""
+) -> FiguresReport:
+    """Draw every figure that ``results`` have the trials for into the folder ``out_dir``.
+
+    ``title`` names the results at the foot of each figure. The metric is ``default_metric``. Where
+    there are several models or data sets, each gets figures of its own, with a prefix to their
+    names. The same results give the same bytes. ``out_dir`` is made if need be; other files in it
+    stay. Raises OSError where it cannot be written.
+    """
+    report = FiguresReport([], [])
+    studies = split_studies(results, title)
+    if not studies:
+        report.left_out.append("every figure: no trial has finished yet")
+        return report
+    out_dir.mkdir(parents=True, exist_ok=True)
+    with styled():
+        for study in studies:
+            for name, drawn in _draw_study(study):
+                if isinstance(drawn, str):
+                    report.left_out.append(f"{study.prefix}{name}: {drawn}")
+                    continue
+                path = out_dir / f"{study.prefix}{name}.{format}"
+                save(drawn, path, format)
+                report.written.append(path)
+    return report
+
+
+def split_studies(results: Sequence[TrialResult], title: str = "") -> list[Study]:
+    """Group ``results`` by model and data set, in order of appearance."""
+    groups: dict[tuple[str, str], list[TrialResult]] = {}
+    for result in results:
+        key = result.trial.config.model, result.trial.dataset.label
+        groups.setdefault(key, []).append(result)
+    several_models = len({model for model, _ in groups}) > 1
+    several_datasets = len({dataset for _, dataset in groups}) > 1
+    studies = []
+    for (model, dataset), group in groups.items():
+        parts = [model] * several_models + [_file_name(dataset)] * several_datasets
+        data = dataset.replace(";", ", ").replace("=", " ")
+        text = f"{title}: {model}, {data}." if title else f"{model}, {data}."
+        source = Source(default_metric(group), text)
+        prefix = "".join(f"{part}_" for part in parts)
+        studies.append(Study(group, configurations(group), source, prefix))
+    return studies
+
+
+def _file_name(dataset: str) -> str:
+    return re.sub(r"[^A-Za-z0-9=._]+", "-", dataset).strip("-.")
+
+
+def _draw_study(study: Study) -> Iterator[Drawing]:
+    """Yield file names with the figure, or with the reason why there is none."""
+    if not any(c.values(study.source.metric) for c in study.configurations):
+        yield "every figure", "no trial finished well; the column error says why trials failed"
+        return
+    yield from _parameters(study)
+    yield from _width_and_depth(study)
+    yield from _width_and_time(study)
+    yield from _ranking(study)
+    yield from _curves(study)
+
+
+def _parameters(study: Study) -> Iterator[Drawing]:
+    metric = study.source.metric
+    slices = parameter_slices(study.configurations)
+    if not slices and not crossing(study.configurations, "width", "depth"):
+        yield f"{metric}_by_parameter", "every parameter has one value only"
+    for found in slices:
+        by = f"{found.x}_and_{found.line}" if found.line else found.x
+        yield f"{metric}_by_{by}", charts.by_parameter(found, study.source)
+
+
+def _width_and_depth(study: Study) -> Iterator[Drawing]:
+    found = crossing(study.configurations, "width", "depth")
+    reason = "width and depth are not crossed in these trials"
+    name = f"{study.source.metric}_by_width_and_depth"
+    yield name, charts.heat_map(found, study.source) if found else reason
+
+
+def _width_and_time(study: Study) -> Iterator[Drawing]:
+    name = f"{study.source.metric}_and_time_by_width"
+    found = crossing(study.configurations, "width", "depth")
+    # Pooled, the lines for the depths would lie in each other's spread.
+    pooled = found is not None and found.settings > 1
+    if (pooled or not found) and "width" in varying_fields(c.config for c in study.configurations):
+        found = single(study.configurations, "width")
+    if not found or found.settings == 0:
+        yield name, "needs several widths with all else equal"
+    elif not any(c.train_seconds for cells in found.cells.values() for c in cells):
+        yield name, "no trial has a training time"
+    else:
+        yield name, charts.accuracy_and_time(found, study.source)
+
+
+def _ranking(study: Study) -> Iterator[Drawing]:
+    metric = study.source.metric
+    ranked = [c for c in rank(study.configurations, metric) if c.values(metric)]
+    if len(ranked) < 2:
+        yield "ranking", "only one configuration has a result"
+        return
+    shown = compare_with_best(ranked, metric)[:TOP]
+    fields = varying_fields(c.config for c in study.configurations)
+    yield "ranking", ranking_charts.ranking(shown, len(ranked), fields, study.source)
+
+
+def _curves(study: Study) -> Iterator[Drawing]:
+    ranked = rank(study.configurations, study.source.metric)[:TOP]
+    found = [
+        (place, configuration, curve)
+        for place, configuration in enumerate(ranked, 1)
+        if (curve := mean_curve(configuration))
+    ]
+    if not found:
+        yield "curves", "fewer than two evaluations in a trial; set evals_per_epoch in the spec"
+        return
+    fields = varying_fields(c.config for c in study.configurations)
+    yield "curves", ranking_charts.curves(found, fields, study.source)

@@ -1,0 +1,142 @@
+"""Intervals and tests: Student's t over seeds, Wilson over images, Holm over comparisons.
+
+Written out here because SciPy would be a heavy dependency for three functions; the tests hold them
+against it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist, fmean, stdev
+from typing import Literal
+
+IntervalKind = Literal["t over seeds", "binomial over images"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with a two-sided interval, in the metric's own unit (a fraction for accuracies).
+
+    ``n`` counts seeds ("t over seeds") or images ("binomial over images"). The two answer different
+    questions: how the mean would move with other seeds on the same images, and how one trained
+    model's accuracy would move with other images.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    kind: IntervalKind
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval's length; Wilson's interval is not quite centred on the mean."""
+        return (self.high - self.low) / 2
+
+
+def t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Student's t interval of the mean of at least two ``values`` (Student, 1908).
+
+    Assumes that the values are independent draws of one, roughly normal, distribution: seeds of
+    one configuration. Raises statistics.StatisticsError for fewer than two.
+    """
+    half = t_quantile(level, len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    mean = fmean(values)
+    return Interval(mean, mean - half, mean + half, len(values), "t over seeds")
+
+
+def wilson_interval(proportion: float, n: int, level: float = 0.95) -> Interval:
+    """Wilson's score interval of a ``proportion`` of ``n`` images (Wilson, 1927).
+
+    Assumes that the images are independent draws and that the model was not chosen on them.
+    """
+    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
+    centre = (proportion + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 * (proportion * (1 - proportion) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    return Interval(proportion, centre - half, centre + half, n, "binomial over images")
+
+
+def paired_t_p_value(differences: Sequence[float], least_spread: float = 0.0) -> float:
+    """Two-sided p-value of the hypothesis that paired ``differences`` (two or more) have mean 0.
+
+    ``least_spread`` is a floor for their standard deviation: values that are counted in steps can
+    differ by the same amount twice without being free of noise.
+    """
+    n = len(differences)
+    spread = max(stdev(differences), least_spread)
+    mean = fmean(differences)
+    if spread == 0:
+        return 1.0 if mean == 0 else 0.0
+    return t_two_sided_p(mean / (spread / math.sqrt(n)), n - 1)
+
+
+def holm(p_values: Sequence[float], family: int) -> list[float]:
+    """Holm's step-down adjusted p-values, in the order given (Holm, 1979).
+
+    ``family`` is the number of hypotheses that could have been tested, at least those given.
+    """
+    adjusted = [1.0] * len(p_values)
+    floor = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        floor = max(floor, min(1.0, (family - rank) * p_values[index]))
+        adjusted[index] = floor
+    return adjusted
+
+
+def t_two_sided_p(t: float, df: int) -> float:
+    """P(\\|T\\| >= \\|t\\|) for Student's t with ``df`` >= 1 degrees of freedom.
+
+    Abramowitz and Stegun (1964), 26.7.1 with 26.5.27: the regularised incomplete beta function.
+    """
+    return _regularised_beta(df / 2, 0.5, df / (df + t * t))
+
+
+@cache
+def t_quantile(level: float, df: int) -> float:
+    """The t for which P(\\|T\\| < t) = ``level``, 0 < level < 1, by bisection."""
+    low, high = 0.0, 1.0
+    while t_two_sided_p(high, df) > 1 - level:
+        high *= 2
+    while (middle := (low + high) / 2) not in (low, high):
+        if t_two_sided_p(middle, df) > 1 - level:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _regularised_beta(a: float, b: float, x: float) -> float:
+    """I_x(a, b), by its continued fraction on the side where that converges fast."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _regularised_beta(b, a, 1 - x)
+    log_factor = (
+        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    )
+    return math.exp(log_factor) / (a * _beta_fraction(a, b, x))
+
+
+def _beta_fraction(a: float, b: float, x: float) -> float:
+    """The continued fraction of DLMF 8.17.22, evaluated by Lentz's method.
+
+    Returns 1 + d1/(1 + d2/(1 + ...)), the denominator in I_x(a, b) = x^a (1-x)^b / (a B(a, b) f).
+    """
+    tiny = 1e-300
+    value = c = 1.0
+    d = 0.0
+    for k in range(1, 1000):
+        m = k // 2
+        if k % 2:
+            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        d = 1 / (1 + term * d or tiny)
+        c = 1 + term / c or tiny
+        value *= c * d
+        if abs(c * d - 1) < 1e-15:
+            break
+    return value

@@ -1,0 +1,63 @@
+"""How hyperparameters and their values are written for people, in tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from mnist_sweep.config import HPConfig
+
+_NAMES = {
+    "lr": "learning rate",
+    "batch_size": "batch size",
+    "opt": "optimizer",
+    "activation_fn": "activation",
+}
+_UNITS = {
+    "batch_size": "images per step",
+    "width": "units per hidden layer",
+    "depth": "hidden layers",
+    "epochs": "passes over the training set",
+    "patience": "steps",
+}
+_SHORT = {"batch_size": "batch", "activation_fn": "act", "lr_schedule": "schedule"}
+
+
+def parameter_name(name: str) -> str:
+    """A hyperparameter's name in a sentence: "learning rate"."""
+    return _NAMES.get(name, name.replace("_", " "))
+
+
+def axis_label(name: str) -> str:
+    """A hyperparameter's name with its unit: "batch size (images per step)"."""
+    unit = _UNITS.get(name)
+    return f"{parameter_name(name)} ({unit})" if unit else parameter_name(name)
+
+
+def short_name(name: str) -> str:
+    """A hyperparameter's name at the head of a column: "batch"."""
+    return _SHORT.get(name, name)
+
+
+def value_text(value: Any) -> str:
+    """A hyperparameter's value: 3e-4 rather than 0.0003, "-" for one that does not apply.
+
+    Rounded to 4 digits: a random search draws learning rates with 17.
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, float) and 0 < abs(value) < 0.1:
+        mantissa, exponent = f"{value:.3e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def assignment(name: str, value: Any) -> str:
+    """A hyperparameter with its value: "lr 1e-3", but "adam", which needs no name."""
+    return value if isinstance(value, str) else f"{short_name(name)} {value_text(value)}"
+
+
+def describe(config: HPConfig, fields: Iterable[str]) -> str:
+    """The values of ``fields``: "lr 1e-3, adam"."""
+    present = [(name, getattr(config, name)) for name in fields]
+    return ", ".join(assignment(name, value) for name, value in present if value is not None)

@@ -1,0 +1,338 @@
+"""What the statistics promise: SciPy is the oracle, known effects and known equality the cases."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from scipy import stats  # type: ignore[import-untyped]
+
+from mnist_sweep.analysis import (
+    Configuration,
+    best_configs,
+    compare_with_best,
+    configurations,
+    default_metric,
+    indistinguishable_from_best,
+    rank,
+    varying_fields,
+)
+from mnist_sweep.config import HPConfig
+from mnist_sweep.errors import UserError
+from mnist_sweep.intervals import (
+    holm,
+    paired_t_p_value,
+    t_interval,
+    t_quantile,
+    t_two_sided_p,
+    wilson_interval,
+)
+from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
+from tests import synthetic
+
+
+def result(
+    accuracy: float | None,
+    seed: int = 0,
+    dataset: DatasetConfig = synthetic.PLAIN,
+    **fields: Any,
+) -> TrialResult:
+    config = HPConfig(seed=seed, **fields)
+    return TrialResult("s", Trial(config, dataset), "ok", test_accuracy=accuracy)
+
+
+def replicates(accuracies: list[float], **fields: Any) -> list[TrialResult]:
+    return [result(accuracy, seed, **fields) for seed, accuracy in enumerate(accuracies)]
+
+
+def only(results: list[TrialResult]) -> Configuration:
+    (configuration,) = configurations(results)
+    return configuration
+
+
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.9, 0.95, 0.99, 0.999])
+def test_the_t_quantile_is_scipys_for_1_to_200_degrees_of_freedom(level: float) -> None:
+    ours = [t_quantile(level, df) for df in range(1, 201)]
+    assert ours == pytest.approx(stats.t.ppf((1 + level) / 2, range(1, 201)), rel=1e-10)
+
+
+@pytest.mark.parametrize("t", [0.0, 1e-6, 0.3, 1.0, 2.5, 12.7, 300.0, 1e6])
+def test_the_t_tail_is_scipys_near_zero_and_far_out(t: float) -> None:
+    for df in (1, 2, 3, 7, 30, 1000):
+        assert t_two_sided_p(t, df) == pytest.approx(2 * stats.t.sf(t, df), rel=1e-9, abs=1e-300)
+        assert t_two_sided_p(-t, df) == t_two_sided_p(t, df)
+
+
+def test_the_t_interval_of_a_worked_example() -> None:
+    # Mean 5, standard deviation 1, n = 3: half width 4.3027 / sqrt(3), from any table of t.
+    interval = t_interval([4.0, 5.0, 6.0])
+    assert (interval.low, interval.high) == pytest.approx((2.5159, 7.4841), abs=1e-4)
+    assert (interval.n, interval.kind) == (3, "t over seeds")
+
+
+def test_wilsons_interval_is_scipys() -> None:
+    for hits, n in ((0, 10), (5, 10), (9_812, 10_000), (10_000, 10_000), (4_900, 5_000)):
+        interval = wilson_interval(hits / n, n, 0.95)
+        theirs = stats.binomtest(hits, n).proportion_ci(0.95, method="wilson")
+        assert (interval.low, interval.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_the_paired_t_test_is_scipys() -> None:
+    a, b = [0.97, 0.98, 0.975, 0.96], [0.96, 0.975, 0.97, 0.965]
+    ours = paired_t_p_value([x - y for x, y in zip(a, b, strict=True)])
+    assert ours == pytest.approx(stats.ttest_rel(a, b).pvalue, rel=1e-9)
+
+
+def test_holms_correction_of_a_worked_example() -> None:
+    # Holm (1979): 4 x 0.005; 3 x 0.01; 2 x 0.03; 0.04 is held up by its predecessor.
+    assert holm([0.01, 0.04, 0.03, 0.005], 4) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_holms_correction_counts_comparisons_that_were_not_made() -> None:
+    assert holm([0.01], 10) == pytest.approx([0.1])
+    assert holm([0.5, 0.01], 100) == [1.0, 1.0]
+
+
+def test_replicates_are_trials_equal_but_for_the_seed_on_the_same_data() -> None:
+    other_data = DatasetConfig(test_size=500)
+    found = configurations(
+        [
+            result(0.9, 1),
+            result(0.8, 0, lr=0.5),
+            result(0.7, 0),
+            result(0.6, 0, other_data),
+        ]
+    )
+    assert [(c.config.lr, c.dataset, c.values("test_accuracy")) for c in found] == [
+        (1e-3, synthetic.PLAIN, [0.7, 0.9]),
+        (0.5, synthetic.PLAIN, [0.8]),
+        (1e-3, other_data, [0.6]),
+    ]
+
+
+def test_of_two_rows_of_one_trial_the_later_counts() -> None:
+    retried = only([synthetic.broken(HPConfig(), "failed"), result(0.9)])
+    assert (retried.values("test_accuracy"), retried.failed) == ([0.9], 0)
+
+
+def test_diverged_and_failed_seeds_are_counted_and_have_no_value() -> None:
+    found = only(
+        [
+            result(0.9, 0),
+            synthetic.broken(HPConfig(seed=1), "diverged"),
+            synthetic.broken(HPConfig(seed=2), "failed"),
+        ]
+    )
+    assert (found.values("test_accuracy"), found.diverged, found.failed) == ([0.9], 1, 1)
+
+
+def test_one_seed_has_a_binomial_interval_over_the_images_it_was_tested_on() -> None:
+    for dataset, images in ((DatasetConfig(), 10_000), (DatasetConfig(test_size=500), 500)):
+        interval = only([result(0.9, dataset=dataset)]).interval("test_accuracy")
+        assert interval
+        assert (interval.kind, interval.n) == ("binomial over images", images)
+
+
+def test_one_seed_has_a_validation_interval_over_the_validation_images() -> None:
+    row = replace(result(0.9, dataset=DatasetConfig(validation_size=2000)), val_accuracy=0.8)
+    interval = only([row]).interval("val_accuracy")
+    assert interval
+    assert (interval.mean, interval.n) == (0.8, 2000)
+
+
+def test_one_seed_has_no_interval_on_the_images_it_was_trained_on() -> None:
+    row = replace(result(0.9), train_accuracy=0.99, train_loss=0.1, best_test_accuracy=0.91)
+    for metric in ("train_accuracy", "train_loss", "best_test_accuracy"):
+        assert only([row]).interval(metric) is None
+
+
+def test_without_a_value_there_is_no_mean_and_no_interval() -> None:
+    found = only([synthetic.broken(HPConfig(), "failed")])
+    assert found.mean("test_accuracy") is None
+    assert found.interval("test_accuracy") is None
+
+
+def test_the_default_metric_is_validation_accuracy_where_any_trial_has_it() -> None:
+    assert default_metric([]) == "test_accuracy"
+    assert default_metric([result(0.9)]) == "test_accuracy"
+    assert default_metric([result(0.9), replace(result(0.8), val_accuracy=0.7)]) == "val_accuracy"
+
+
+def test_varying_fields_leave_out_the_seed_and_what_does_not_apply() -> None:
+    configs = [HPConfig(seed=1), HPConfig(opt="sgd", seed=2), HPConfig(model="cnn", lr=0.1)]
+    assert varying_fields(configs) == ["lr", "opt", "model"]
+    assert varying_fields([]) == []
+
+
+def test_ranking_is_by_the_mean_whatever_the_order_of_the_rows() -> None:
+    rows = [*replicates([0.9, 0.92], lr=0.1), *replicates([0.95, 0.89], lr=0.2), result(0.5)]
+    for seed in range(5):
+        random.Random(seed).shuffle(rows)
+        ranked = rank(configurations(rows), "test_accuracy")
+        assert [c.config.lr for c in ranked] == [0.2, 0.1, 1e-3]
+
+
+def test_equal_means_are_ranked_by_the_fields() -> None:
+    rows = [result(0.9, opt="sgd"), result(0.9, lr=0.1), result(0.9), result(0.9, model="cnn")]
+    names = [
+        (c.config.lr, c.config.opt, c.config.model)
+        for c in rank(configurations(rows[::-1]), "test_accuracy")
+    ]
+    assert names == [
+        (1e-3, "adam", "cnn"),
+        (1e-3, "adam", "mlp"),
+        (1e-3, "sgd", "mlp"),
+        (0.1, "adam", "mlp"),
+    ]
+
+
+def test_a_configuration_with_a_diverged_seed_ranks_below_all_without() -> None:
+    diverged = synthetic.broken(HPConfig(lr=0.1, seed=1), "diverged")
+    rows = [result(0.99, 0, lr=0.1), diverged, result(0.2), result(None, lr=0.3)]
+    rows += [synthetic.broken(HPConfig(lr=lr), s) for lr, s in ((0.4, "failed"), (0.5, "diverged"))]
+    ranked = rank(configurations(rows), "test_accuracy")
+    assert [c.config.lr for c in ranked] == [1e-3, 0.1, 0.3, 0.5, 0.4]
+
+
+def test_a_failed_seed_does_not_lower_the_rank() -> None:
+    failed = synthetic.broken(HPConfig(lr=0.1, seed=1), "failed")
+    ranked = rank(configurations([result(0.8), result(0.9, lr=0.1), failed]), "test_accuracy")
+    assert ranked[0].config.lr == 0.1
+
+
+def test_a_loss_is_ranked_from_below_and_a_goal_can_be_turned_round() -> None:
+    rows = [replace(result(0.9, lr=lr), train_loss=lr) for lr in (0.2, 0.1)]
+    lowest = [c.config.lr for c in rank(configurations(rows), "train_loss")]
+    highest = [c.config.lr for c in rank(configurations(rows), "train_loss", "maximize")]
+    assert (lowest, highest) == ([0.1, 0.2], [0.2, 0.1])
+
+
+def test_the_best_configurations_are_distinct_finished_and_have_seed_0() -> None:
+    rows = [*replicates([0.9, 0.8], lr=0.1), result(0.95), result(0.5, dataset=DatasetConfig("d"))]
+    rows.append(synthetic.broken(HPConfig(lr=0.7), "failed"))
+    assert best_configs(rows, 8, "test_accuracy") == [HPConfig(), HPConfig(lr=0.1)]
+    assert best_configs(rows, 1, "test_accuracy", "minimize") == [HPConfig()]
+    assert best_configs([], 8, "val_accuracy") == []
+
+
+@pytest.mark.parametrize("metric", ["best_test_accuracy", "lr", "nonsense"])
+def test_what_may_not_choose_is_refused(metric: str) -> None:
+    with pytest.raises(UserError, match=rf"^{metric}: cannot rank by it; use one of val_accuracy"):
+        best_configs([result(0.9)], 8, metric)
+
+
+def test_a_metric_that_no_trial_has_is_refused_with_one_that_is_there() -> None:
+    with pytest.raises(
+        UserError, match=r"^val_accuracy: no trial .* rank by test_accuracy instead"
+    ):
+        best_configs([result(0.9)], 8, "val_accuracy")
+
+
+def noisy(rng: random.Random, errors: list[float], seeds: int, noise: float) -> list[Configuration]:
+    rows = [
+        result(round(1 - error * math.exp(rng.gauss(0, noise)), 4), seed, lr=0.001 * (i + 1))
+        for i, error in enumerate(errors)
+        for seed in range(seeds)
+    ]
+    return rank(configurations(rows), "test_accuracy")
+
+
+@pytest.mark.parametrize(("k", "seeds"), [(2, 3), (8, 2), (8, 3), (6, 10)])
+def test_equal_configurations_are_told_apart_in_at_most_5_per_cent_of_studies(
+    k: int, seeds: int
+) -> None:
+    rng = random.Random(0)
+    studies = 300
+    false = sum(
+        len(indistinguishable_from_best(noisy(rng, [0.03] * k, seeds, 0.06), "test_accuracy")) < k
+        for _ in range(studies)
+    )
+    # 5 % and what chance may add to it in 300 studies once in a thousand times.
+    assert false <= stats.binom.ppf(0.999, studies, 0.05)
+
+
+def test_a_real_difference_of_five_points_is_found_with_five_seeds() -> None:
+    rng = random.Random(1)
+    found = 0
+    for _ in range(100):
+        ranked = noisy(rng, [0.02, 0.021, 0.07], 5, 0.06)
+        best = {c.config.lr for c in indistinguishable_from_best(ranked, "test_accuracy")}
+        found += best in ({0.001}, {0.002}, {0.001, 0.002})
+    assert found >= 98
+
+
+def test_comparing_pairs_the_seeds_and_counts_all_pairs() -> None:
+    best, middle, last = [0.98, 0.97, 0.975], [0.96, 0.955, 0.95], [0.9, 0.91, 0.92]
+    rows = [*replicates(best), *replicates(middle, lr=0.1), *replicates(last, lr=0.2)]
+    compared = compare_with_best(rank(configurations(rows), "test_accuracy"), "test_accuracy")
+    raw = [
+        stats.ttest_rel([math.log(1 - a) for a in best], [math.log(1 - b) for b in other]).pvalue
+        for other in (middle, last)
+    ]
+    # The smaller p-value times the 3 pairs of 3 configurations, the larger one times 2.
+    expected = [max(2 * raw[0], 3 * raw[1]), 3 * raw[1]] if raw[1] < raw[0] else [3 * raw[0], 0]
+    assert [c.p_value for c in compared[1:]] == pytest.approx(expected, rel=1e-9)
+    assert [c.difference for c in compared[1:]] == pytest.approx([0.02, 0.065])
+    assert [c.seeds for c in compared] == [3, 3, 3]
+
+
+def test_one_seed_says_nothing_about_who_is_better() -> None:
+    ranked = rank(configurations([result(0.9), result(0.1, lr=0.1)]), "test_accuracy")
+    assert [c.verdict for c in compare_with_best(ranked, "test_accuracy")] == ["best", "untested"]
+
+
+def test_seeds_that_are_not_common_are_not_compared() -> None:
+    rows = [*replicates([0.9, 0.91]), *[result(0.1, seed, lr=0.1) for seed in (1, 2, 3)]]
+    compared = compare_with_best(rank(configurations(rows), "test_accuracy"), "test_accuracy")
+    assert [(c.verdict, c.seeds) for c in compared] == [("best", 2), ("untested", 1)]
+
+
+def test_a_leader_that_is_behind_on_the_common_seeds_beats_nobody() -> None:
+    rows = [
+        *replicates([0.9, 0.901, 0.902, 0.999, 0.999, 0.999]),
+        *replicates([0.94, 0.941, 0.942], lr=1),
+    ]
+    compared = compare_with_best(rank(configurations(rows), "test_accuracy"), "test_accuracy")
+    assert [(c.configuration.config.lr, c.verdict) for c in compared] == [
+        (1e-3, "best"),
+        (1.0, "tied"),
+    ]
+
+
+def test_a_configuration_that_diverged_is_not_said_to_be_as_good_as_the_best() -> None:
+    rows = [*replicates([0.9, 0.91]), *replicates([0.9, 0.91], lr=0.1)]
+    rows.append(synthetic.broken(HPConfig(lr=0.1, seed=2), "diverged"))
+    compared = compare_with_best(rank(configurations(rows), "test_accuracy"), "test_accuracy")
+    assert [c.verdict for c in compared] == ["best", "untested"]
+
+
+def test_the_same_few_images_twice_are_no_proof() -> None:
+    rows = [*replicates([0.97, 0.97]), *replicates([0.9698, 0.9698], lr=0.1)]
+    ranked = rank(configurations(rows), "test_accuracy")
+    assert len(indistinguishable_from_best(ranked, "test_accuracy")) == 2
+
+
+def test_perfect_accuracies_can_be_compared() -> None:
+    rows = [*replicates([1.0, 1.0, 1.0]), *replicates([0.5, 0.52, 0.51], lr=0.1)]
+    ranked = rank(configurations(rows), "test_accuracy")
+    assert [c.verdict for c in compare_with_best(ranked, "test_accuracy")] == ["best", "worse"]
+
+
+def test_nothing_compares_to_nothing() -> None:
+    assert compare_with_best([], "test_accuracy") == []
+    broken = rank(configurations([synthetic.broken(HPConfig(), "failed")]), "test_accuracy")
+    assert [c.verdict for c in compare_with_best(broken, "test_accuracy")] == ["untested"]
+
+
+def test_an_inert_parameter_makes_no_difference_and_a_strong_one_does() -> None:
+    points = synthetic.grid(
+        HPConfig(), range(5), opt=["adam", "sgd"], activation_fn=["relu", "silu"]
+    )
+    ranked = rank(configurations(synthetic.sweep(points)), "test_accuracy")
+    assert {
+        (c.configuration.config.opt, c.verdict in ("best", "tied"))
+        for c in compare_with_best(ranked, "test_accuracy")
+    } == {("adam", True), ("sgd", False)}

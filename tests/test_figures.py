@@ -1,0 +1,387 @@
+"""What the figures promise: which are drawn, from which numbers, and that no input breaks them."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.text import Text
+
+from mnist_sweep import figures
+from mnist_sweep.analysis import configurations
+from mnist_sweep.config import HPConfig
+from mnist_sweep.curves import mean_curve
+from mnist_sweep.figures import FiguresReport, draw_figures, split_studies
+from mnist_sweep.slices import crossing, log_spaced, parameter_slices, single
+from mnist_sweep.style import AccuracyScale, Format, ParameterAxis, styled
+from mnist_sweep.trial import DatasetConfig, TrialResult
+from tests import synthetic
+
+
+def draw(results: Sequence[TrialResult], folder: Path) -> tuple[list[str], list[str]]:
+    report = draw_figures(results, folder, title="study")
+    assert sorted(report.written) == sorted(folder.glob("*"))
+    return [path.name for path in report.written], [line.split(":")[0] for line in report.left_out]
+
+
+@cache
+def drawn(study: str) -> dict[str, Figure | str]:
+    """The figures of a synthetic study themselves, by name, or why they are left out."""
+    (found,) = split_studies(getattr(synthetic, study)(), "study")
+    with styled():
+        return dict(figures._draw_study(found))
+
+
+QUICKSTART = ["test_accuracy_by_lr_and_opt.png", "ranking.png", "curves.png"]
+
+
+def test_the_quickstart_gets_its_crossing_its_ranking_and_its_curves(tmp_path: Path) -> None:
+    assert draw(synthetic.quickstart(), tmp_path) == (
+        QUICKSTART,
+        ["test_accuracy_by_width_and_depth", "test_accuracy_and_time_by_width"],
+    )
+
+
+def test_small_grids_around_one_base_get_a_figure_each(tmp_path: Path) -> None:
+    assert draw(synthetic.phase2(), tmp_path) == (
+        [
+            "val_accuracy_by_batch_size.png",
+            "val_accuracy_by_lr_and_opt.png",
+            "val_accuracy_by_lr_and_activation_fn.png",
+            "val_accuracy_by_width_and_depth.png",
+            "val_accuracy_and_time_by_width.png",
+            "ranking.png",
+        ],
+        ["curves"],
+    )
+
+
+def test_a_full_grid_of_1600_gets_every_number_by_every_name() -> None:
+    found = drawn("full_grid")
+    assert [name for name, figure in found.items() if isinstance(figure, Figure)] == [
+        *(
+            f"val_accuracy_by_{x}_and_{line}"
+            for x in ("batch_size", "lr", "width", "depth")
+            for line in ("opt", "activation_fn")
+        ),
+        "val_accuracy_by_width_and_depth",
+        "val_accuracy_and_time_by_width",
+        "ranking",
+    ]
+    assert found["curves"] == (
+        "fewer than two evaluations in a trial; set evals_per_epoch in the spec"
+    )
+
+
+def test_models_and_data_sets_are_drawn_apart(tmp_path: Path) -> None:
+    cnn = synthetic.sweep(synthetic.grid(HPConfig(model="cnn"), lr=[1e-3, 1e-2]))
+    written, _ = draw([*synthetic.quickstart(), *cnn], tmp_path / "models")
+    assert written == [
+        *(f"mlp_{name}" for name in QUICKSTART),
+        "cnn_test_accuracy_by_lr.png",
+        "cnn_ranking.png",
+    ]
+    other = synthetic.sweep(
+        synthetic.grid(HPConfig(), lr=[1e-3, 1e-2]), DatasetConfig("../my data", 5000)
+    )
+    written, _ = draw([*synthetic.quickstart(), *other], tmp_path / "data")
+    assert written[:3] == [f"mnist_{name}" for name in QUICKSTART]
+    assert written[3:] == [
+        "my-data-validation_size=5000_val_accuracy_by_lr.png",
+        "my-data-validation_size=5000_ranking.png",
+    ]
+
+
+def broken(count: int, status: str) -> list[TrialResult]:
+    configs = [HPConfig(seed=seed) for seed in range(count)]
+    return [synthetic.broken(config, status) for config in configs]
+
+
+def test_without_a_finished_trial_nothing_is_drawn_and_it_says_so(tmp_path: Path) -> None:
+    assert draw_figures([], tmp_path) == FiguresReport(
+        [], ["every figure: no trial has finished yet"]
+    )
+    for status in ("failed", "diverged"):
+        written, left_out = draw(broken(3, status), tmp_path)
+        assert (written, left_out) == ([], ["every figure"])
+
+
+def test_one_trial_gets_its_curve_and_the_reasons_for_the_rest(tmp_path: Path) -> None:
+    written, left_out = draw(synthetic.sweep([HPConfig()], points=5), tmp_path)
+    assert written == ["curves.png"]
+    assert left_out == [
+        "test_accuracy_by_parameter",
+        "test_accuracy_by_width_and_depth",
+        "test_accuracy_and_time_by_width",
+        "ranking",
+    ]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_any_part_of_a_sweep_can_be_drawn(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    rows = rng.sample([*synthetic.phase2(), *synthetic.quickstart()], 40)
+    for status in ("failed", "diverged", "diverged"):
+        index = rng.randrange(40)
+        rows[index] = synthetic.broken(rows[index].trial.config, status, rows[index].trial.dataset)
+    rows += [replace(rows[0], val_accuracy=None), replace(rows[1], train_seconds=None, curve=())]
+    assert draw_figures(rows, tmp_path).written
+
+
+def test_random_points_are_scattered(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    points = [
+        HPConfig(lr=10 ** rng.uniform(-4, -2), width=rng.randrange(100, 1000), seed=0)
+        for _ in range(30)
+    ]
+    written, _ = draw(synthetic.sweep(points), tmp_path)
+    assert written == ["test_accuracy_by_lr.png", "test_accuracy_by_width.png", "ranking.png"]
+    found = single(configurations(synthetic.sweep(points)), "lr")
+    assert (found.settings, len(found.cells)) == (0, 30)
+
+
+def test_a_line_without_training_times_is_left_out_of_the_time_panel(tmp_path: Path) -> None:
+    rows = [
+        replace(row, train_seconds=None) if row.trial.config.depth == 1 else row
+        for row in synthetic.sweep(synthetic.grid(HPConfig(), width=[128, 256], depth=[1, 2]))
+    ]
+    written, _ = draw(rows, tmp_path)
+    assert "test_accuracy_and_time_by_width.png" in written
+
+
+def test_extreme_accuracies_can_be_drawn(tmp_path: Path) -> None:
+    for low, high in ((0.0, 1.0), (1.0, 1.0)):
+        rows = [
+            replace(row, test_accuracy=high if row.trial.config.opt == "adam" else low)
+            for row in synthetic.quickstart()
+        ]
+        assert draw_figures(rows, tmp_path).written
+
+
+@pytest.mark.parametrize("format", ["png", "svg", "pdf"])
+def test_the_same_results_give_the_same_bytes(tmp_path: Path, format: Format) -> None:
+    rows = [row for row in synthetic.quickstart() if row.trial.config.opt == "adam"]
+    first = draw_figures(rows, tmp_path / "a", format=format).written
+    second = draw_figures(rows[::-1], tmp_path / "b", format=format).written
+    assert [p.suffix for p in first] == [f".{format}"] * 3
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+
+
+def test_every_png_is_7_inches_wide_at_200_dpi_and_opaque(tmp_path: Path) -> None:
+    for path in draw_figures(synthetic.quickstart(), tmp_path).written:
+        pixels = imread(path)
+        assert pixels.shape[1] == 1400
+        # Opaque and nearly white at the corners: legible on a dark page as on a light one.
+        assert np.all(pixels[0, 0, :3] > 0.95)
+        assert np.all(pixels[..., 3] == 1)
+
+
+def texts(figure: Figure | str) -> list[Text]:
+    assert isinstance(figure, Figure)
+    figure.canvas.draw()
+    found = figure.findobj(lambda a: isinstance(a, Text) and a.get_visible() and a.get_text() != "")
+    hidden = _hidden_tick_labels(figure)
+    return [text for text in found if isinstance(text, Text) and text not in hidden]
+
+
+@pytest.mark.parametrize("study", ["quickstart", "phase2", "phase4", "full_grid"])
+def test_no_text_lies_on_another_or_leaves_the_figure(study: str) -> None:
+    for name, figure in drawn(study).items():
+        if isinstance(figure, str):
+            continue
+        frame = figure.bbox
+        boxes = [(t.get_text(), t.get_window_extent()) for t in texts(figure)]
+        for i, (text, box) in enumerate(boxes):
+            inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= frame.x1 and box.y1 <= frame.y1
+            assert inside, f"{name}: {text!r} leaves the figure"
+            for other_text, other in boxes[i + 1 :]:
+                assert not box.overlaps(other), f"{name}: {text!r} lies on {other_text!r}"
+
+
+def _hidden_tick_labels(figure: Figure) -> set[Text]:
+    """Labels that are not drawn: outside the limits, or switched off on a shared axis."""
+    hidden: set[Text] = set()
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+            if not low <= tick.get_loc() <= high:
+                hidden |= {tick.label1, tick.label2}
+    return hidden
+
+
+def test_the_choice_on_the_test_set_is_noted_at_the_foot() -> None:
+    for study, note in (
+        ("quickstart", "Chosen on the test set, for want of a validation split"),
+        ("phase2", "Chosen on 5,000 validation images"),
+    ):
+        assert any(note in text.get_text() for text in texts(drawn(study)["ranking"]))
+
+
+def test_a_figure_says_how_many_seeds_and_what_was_held_fixed() -> None:
+    found = [t.get_text() for t in texts(drawn("phase2")["val_accuracy_by_lr_and_opt"])]
+    assert "Validation accuracy by learning rate and optimizer" in found
+    assert "Mean and 95 % interval over n = 3 seeds; faint: each seed" in found
+    assert any(t.startswith("Held fixed: batch 64, width 512, depth 2, silu.") for t in found)
+
+
+def test_a_slice_compares_configurations_that_are_equal_in_all_else() -> None:
+    found = crossing(configurations(synthetic.phase2()), "lr", "opt")
+    assert found
+    assert found.x_values == synthetic.LRS
+    assert found.line_values == ["adam", "sgd"]
+    assert found.fixed == {"batch_size": 64, "width": 512, "depth": 2, "activation_fn": "silu"}
+    shown = found.cell(1e-4, "sgd", "val_accuracy")
+    wanted = [
+        row.val_accuracy
+        for row in synthetic.phase2()
+        if row.trial.config.lr == 1e-4 and row.trial.config.opt == "sgd"
+    ]
+    assert shown
+    assert shown.points == wanted
+    assert shown.centre == pytest.approx(np.mean(shown.points))
+
+
+def test_parameters_that_are_not_crossed_are_not_drawn_together() -> None:
+    slices = parameter_slices(configurations(synthetic.phase2()))
+    assert [(s.x, s.line) for s in slices] == [
+        ("batch_size", None),
+        ("lr", "opt"),
+        ("lr", "activation_fn"),
+    ]
+
+
+def test_a_nearly_full_crossing_is_drawn_with_its_gap() -> None:
+    rows = [row for row in synthetic.phase2() if row.trial.config.seed == 0]
+    base = [r for r in rows if r.trial.config.lr == 3e-3 and r.trial.config.opt == "sgd"]
+    found = crossing(configurations([r for r in rows if r not in base]), "lr", "opt")
+    assert len(base) == 1
+    assert found
+    assert found.cell(3e-3, "sgd", "val_accuracy") is None
+    assert len(found.cells) == 9
+
+
+def test_a_full_grid_is_pooled_over_the_same_settings_everywhere() -> None:
+    rows = synthetic.full_grid()
+    found = crossing(configurations(rows), "lr", "opt")
+    assert found
+    assert (found.settings, found.fixed) == (160, {})
+    shown = found.cell(1e-3, "adam", "val_accuracy")
+    values = sorted(
+        row.val_accuracy or 0
+        for row in rows
+        if row.trial.config.lr == 1e-3 and row.trial.config.opt == "adam"
+    )
+    assert shown
+    assert (shown.low, shown.centre, shown.high) == (values[39], values[79], values[119])
+    # One cell lost: its setting is left out of every cell.
+    partial = crossing(configurations(rows[1:]), "lr", "opt")
+    assert partial
+    assert {len(cell) for cell in partial.cells.values()} == {159}
+
+
+def test_settings_that_diverged_count_as_the_worst_of_a_pool() -> None:
+    points = synthetic.grid(HPConfig(), lr=[1e-3, 1e-2], depth=[1, 2, 3, 4])
+    rows = [
+        synthetic.broken(c, "diverged") if (c.lr, c.depth) in ((1e-2, 1), (1e-2, 2), (1e-2, 3))
+        else synthetic.measured(c)
+        for c in points
+    ]  # fmt: skip
+    shown = single(configurations(rows), "lr").cell(1e-2, None, "test_accuracy")
+    assert shown
+    assert (shown.low, shown.centre, shown.diverged) == (None, None, 3)
+    assert shown.high is None
+    assert len(shown.points) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1e-4, 3e-4, 1e-3, 3e-3, 1e-2], True),
+        ([32, 64, 128, 256], True),
+        ([1e-3, 1e-2], True),
+        ([1, 2, 3, 4, 5], False),
+        ([2, 3], False),
+        ([0.9, 0.95, 1.0], False),
+        (["adam", "sgd"], False),
+        ([7], False),
+    ],
+)
+def test_an_axis_is_logarithmic_where_the_values_are(values: list[object], expected: bool) -> None:
+    assert log_spaced(values) is expected
+
+
+def test_ticks_stand_at_the_values_that_occur() -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    ParameterAxis("lr", synthetic.LRS).apply(axes)
+    assert [t.get_text() for t in axes.get_xticklabels()] == [
+        "1e-4",
+        "3e-4",
+        "1e-3",
+        "3e-3",
+        "1e-2",
+    ]
+    assert axes.get_xlabel() == "Learning rate (log scale)"
+
+
+def test_the_accuracy_axis_shows_the_differences() -> None:
+    narrow = AccuracyScale.fit([0.971, 0.975])
+    assert not narrow.logarithmic
+    assert narrow.low > 95
+    wide = AccuracyScale.fit([0.3, 0.9, 0.97, 0.98])
+    assert wide.logarithmic
+    # From 97 to 98 % as far as from 70 to 80 %: a third fewer errors.
+    assert wide(0.98) - wide(0.97) == pytest.approx(wide(0.8) - wide(0.7))
+    places, labels = wide.ticks()
+    assert len(places) >= 4
+    assert [wide(float(label) / 100) for label in labels] == pytest.approx(places)
+
+
+def test_a_wide_interval_does_not_squeeze_the_points_and_is_known_to_be_cut() -> None:
+    scale = AccuracyScale.fit([0.96, 0.97], [0.5, 0.999])
+    assert scale.high - scale.low < 4
+    assert scale.cuts([0.5])
+    assert not scale.cuts([0.96, 0.97])
+
+
+def test_a_mean_curve_averages_the_seeds_step_by_step() -> None:
+    rows = [row for row in synthetic.phase4() if row.trial.config.opt == "sgd"][:3]
+    (configuration,) = configurations(rows)
+    curve = mean_curve(configuration)
+    assert curve
+    assert len(curve.steps) == 40
+    last = [row.test_accuracy for row in rows]
+    assert curve.means["test_accuracy"][-1] == pytest.approx(np.mean(last))  # type: ignore[arg-type]
+    assert list(curve.seeds) == ["train_accuracy", "val_accuracy", "test_accuracy"]
+
+
+def test_a_curve_of_one_point_is_no_curve() -> None:
+    (configuration,) = configurations(synthetic.sweep([HPConfig()], points=1))
+    assert mean_curve(configuration) is None
+
+
+def test_seeds_whose_curves_were_cut_are_averaged_where_all_have_points() -> None:
+    whole, cut = synthetic.sweep([HPConfig(), HPConfig(seed=1)], points=8)
+    (configuration,) = configurations([whole, replace(cut, curve=cut.curve[:5])])
+    curve = mean_curve(configuration)
+    assert curve
+    assert len(curve.steps) == 5
+    assert len(curve.means["test_accuracy"]) == 5
+
+
+def test_the_statistics_need_no_matplotlib_and_the_figures_no_pyplot() -> None:
+    for modules, absent in (
+        ("analysis, mnist_sweep.table, mnist_sweep.slices, mnist_sweep.curves", "matplotlib"),
+        ("figures", "matplotlib.pyplot"),
+    ):
+        code = f"import sys, mnist_sweep.{modules}; sys.exit({absent!r} in sys.modules)"
+        subprocess.run([sys.executable, "-c", code], check=True)
