@@ -63,7 +63,7 @@ def load_published(name: str, **arguments: Any) -> SweepSpec:
         ("cnn_initial", 1, 3, "test_accuracy"),
         ("mlp_reference", 1, 5, "test_accuracy"),
         ("cnn_reference", 1, 5, "test_accuracy"),
-        ("quickstart", 4, 2, "test_accuracy"),
+        ("quickstart", 6, 3, "test_accuracy"),
         ("smoke", 4, 1, "test_accuracy"),
     ],
 )

@@ -1,0 +1,314 @@
+"""The command line as its users meet it: real processes, real training, exit codes, messages."""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SMOKE = ROOT / "configs" / "smoke.yaml"
+
+#: A sweep of a few seconds a trial, so that a signal meets it in the middle.
+SLOW = """
+dataset: {name: mnist, train_size: 10000, test_size: 500}
+base: {epochs: 8, width: 256, batch_size: 128}
+seeds: 6
+"""
+
+
+def run(*arguments: object, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mnist_sweep", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the smoke sweep has been run."""
+    folder = tmp_path_factory.mktemp("smoke")
+    done = run("run", SMOKE, "--device", "CPU", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "4 of 4 trials done (4 in this run), 0 diverged, 0 failed" in done.stdout
+    return folder
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Path:
+    spec = tmp_path / "slow.yaml"
+    spec.write_text(SLOW)
+    return spec
+
+
+def test_the_smoke_sweep_learns(smoke: Path) -> None:
+    best = max(float(row["test_accuracy"]) for row in rows(smoke / "results/smoke.csv"))
+    assert best > 0.85
+
+
+def test_every_trial_has_one_row_and_a_curve_that_ends_in_its_accuracy(smoke: Path) -> None:
+    table = rows(smoke / "results/smoke.csv")
+    curves = rows(smoke / "results/smoke.curves.csv")
+    assert len({row["trial_id"] for row in table}) == len(table) == 4
+    for row in table:
+        last = [point for point in curves if point["trial_id"] == row["trial_id"]][-1]
+        assert last["test_accuracy"] == row["test_accuracy"]
+        assert last["step"] == row["steps"]
+        assert row["status"] == "ok"
+
+
+def test_running_again_runs_nothing_and_leaves_the_file_as_it_was(smoke: Path) -> None:
+    before = (smoke / "results/smoke.csv").read_bytes()
+    done = run("run", SMOKE, cwd=smoke)
+    assert done.returncode == 0
+    assert "4 of 4 trials done (0 in this run)" in done.stdout
+    assert (smoke / "results/smoke.csv").read_bytes() == before
+
+
+def test_a_larger_spec_runs_only_what_is_new(smoke: Path) -> None:
+    output = smoke / "more.csv"
+    output.write_bytes((smoke / "results/smoke.csv").read_bytes())
+    done = run("run", SMOKE, "--set", "seeds=2", "--limit", "1", "-o", output, cwd=smoke)
+    assert done.returncode == 0, done.stderr
+    assert "(1 in this run)" in done.stdout
+    assert rows(output)[:4] == rows(smoke / "results/smoke.csv")
+    assert rows(output)[4]["seed"] == "1"
+
+
+def test_a_row_is_reproduced_by_running_its_configuration_again(smoke: Path) -> None:
+    row = rows(smoke / "results/smoke.csv")[-1]
+    fields = ["batch_size", "lr", "opt", "width", "depth", "activation_fn", "lr_schedule", "epochs"]
+    base = ", ".join(f"{name}: {row[name]}" for name in fields)
+    splits = row["dataset"].split(";")[1:]
+    dataset = ", ".join(["name: mnist", *(split.replace("=", ": ") for split in splits)])
+    spec = smoke / "one.yaml"
+    spec.write_text(f"dataset: {{{dataset}}}\nseeds: [{row['seed']}]\nbase: {{{base}}}\n")
+    assert run("run", spec, "--jobs", "1", cwd=smoke).returncode == 0
+    (again,) = rows(smoke / "results/one.csv")
+    different = {"sweep", "train_seconds", "compile_seconds", "finished_at"}
+    assert {k: v for k, v in again.items() if k not in different} == {
+        k: v for k, v in row.items() if k not in different
+    }
+
+
+def test_plot_writes_figures_and_prints_their_paths(smoke: Path) -> None:
+    done = run("plot", "results/smoke.csv", "-o", "figures", cwd=smoke)
+    assert done.returncode == 0, done.stderr
+    paths = [smoke / line for line in done.stdout.splitlines()]
+    assert len(paths) >= 3
+    for path in paths:
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_top_prints_the_ranking(smoke: Path) -> None:
+    done = run("top", "results/smoke.csv", "-n", "2", cwd=smoke)
+    assert done.returncode == 0, done.stderr
+    assert "±" in done.stdout
+
+
+def test_top_refuses_an_unknown_metric_in_one_line(smoke: Path) -> None:
+    done = run("top", "results/smoke.csv", "--by", "test_acuracy", cwd=smoke)
+    assert done.returncode == 2
+    assert done.stderr.startswith("mnist-sweep: error: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_dry_run_prints_the_plan_of_the_full_grid_and_trains_nothing(tmp_path: Path) -> None:
+    done = run("run", ROOT / "configs/mlp_full_grid.yaml", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1,600 trials in 320 cohorts" in done.stdout
+    assert "TFLOP" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_and_help_do_not_import_tinygrad_or_matplotlib(tmp_path: Path) -> None:
+    for arguments in (["--help"], ["doctor", "--help"], ["run", str(SMOKE), "--dry-run"]):
+        code = (
+            "import sys\nfrom mnist_sweep.cli import main\n"
+            f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code\n"
+            "assert not {'tinygrad', 'matplotlib'} & set(sys.modules)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "plot", "top", "doctor"])
+def test_every_command_has_help(command: str, tmp_path: Path) -> None:
+    listing = run("--help", cwd=tmp_path)
+    assert re.search(rf"^    {command} +\w", listing.stdout, re.MULTILINE)
+    text = run(command, "--help", cwd=tmp_path)
+    assert text.returncode == 0
+    assert f"mnist-sweep {command}" in text.stdout
+
+
+def test_the_readme_names_every_command_and_option() -> None:
+    from mnist_sweep.cli import _parser
+
+    readme = (ROOT / "README.md").read_text()
+    commands = next(a for a in _parser()._actions if hasattr(a, "choices") and a.choices)
+    assert commands.choices is not None
+    for name, parser in dict(commands.choices).items():
+        assert f"mnist-sweep {name}" in readme
+        for action in parser._actions:
+            for option in action.option_strings:
+                if option.startswith("--") and option != "--help":
+                    assert option in readme, f"{name} {option}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "required"),
+        (["fly"], "invalid choice"),
+        (["run"], "SPEC"),
+        (["run", "missing.yaml"], "missing.yaml"),
+        (["run", SMOKE, "--jobs", "0"], "--jobs"),
+        (["run", SMOKE, "--jobs", "many"], "--jobs"),
+        (["run", SMOKE, "--device", "ABACUS"], "device ABACUS"),
+        (["run", SMOKE, "--set", "lr"], "--set"),
+        (["run", SMOKE, "--data-dir", "nowhere"], "nowhere"),
+        (["run", SMOKE, "--set", "batch_size=60000", "--device", "CPU"], "batch_size 60000"),
+        (["run", SMOKE, "-o", ".", "--device", "CPU"], "folder"),
+        (["plot", "missing.csv"], "missing.csv"),
+        (["top", "missing.csv"], "missing.csv"),
+    ],
+)
+def test_bad_input_is_one_line_of_error_and_exit_code_2(
+    arguments: list[object], message: str, tmp_path: Path
+) -> None:
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("mnist-sweep: error: ")
+    assert message in done.stderr
+    assert list(tmp_path.rglob("*.csv")) == []
+
+
+def test_all_problems_of_a_spec_are_reported_at_once(tmp_path: Path) -> None:
+    spec = tmp_path / "bad.yaml"
+    spec.write_text("base: {lr: fast, epohcs: 2}\nseeds: 0\n")
+    done = run("run", spec, cwd=tmp_path)
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith(f"mnist-sweep: error: {spec}:") for line in lines)
+    assert "did you mean 'epochs'" in done.stderr
+
+
+def test_doctor_says_what_run_would_take_and_why(tmp_path: Path) -> None:
+    done = run("doctor", cwd=tmp_path, DEV="")
+    assert done.returncode == 0, done.stderr
+    for line in ("tinygrad", "compiler", "device", "run takes", "cache", "data set"):
+        assert re.search(rf"^{line} ", done.stdout, re.MULTILINE), line
+
+
+def test_without_a_compiler_doctor_and_run_name_both_ways_out(tmp_path: Path) -> None:
+    # -S hides the installed packages, ziglang among them; an empty PATH hides clang.
+    (tmp_path / "empty").mkdir()
+    hidden = "import sys; sys.modules['ziglang'] = None; from mnist_sweep.cli import main; main()"
+    environment = {**os.environ, "PATH": str(tmp_path / "empty"), "DEV": ""}
+    environment.pop("CC", None)
+    for arguments, code in ((["doctor"], 1), (["run", str(SMOKE)], 2)):
+        done = subprocess.run(
+            [sys.executable, "-c", hidden, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, done.stderr
+        assert "install it" in done.stdout + done.stderr
+        assert "mnist-sweep[cpu]" in done.stdout + done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def _start(spec: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "mnist_sweep", "run", str(spec), *arguments],
+        cwd=spec.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _wait_for_rows(path: Path, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists() or len(path.read_text().splitlines()) < count + 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_the_run_in_good_order_and_the_same_command_goes_on(
+    slow: Path, number: signal.Signals
+) -> None:
+    output = slow.parent / "results" / "slow.csv"
+    process = _start(slow, "--jobs", "2")
+    _wait_for_rows(output, 1)
+    process.send_signal(number)
+    asked = time.monotonic()
+    out, err = process.communicate(timeout=20)
+    assert time.monotonic() - asked < 5
+    assert process.returncode == 130
+    assert out == ""
+    assert "interrupted" in err
+    assert f"To go on: mnist-sweep run {slow} --jobs 2" in err
+    assert "Traceback" not in err
+    saved = rows(output)
+    assert 1 <= len(saved) < 6
+    done = run("run", slow, "--jobs", "2", cwd=slow.parent)
+    assert done.returncode == 0
+    finished = rows(output)
+    assert finished[: len(saved)] == saved
+    assert sorted(row["seed"] for row in finished) == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_a_killed_run_loses_no_finished_trial_and_is_continued(slow: Path) -> None:
+    output = slow.parent / "results" / "slow.csv"
+    process = _start(slow, "--jobs", "2")
+    _wait_for_rows(output, 2)
+    process.kill()
+    process.communicate()
+    saved = rows(output)
+    assert run("run", slow, cwd=slow.parent).returncode == 0
+    finished = rows(output)
+    assert finished[: len(saved)] == saved
+    assert sorted(row["seed"] for row in finished) == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_a_second_run_on_the_same_file_is_refused_at_once(slow: Path) -> None:
+    first = _start(slow)
+    _wait_for_rows(slow.parent / "results" / "slow.csv", 0)
+    second = run("run", slow, cwd=slow.parent)
+    assert second.returncode == 2
+    assert str(first.pid) in second.stderr
+    assert len(second.stderr.splitlines()) == 1
+    first.send_signal(signal.SIGINT)
+    first.communicate()
+
+
+def test_a_reader_that_closes_its_pipe_costs_nothing(smoke: Path) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m mnist_sweep top results/smoke.csv | true",
+        shell=True,
+        cwd=smoke,
+        capture_output=True,
+        text=True,
+    )
+    assert "Traceback" not in done.stderr
