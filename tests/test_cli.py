@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,22 @@ def _start(spec: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def _workers(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [
+        int(child)
+        for child in children
+        if b"mnist_sweep.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def _wait_for_rows(path: Path, count: int) -> None:
     deadline = time.monotonic() + 120
     while not path.exists() or len(path.read_text().splitlines()) < count + 1:
@@ -299,8 +316,92 @@ def test_a_second_run_on_the_same_file_is_refused_at_once(slow: Path) -> None:
     assert second.returncode == 2
     assert str(first.pid) in second.stderr
     assert len(second.stderr.splitlines()) == 1
+    assert run("top", "results/slow.csv", cwd=slow.parent).returncode == 0  # reading is free
     first.send_signal(signal.SIGINT)
     first.communicate()
+
+
+def test_ctrl_c_twice_ends_the_run_at_once_and_leaves_no_worker(slow: Path) -> None:
+    process = _start(slow, "--jobs", "2")
+    _wait_for_rows(slow.parent / "results" / "slow.csv", 0)
+    time.sleep(2)
+    workers = _workers(process.pid)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=2)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    _wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def test_a_trial_that_kills_its_worker_twice_fails_alone_and_can_be_run_again(slow: Path) -> None:
+    output = slow.parent / "results" / "slow.csv"
+    process = _start(slow, "--jobs", "1", "--set", "seeds=2")
+    killed: list[int] = []
+    while process.poll() is None:
+        for pid in set(_workers(process.pid)) - set(killed):
+            # The first trial's worker, and that of its second try after the other trial.
+            if not killed or len(rows(output)) == 1:
+                time.sleep(2.5)
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+        time.sleep(0.05)
+    out, err = process.communicate()
+    assert len(killed) == 2
+    assert process.returncode == 1
+    assert "2 of 2 trials done (2 in this run), 0 diverged, 1 failed" in out
+    assert "--retry-failed" in err
+    by_status = {row["status"]: row for row in rows(output)}
+    assert sorted(by_status) == ["failed", "ok"]
+    assert "SIGKILL" in by_status["failed"]["error"]
+
+    assert run("run", slow, "--set", "seeds=2", cwd=slow.parent).returncode == 1  # not run again
+    assert rows(output)[1] == by_status["failed"]
+    again = run("run", slow, "--set", "seeds=2", "--retry-failed", cwd=slow.parent)
+    assert again.returncode == 0, again.stderr
+    assert [row["status"] for row in rows(output)] == ["ok", "ok"]
+    assert by_status["ok"] in rows(output)
+
+
+def test_a_full_disk_is_one_line_and_the_rows_before_it_are_safe(
+    smoke: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "full.csv"
+    size = len((smoke / "results/smoke.csv").read_bytes())
+    limit = f"ulimit -f {size * 2 // 3 // 512 or 1}"  # in units of 512 bytes
+    command = f"{sys.executable} -m mnist_sweep run {SMOKE} -o {output} --device CPU"
+    done = subprocess.run(
+        ["sh", "-c", f"trap '' XFSZ; {limit}; exec {command}"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "space" in done.stderr or "large" in done.stderr
+    assert all(row["status"] == "ok" for row in rows(output))
+    assert run("run", SMOKE, "-o", output, cwd=tmp_path).returncode == 0
+    assert len(rows(output)) == 4
+
+
+def test_overwriting_keeps_the_old_file_under_a_dated_name(smoke: Path, tmp_path: Path) -> None:
+    output = tmp_path / "old.csv"
+    old = (smoke / "results/smoke.csv").read_bytes()
+    output.write_bytes(old)
+    done = run("run", SMOKE, "-o", output, "--overwrite", "--limit", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(rows(output)) == 1
+    (kept,) = tmp_path.glob("old.2*.csv")
+    assert kept.read_bytes() == old
+
+
+def test_rows_made_on_another_device_or_version_are_pointed_out(
+    smoke: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "mixed.csv"
+    text = (smoke / "results/smoke.csv").read_text().replace(",CPU,0.14", ",CUDA,0.13")
+    output.write_text(text)
+    done = run("run", SMOKE, "-o", output, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "rows made with device CUDA; this run uses CPU" in done.stderr
+    assert "rows made with tinygrad 0.13" in done.stderr
 
 
 def test_a_reader_that_closes_its_pipe_costs_nothing(smoke: Path) -> None:

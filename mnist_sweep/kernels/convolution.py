@@ -191,19 +191,18 @@ def _kernel(
     return csource.program(name, text, constants, arguments, outputs, operations)
 
 
-def _empty(*shape: int, like: Tensor) -> Tensor:
-    return Tensor.empty(*shape, dtype=like.dtype, device=like.device)
-
-
 def _gradients(gradient: UOp, call: UOp) -> tuple[UOp | None, ...]:
     _, *sources = call.src[1:]
     x, w, _ = (Tensor(source) for source in sources)
     kernel = partial(_kernel, image=x.shape, weights=w.shape)
     g = Tensor(gradient).contiguous()
-    dw, db, *_ = _empty(*w.shape, like=w).custom_kernel(
-        _empty(w.shape[3], like=w), x, g, fxn=partial(kernel, source=_WEIGHT_GRADIENT, outputs=2)
+    dw, db, *_ = csource.empty(*w.shape, like=w).custom_kernel(
+        csource.empty(w.shape[3], like=w),
+        x,
+        g,
+        fxn=partial(kernel, source=_WEIGHT_GRADIENT, outputs=2),
     )
-    dx = _empty(*x.shape, like=x).custom_kernel(
+    dx = csource.empty(*x.shape, like=x).custom_kernel(
         g, w, fxn=partial(kernel, source=_INPUT_GRADIENT, outputs=1)
     )[0]
     return None, dx.uop, dw.uop, db.uop
@@ -220,5 +219,5 @@ def convolution(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         return x.permute(0, 3, 1, 2).conv2d(w.permute(3, 2, 0, 1), b).permute(0, 2, 3, 1)
     kernel = partial(_kernel, source=_FORWARD, outputs=1, image=x.shape, weights=w.shape)
     out = x.shape[1] - w.shape[0] + 1
-    result = _empty(x.shape[0], out, out, w.shape[3], like=x)
+    result = csource.empty(x.shape[0], out, out, w.shape[3], like=x)
     return result.custom_kernel(x, w, b, fxn=kernel, grad_fxn=_gradients)[0]

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from tinygrad import Device, UOp
+from tinygrad import Device, Tensor, UOp
 from tinygrad.renderer import Estimates
 from tinygrad.renderer.cstyle import ClangRenderer
 from tinygrad.uop.ops import KernelInfo, Ops, ProgramInfo
@@ -92,6 +92,11 @@ def supported(device: str) -> bool:
         )
         return False
     return True
+
+
+def empty(*shape: int, like: Tensor) -> Tensor:
+    """A buffer for a kernel to write, with the dtype and on the device of ``like``."""
+    return Tensor.empty(*shape, dtype=like.dtype, device=like.device)
 
 
 def program(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from tinygrad import Tensor, UOp
 
@@ -104,10 +103,6 @@ def _kernel(
     return csource.program("matmul", _PRODUCT + entry, constants, arguments, outputs, operations)
 
 
-def _empty(*shape: Any, like: Tensor) -> Tensor:
-    return Tensor.empty(*shape, dtype=like.dtype, device=like.device)
-
-
 def _gradients(gradient: UOp, call: UOp) -> tuple[UOp | None, ...]:
     _, *sources = call.src[1:]
     x, w, _ = (Tensor(source) for source in sources)
@@ -115,12 +110,12 @@ def _gradients(gradient: UOp, call: UOp) -> tuple[UOp | None, ...]:
     dx_kernel = partial(
         _kernel, entry=_INPUT_GRADIENT, outputs=1, inner=w.shape[1], flags=(0, 1, 0, 0)
     )
-    dx = _empty(*x.shape, like=x).custom_kernel(g, w, fxn=dx_kernel)[0]
+    dx = csource.empty(*x.shape, like=x).custom_kernel(g, w, fxn=dx_kernel)[0]
     dw_kernel = partial(
         _kernel, entry=_WEIGHT_GRADIENT, outputs=2, inner=x.shape[0], flags=(1, 0, 0, 1)
     )
-    dw, db, *_ = _empty(*w.shape, like=w).custom_kernel(
-        _empty(w.shape[1], like=w), x, g, fxn=dw_kernel
+    dw, db, *_ = csource.empty(*w.shape, like=w).custom_kernel(
+        csource.empty(w.shape[1], like=w), x, g, fxn=dw_kernel
     )
     return None, dx.uop, dw.uop, db.uop
 
@@ -134,5 +129,5 @@ def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     if not csource.supported(x.device):
         return x @ w + b
     kernel = partial(_kernel, entry=_FORWARD, outputs=1, inner=x.shape[1], flags=(0, 0, 1, 0))
-    out = _empty(x.shape[0], w.shape[1], like=x)
+    out = csource.empty(x.shape[0], w.shape[1], like=x)
     return out.custom_kernel(x, w, b, fxn=kernel, grad_fxn=_gradients)[0]

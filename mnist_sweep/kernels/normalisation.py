@@ -113,10 +113,6 @@ void KERNEL(float *restrict D, const float *restrict G, const float *restrict X,
 """
 
 
-def _empty(*shape: int, like: Tensor) -> Tensor:
-    return Tensor.empty(*shape, dtype=like.dtype, device=like.device)
-
-
 def _norm_kernel(*arguments: UOp, name: str, source: str, rows: int, epsilon: float) -> UOp:
     channels = arguments[1].shape[0]
     constants = {"ROWS": rows, "CHANNELS": channels, "EPSILON_INVERSE": round(1 / epsilon)}
@@ -148,15 +144,15 @@ def batch_norm(
         g = Tensor(upstream).contiguous()
         done = (Tensor(statistic.uop.after(call)) for statistic in (mean, variance))
         backward = partial(kernel, name="batch_norm_dx", source=_BACKWARD)
-        out = [_empty(channels, like=x) for _ in range(2)]
-        dx, dweight, dbias, *_ = _empty(*x.shape, like=x).custom_kernel(
+        out = [csource.empty(channels, like=x) for _ in range(2)]
+        dx, dweight, dbias, *_ = csource.empty(*x.shape, like=x).custom_kernel(
             *out, g, x, weight, *done, fxn=backward
         )
         return None, None, None, dx.uop, dweight.uop, dbias.uop
 
-    statistics = [_empty(channels, like=x) for _ in range(2)]
+    statistics = [csource.empty(channels, like=x) for _ in range(2)]
     forward = partial(kernel, name="batch_norm", source=_FORWARD)
-    out, mean, variance, *_ = _empty(*x.shape, like=x).custom_kernel(
+    out, mean, variance, *_ = csource.empty(*x.shape, like=x).custom_kernel(
         *statistics, x, weight, bias, fxn=forward, grad_fxn=gradients
     )
     return out, mean, variance
@@ -178,9 +174,9 @@ def max_pool(x: Tensor) -> Tensor:
         out, x = Tensor(call.src[1].after(call)), Tensor(call.src[2])
         g = Tensor(upstream).contiguous()
         backward = partial(kernel, name="max_pool_dx", source=_POOL_GRADIENT)
-        return None, _empty(*x.shape, like=x).custom_kernel(g, x, out, fxn=backward)[0].uop
+        return None, csource.empty(*x.shape, like=x).custom_kernel(g, x, out, fxn=backward)[0].uop
 
-    out = _empty(batch, half, half, channels, like=x)
+    out = csource.empty(batch, half, half, channels, like=x)
     return out.custom_kernel(
         x, fxn=partial(kernel, name="max_pool", source=_POOL), grad_fxn=gradients
     )[0]
