@@ -28,7 +28,8 @@ def check_device() -> None:
 
 def to_device(array: NDArray[Any]) -> Tensor:
     """``array`` in a new buffer of the current device."""
-    return Tensor(array).clone().realize()
+    # Drivers refuse read-only memory, such as a mapped file, even to read from it.
+    return Tensor(np.require(array, requirements=["C", "W"])).clone().realize()
 
 
 def zeros(shape: Sequence[int], dtype: DType = dtypes.float32) -> Tensor:
@@ -43,7 +44,7 @@ def write(tensor: Tensor, array: NDArray[Any]) -> None:
     Tensor would leave it with the old ones. Shapes and dtypes must agree.
     """
     buffer = tensor.uop.base.buffer
-    data = np.ascontiguousarray(array)
+    data = np.require(array, requirements=["C", "W"])
     if data.nbytes != buffer.nbytes:
         raise ValueError(f"cannot write {data.shape} {data.dtype} into {tensor.shape}")
     source = Buffer("PYTHON", buffer.size, buffer.dtype, opaque=data.data.cast("B"))

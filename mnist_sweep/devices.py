@@ -24,8 +24,8 @@ from mnist_sweep.errors import DeviceError
 PROBE_TIMEOUT = 120
 
 NO_COMPILER = (
-    "training on the CPU needs clang: install it (Debian: apt install clang), or "
-    "run: pip install 'mnist-sweep[cpu]'"
+    "training on the CPU needs clang: install it (Debian: apt install clang), or take the one "
+    "of the extra mnist-sweep[cpu]: pip install ziglang"
 )
 
 #: What a machine must have before it is worth opening an accelerator: device -> path.

@@ -34,8 +34,8 @@ class DeviceData:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self.images = backend.to_device(np.ascontiguousarray(dataset.images))
-        self.labels = backend.to_device(np.ascontiguousarray(dataset.labels))
+        self.images = backend.to_device(dataset.images)
+        self.labels = backend.to_device(dataset.labels)
 
 
 def steps_per_epoch(train_images: int, batch_size: int) -> int:

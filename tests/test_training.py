@@ -8,6 +8,7 @@ import pytest
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.data import load_dataset
+from mnist_sweep.kernels import csource
 from mnist_sweep.models import initial_values
 from mnist_sweep.plan import shape_of
 from mnist_sweep.training import (
@@ -110,6 +111,18 @@ def test_reported_accuracies_are_those_of_the_trained_weights(model: str, data: 
     assert result.test_accuracy == pytest.approx(accuracy(dataset.test_rows), abs=0.0031)
     assert result.val_accuracy == pytest.approx(accuracy(dataset.validation_rows), abs=0.0084)
     assert result.train_accuracy == pytest.approx(accuracy(dataset.train_rows), abs=0.001)
+
+
+def test_plain_tensor_operations_train_like_the_c_kernels(
+    data: DeviceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = Trial(HPConfig(width=32, batch_size=50, lr=3e-3), DATA)
+    fast = CompiledShape(shape_of(trial), data).train(trial)
+    monkeypatch.setattr(csource, "supported", lambda _: False)
+    plain = CompiledShape(shape_of(trial), data).train(trial)
+    # Sums in another order: rounding, and nothing more than rounding.
+    assert plain.train_loss == pytest.approx(fast.train_loss, rel=1e-3)
+    assert plain.test_accuracy == pytest.approx(fast.test_accuracy, abs=0.0061)
 
 
 def test_learning_happens_a_small_network_passes_85_per_cent_on_6000_images() -> None:
