@@ -107,6 +107,10 @@ def environment(device: str, compiler: Compiler | None) -> dict[str, str]:
         "PARALLEL": "0",
         # A worker is one thread: the results must not depend on how many cores a machine has.
         "NUM_CPU_THREADS": "1",
+        # Whatever the user's own experiments with tinygrad set, steps are captured here.
+        "JIT": "1",
+        # tinygrad's checks of its own graphs take a fifth of the time to compile a step.
+        "SPEC": "0",
     }
     if compiler is not None:
         settings["CC"] = compiler.program

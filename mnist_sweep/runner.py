@@ -79,7 +79,8 @@ def describe_plan(spec: SweepSpec, output: Path, jobs: int, *, overwrite: bool =
             f"sweep           {spec.name} ({spec.model})",
             f"trials          {len(spec.trials):,}: {configurations:,} configurations, "
             f"{len(spec.trials) - len(todo):,} already in {output}",
-            f"to run          {len(todo):,} trials in {len(cohorts):,} cohorts of one shape each",
+            f"to run          {len(todo):,}",
+            f"cohorts         {len(cohorts):,}, each of one shape that is compiled once",
             f"work            {work / 1e12:,.1f} TFLOP, about {_duration(minutes)} "
             f"with {jobs} jobs on CPU cores at {FLOPS_PER_CORE / 1e9:.0f} GFLOP/s",
             f"results         {output}",
