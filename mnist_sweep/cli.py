@@ -164,6 +164,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     spec = load_sweep(arguments.spec, overrides=arguments.overrides, data_dir=arguments.data_dir)
     output = arguments.output or default_output(spec)
+    if output.resolve() == arguments.spec.resolve():
+        raise UserError(f"-o {output} is the spec itself; name a results file, such as out.csv")
     if arguments.dry_run:
         for warning in spec.warnings:
             _note(warning)
@@ -222,6 +224,8 @@ def _plot(arguments: argparse.Namespace) -> int:
         _note(f"left out: {reason}")
     for path in report.written:
         print(path)
+    if not report.written:
+        raise UserError(f"no figure can be drawn from {arguments.results}; the notes above say why")
     return DONE
 
 
@@ -251,8 +255,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    arguments = _parser().parse_args(argv)
-    code: int = arguments.command(arguments)
+    try:
+        arguments = _parser().parse_args(argv)
+        code: int = arguments.command(arguments)
+    except SystemExit as end:  # argparse's, after --help or an error
+        code = int(end.code or 0)
     sys.stdout.flush()
     return code
 
@@ -266,10 +273,16 @@ def _guarded(command: Callable[[], int]) -> int:
         _complain(str(error))
     except BrokenPipeError:
         # Whoever read our output has had enough (`| head`): nothing is lost, so nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         return DONE
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        _complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        _give_up_stdout()
     return BAD_INPUT
+
+
+def _give_up_stdout() -> None:
+    """Let Python, which flushes stdout once more as it ends, write what is left to nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sweep.bundled import describe_bundled, load_bundled
+from mnist_sweep.bundled import N_TEST, N_TRAIN, describe_bundled, load_bundled
 from mnist_sweep.errors import DataError
 from mnist_sweep.idx import CLASSES, PIXELS, LabelledImages, read_folder
 from mnist_sweep.trial import BUNDLED_DATASET, SPLIT_SIZES, DatasetConfig
 
-__all__ = ["Dataset", "describe_bundled", "load_dataset"]
+__all__ = ["Dataset", "describe_bundled", "load_dataset", "train_images"]
 
 #: Seeds of the shuffles before splitting. Results depend on them: they never change.
 TRAIN_SHUFFLE_SEED = 0
@@ -65,6 +65,20 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     return Dataset(
         data.images, data.labels, train_rows, validation_rows, test_rows, mean, std, CLASSES
     )
+
+
+def train_images(config: DatasetConfig) -> int:
+    """How many images ``config`` leaves for training.
+
+    Does not unpack the data in the package. Raises DataError if a folder's files are missing or
+    damaged, or if the sizes do not fit.
+    """
+    n_train, n_test = N_TRAIN, N_TEST
+    if config.name != BUNDLED_DATASET:
+        data = read_folder(_folder(config.name))
+        n_train, n_test = data.n_train, len(data.labels) - data.n_train
+    _check_sizes(config, n_train, n_test)
+    return config.train_size or n_train - config.validation_size
 
 
 def _folder(name: str) -> Path:

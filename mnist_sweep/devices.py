@@ -139,7 +139,12 @@ def probe(device: str, compiler: Compiler | None) -> str | None:
     if done.returncode == 0:
         return None
     lines = done.stderr.strip().splitlines()
-    return lines[-1] if lines else f"ended with status {done.returncode}"
+    if not lines:
+        return f"ended with status {done.returncode}"
+    if "No module named 'tinygrad.runtime" in lines[-1]:
+        return "tinygrad knows no such device"
+    # Without the exception's class, which says nothing to a user.
+    return lines[-1].partition(": ")[2].rstrip(" ;") or lines[-1]
 
 
 def candidates() -> list[str]:

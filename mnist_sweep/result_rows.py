@@ -170,6 +170,9 @@ def parse_row(line: bytes) -> TrialResult:
     values: dict[str, Any] = {name: _unguarded(row[name]) for name in _TEXTS}
     values |= {name: _optional(name, row[name], int) for name in _INTEGERS}
     values |= {name: _optional(name, row[name], _finite) for name in _REALS}
+    for name in _REALS:
+        if name.endswith("accuracy") and not 0 <= (values[name] or 0) <= 1:
+            raise ValueError(f"{name}: {row[name]} is no fraction from 0 to 1")
     return TrialResult(trial=trial, status=cast(Status, row["status"]), **values)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mnist_sweep.analysis import best_configs
 from mnist_sweep.config import HPConfig
-from mnist_sweep.data import load_dataset
+from mnist_sweep.data import load_dataset, train_images
 from mnist_sweep.errors import ResultsError, UserError
 from mnist_sweep.executors import Executor, Settings
 from mnist_sweep.plan import flops, plan
@@ -24,6 +24,8 @@ from mnist_sweep.trial import TrialResult
 FLOPS_PER_CORE = 65e9
 #: Seconds to compile a new shape, for the estimate.
 COMPILE_SECONDS = 3.0
+#: Seconds until the first worker trains, for the estimate.
+START_SECONDS = 3.0
 
 Say = Callable[[str], None]
 
@@ -65,14 +67,21 @@ def default_output(spec: SweepSpec) -> Path:
 def describe_plan(spec: SweepSpec, output: Path, jobs: int, *, overwrite: bool = False) -> str:
     """What ``run`` would do, as a few lines for a person: trials, cohorts, work.
 
-    Opens neither tinygrad nor the data set. Raises ResultsError if ``output`` cannot be continued.
+    Does not open tinygrad. Raises DataError or UserError if the data set does not have what the
+    spec asks for, and ResultsError if ``output`` cannot be read.
     """
-    earlier = () if overwrite or not output.exists() else read_results(output).results
-    finished = {result.trial.trial_id for result in earlier}
+    check_data(spec)
+    notes: tuple[str, ...] = ()
+    finished: set[str] = set()
+    if output.exists() and not overwrite:
+        earlier = read_results(output)
+        notes = earlier.notes
+        finished = {result.trial.trial_id for result in earlier.results}
     todo = [trial for trial in spec.trials if trial.trial_id not in finished]
     cohorts = plan(todo)
     work = flops(todo)
-    minutes = (work / FLOPS_PER_CORE + len(cohorts) * COMPILE_SECONDS) / jobs / 60
+    seconds = (work / FLOPS_PER_CORE + len(cohorts) * COMPILE_SECONDS) / jobs
+    minutes = (seconds + (START_SECONDS if todo else 0)) / 60
     configurations = len({replace(trial.config, seed=0) for trial in spec.trials})
     return "\n".join(
         [
@@ -84,6 +93,7 @@ def describe_plan(spec: SweepSpec, output: Path, jobs: int, *, overwrite: bool =
             f"work            {work / 1e12:,.1f} TFLOP, about {_duration(minutes)} "
             f"with {jobs} jobs on CPU cores at {FLOPS_PER_CORE / 1e9:.0f} GFLOP/s",
             f"results         {output}",
+            *(f"note            {note}" for note in notes),
         ]
     )
 
@@ -114,7 +124,8 @@ def run_sweep(
     ResultsError or DeviceError before any training where the cause can be known then; whatever
     had ended before an error is in ``output``.
     """
-    _check_batch_sizes(spec)
+    check_data(spec)
+    load_dataset(spec.dataset)  # unpacks it, if need be, before several workers would
     with ResultsWriter.open(output, overwrite=overwrite, retry_failed=retry_failed) as writer:
         for note in (*spec.warnings, *writer.notes, *_differences(spec, writer, device)):
             say(note)
@@ -148,14 +159,17 @@ def run_sweep(
     )
 
 
-def _check_batch_sizes(spec: SweepSpec) -> None:
-    """Load the data set once, before workers do, and see that every trial has a full batch."""
-    images = len(load_dataset(spec.dataset).train_rows)
-    too_large = [t.config.batch_size for t in spec.trials if t.config.batch_size > images]
-    if too_large:
+def check_data(spec: SweepSpec) -> None:
+    """See that the data set has what ``spec`` asks for and that every trial has a full batch.
+
+    Raises DataError or UserError. Does not unpack the data in the package.
+    """
+    images = train_images(spec.dataset)
+    sizes = sorted({t.config.batch_size for t in spec.trials if t.config.batch_size > images})
+    if sizes:
         raise UserError(
-            f"batch_size {min(too_large)} is larger than the training split, which has {images} "
-            "images; use smaller batches or more of the data set"
+            f"batch_size {', '.join(map(str, sizes))}: larger than the training split, which has "
+            f"{images} images; use smaller batches or more of the data set"
         )
 
 

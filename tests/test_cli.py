@@ -185,6 +185,9 @@ def test_the_readme_names_every_command_and_option() -> None:
         (["run", SMOKE, "--data-dir", "nowhere"], "nowhere"),
         (["run", SMOKE, "--set", "batch_size=60000", "--device", "CPU"], "batch_size 60000"),
         (["run", SMOKE, "-o", ".", "--device", "CPU"], "folder"),
+        (["run", SMOKE, "-o", SMOKE, "--overwrite"], "the spec itself"),
+        (["run", SMOKE, "--dry-run", "--data-dir", "nowhere"], "nowhere"),
+        (["run", SMOKE, "--dry-run", "--set", "dataset.train_size=50"], "batch_size 64"),
         (["plot", "missing.csv"], "missing.csv"),
         (["top", "missing.csv"], "missing.csv"),
     ],
@@ -239,6 +242,12 @@ def test_without_a_compiler_doctor_and_run_name_both_ways_out(tmp_path: Path) ->
     assert len(done.stderr.splitlines()) == 1
 
 
+def _heed_signals() -> None:
+    """A test run in the background inherits that Ctrl-C is ignored; a user's run does not."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def _start(spec: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "mnist_sweep", "run", str(spec), *arguments],
@@ -246,6 +255,7 @@ def _start(spec: Path, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_heed_signals,
     )
 
 
@@ -403,6 +413,19 @@ def test_rows_made_on_another_device_or_version_are_pointed_out(
     assert done.returncode == 0
     assert "rows made with device CUDA; this run uses CPU" in done.stderr
     assert "rows made with tinygrad 0.13" in done.stderr
+
+
+def test_a_full_disk_under_stdout_is_one_line(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mnist_sweep", "run", str(SMOKE), "--dry-run"],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "mnist-sweep: error: standard output: No space left on device\n"
 
 
 def test_a_reader_that_closes_its_pipe_costs_nothing(smoke: Path) -> None:
