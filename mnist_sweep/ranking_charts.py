@@ -169,8 +169,8 @@ def curves(
 ) -> Figure:
     """Accuracy against steps, a panel each; ``shown`` holds rank, configuration and curve."""
     note = source.note(
-        "Shaded: the gap between training and test. Training accuracy is the mean over the "
-        "batches since the last point."
+        "Shaded: training above test. Training accuracy is the mean over the batches since the "
+        "last point, so it lags."
     )
     rows, columns = _panels(len(shown))
     found = [configuration for _, configuration, _ in shown]
@@ -222,7 +222,11 @@ def _panel_title(
 
 def _draw_curve(axes: Axes, curve: MeanCurve, scale: AccuracyScale) -> None:
     train, test = ([scale(v) for v in curve.means[n]] for n in ("train_accuracy", "test_accuracy"))
-    axes.fill_between(curve.steps, train, test, color=FAINT, alpha=0.18, lw=0)
+    # Early on, test accuracy is above the running mean of the training accuracy: no gap at all.
+    above = [a > b for a, b in zip(train, test, strict=True)]
+    axes.fill_between(
+        curve.steps, train, test, where=above, interpolate=True, color=FAINT, alpha=0.18, lw=0
+    )
     for name, means in curve.means.items():
         _, colour, dash = _CURVE_STYLES[name]
         if len(curve.seeds[name]) > 1:
