@@ -26,6 +26,13 @@ def check_device() -> None:
         raise RuntimeError(f"{device_name()} computed 1 + 1 wrongly")
 
 
+def warning() -> str:
+    """What a user should know of how this device computes; empty if there is nothing."""
+    device = device_name()
+    is_cpu = device.split(":")[0] == "CPU"
+    return csource.SLOW if is_cpu and not csource.supported(device) else ""
+
+
 def to_device(array: NDArray[Any]) -> Tensor:
     """``array`` in a new buffer of the current device."""
     # Drivers refuse read-only memory, such as a mapped file, even to read from it.
@@ -57,17 +64,20 @@ def read(tensor: Tensor) -> NDArray[Any]:
     return array
 
 
-def compile_step(define: Callable[[], list[Tensor]]) -> Callable[[], Any]:
+def compile_step(
+    define: Callable[[], list[Tensor]], rewind: Callable[[], None]
+) -> Callable[[], Any]:
     """Compile ``define``, which returns the tensors that a step writes, into a replayable step.
 
-    ``define`` runs the step twice (tinygrad captures the second run), so the buffers that it
-    works on must be set after this.
+    The step is run twice, as tinygrad captures the second run, and each time ``rewind`` is called
+    before it, to put its buffers where a step may start.
     """
 
     jitted = TinyJit(lambda: Tensor.realize(*define()))
     # What is left to tinygrad beside the C kernels is best as plain loops: clang vectorises them,
     # and they compile in half the time.
     with Context(TRAINING=1, NOOPT=int(csource.supported(device_name()))):
-        jitted()
-        jitted()
+        for _ in range(2):
+            rewind()
+            jitted()
     return replayed(jitted) or jitted

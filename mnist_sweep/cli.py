@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mnist_sweep import __version__
 from mnist_sweep.errors import SpecError, UserError
@@ -23,6 +23,10 @@ DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **settings: Any) -> None:
+        # An option cut short would be misread by whoever looks for it, such as _command_again.
+        super().__init__(**settings, allow_abbrev=False)
+
     def error(self, message: str) -> NoReturn:
         """Report bad arguments as one line, like every other error."""
         _complain(f"{message}; see {self.prog} --help")
@@ -37,6 +41,14 @@ def _say(message: str, end: str = "\n") -> None:
     """Write to stderr; a terminal that has gone away is no reason to lose anything."""
     with contextlib.suppress(OSError, ValueError):
         print(message, end=end, file=sys.stderr, flush=True)
+
+
+def _show(text: str, end: str = "\n") -> None:
+    """Write to stdout. Whoever read it may have had enough (`| head`): then nothing is wrong."""
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        _give_up_stdout()
 
 
 def _note(message: str) -> None:
@@ -169,8 +181,16 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         for warning in spec.warnings:
             _note(warning)
-        jobs = arguments.jobs or physical_cores()
-        print(describe_plan(spec, output, jobs, overwrite=arguments.overwrite))
+        on_cpu = arguments.device is None or is_cpu(arguments.device)
+        plan = describe_plan(
+            spec,
+            output,
+            arguments.jobs or (physical_cores() if on_cpu else 1),
+            overwrite=arguments.overwrite,
+            retry_failed=arguments.retry_failed,
+            limit=arguments.limit,
+        )
+        _show(plan)
         return DONE
     choice = choose_device(arguments.device)
     jobs = arguments.jobs or (physical_cores() if is_cpu(choice.device) else 1)
@@ -181,7 +201,7 @@ def _run(arguments: argparse.Namespace) -> int:
         summary = run_sweep(
             spec,
             output,
-            LocalExecutor(jobs, choice),
+            LocalExecutor(jobs, choice, _note),
             device=choice.device,
             overwrite=arguments.overwrite,
             retry_failed=arguments.retry_failed,
@@ -194,7 +214,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if summary.interrupted:
         _say(f"mnist-sweep: interrupted; {counts}, all saved. To go on: {_command_again()}")
         return INTERRUPTED
-    print(f"{counts}, {summary.diverged} diverged, {summary.failed} failed: {output}")
+    _show(f"{counts}, {summary.diverged} diverged, {summary.failed} failed: {output}")
     if summary.failed:
         _say(
             f"mnist-sweep: {summary.failed} trials failed, the reasons are in the column error; "
@@ -223,7 +243,7 @@ def _plot(arguments: argparse.Namespace) -> int:
     for reason in report.left_out:
         _note(f"left out: {reason}")
     for path in report.written:
-        print(path)
+        _show(str(path))
     if not report.written:
         raise UserError(f"no figure can be drawn from {arguments.results}; the notes above say why")
     return DONE
@@ -236,7 +256,7 @@ def _top(arguments: argparse.Namespace) -> int:
     results = read_results(arguments.results)
     for note in results.notes:
         _note(note)
-    print(format_top(results.results, arguments.n, arguments.by))
+    _show(format_top(results.results, arguments.n, arguments.by))
     return DONE
 
 
@@ -245,7 +265,7 @@ def _doctor(_arguments: argparse.Namespace) -> int:
 
     lines, healthy = diagnose()
     for line in lines:
-        print(line, flush=True)
+        _show(line)
     return DONE if healthy else SOME_FAILED
 
 
@@ -260,7 +280,7 @@ def _main(argv: Sequence[str] | None) -> int:
         code: int = arguments.command(arguments)
     except SystemExit as end:  # argparse's, after --help or an error
         code = int(end.code or 0)
-    sys.stdout.flush()
+    _show("", end="")
     return code
 
 
@@ -271,10 +291,6 @@ def _guarded(command: Callable[[], int]) -> int:
         _complain("\n".join(error.problems))
     except UserError as error:
         _complain(str(error))
-    except BrokenPipeError:
-        # Whoever read our output has had enough (`| head`): nothing is lost, so nothing is wrong.
-        _give_up_stdout()
-        return DONE
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:

@@ -107,8 +107,9 @@ def environment(device: str, compiler: Compiler | None) -> dict[str, str]:
         "PARALLEL": "0",
         # A worker is one thread: the results must not depend on how many cores a machine has.
         "NUM_CPU_THREADS": "1",
-        # Whatever the user's own experiments with tinygrad set, steps are captured here.
+        # Whatever the user's own experiments with tinygrad set: steps are captured, in float32.
         "JIT": "1",
+        "DEFAULT_FLOAT": "float32",
         # tinygrad's checks of its own graphs take a fifth of the time to compile a step.
         "SPEC": "0",
     }
@@ -168,6 +169,8 @@ def choose_device(requested: str | None) -> Choice:
 
     Raises DeviceError, with what to do next, if that device cannot train here.
     """
+    if requested is not None and not requested.strip():
+        raise DeviceError("--device is empty; name one, such as CPU, or leave it out")
     wanted, reason = requested, "asked for with --device"
     if wanted is None and os.environ.get("DEV"):
         wanted, reason = os.environ["DEV"], "named by the environment variable DEV"
@@ -188,7 +191,7 @@ def choose_device(requested: str | None) -> Choice:
     compiler = find_compiler()
     if compiler is None:
         raise DeviceError(NO_COMPILER)
-    return Choice(wanted.upper() if wanted.upper() == "CPU" else wanted, compiler, reason)
+    return Choice(wanted.upper() if wanted.isalpha() else wanted, compiler, reason)
 
 
 def physical_cores() -> int:

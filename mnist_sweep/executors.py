@@ -29,8 +29,8 @@ from mnist_sweep.trial import Trial, TrialResult
 START_TIMEOUT = 180.0
 #: Seconds between two looks at whether the run was asked to stop.
 POLL = 0.2
-#: How often a worker may fail to start before training is given up.
-START_ATTEMPTS = 2
+#: How many workers may fail to start, one after another, before training is given up.
+START_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker's first message: it has opened its device."""
+    """A worker's first message: it has opened its device. ``note`` is for the user, if any."""
+
+    note: str = ""
 
 
 class Executor(Protocol):
@@ -101,12 +103,13 @@ class _Worker:
             start_new_session=True,
         )
         theirs.close()
-        self.connection.send(settings)
+        with contextlib.suppress(OSError):  # a dead worker is noticed when its answer is awaited
+            self.connection.send(settings)
 
     def give(self, trial: Trial) -> None:
         """Send ``trial`` to the worker."""
         self.trial, self.shape = trial, shape_of(trial)
-        with contextlib.suppress(OSError):  # a dead worker is noticed when its answer is awaited
+        with contextlib.suppress(OSError):
             self.connection.send(trial)
 
     def overdue(self) -> bool:
@@ -115,7 +118,11 @@ class _Worker:
 
     def last_words(self) -> str:
         """How the process ended, and the last line that it wrote."""
-        status = self.process.wait()
+        try:
+            status = self.process.wait(timeout=POLL)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            status = self.process.wait()
         how = f"exit status {status}"
         if status < 0:
             with contextlib.suppress(ValueError):
@@ -137,13 +144,16 @@ class LocalExecutor:
     """Runs trials in ``jobs`` worker processes of this machine, each on the chosen device.
 
     Workers are new Python processes, never forks, with the device and the compiler in their
-    environment. A worker ends with this process, however this process ends.
+    environment. A worker ends with this process, however this process ends. ``say`` gets what the
+    workers have to tell the user.
     """
 
     jobs: int
     choice: Choice
+    say: Callable[[str], None] = lambda _: None
     _workers: list[_Worker] = field(default_factory=list, init=False)
     _failed_starts: int = field(default=0, init=False)
+    _said: set[str] = field(default_factory=set, init=False)
 
     def run(
         self, cohorts: Sequence[Cohort], settings: Settings, stopped: Callable[[], bool]
@@ -206,6 +216,10 @@ class LocalExecutor:
             worker.trial = None
             return message
         worker.ready = True
+        self._failed_starts = 0
+        if message.note and message.note not in self._said:
+            self._said.add(message.note)
+            self.say(message.note)
         return None
 
     def _bury(self, worker: _Worker, reason: str) -> TrialResult | None:

@@ -64,7 +64,15 @@ def default_output(spec: SweepSpec) -> Path:
     return Path("results") / f"{spec.name}.csv"
 
 
-def describe_plan(spec: SweepSpec, output: Path, jobs: int, *, overwrite: bool = False) -> str:
+def describe_plan(
+    spec: SweepSpec,
+    output: Path,
+    jobs: int,
+    *,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    limit: int | None = None,
+) -> str:
     """What ``run`` would do, as a few lines for a person: trials, cohorts, work.
 
     Does not open tinygrad. Raises DataError or UserError if the data set does not have what the
@@ -76,8 +84,13 @@ def describe_plan(spec: SweepSpec, output: Path, jobs: int, *, overwrite: bool =
     if output.exists() and not overwrite:
         earlier = read_results(output)
         notes = earlier.notes
-        finished = {result.trial.trial_id for result in earlier.results}
-    todo = [trial for trial in spec.trials if trial.trial_id not in finished]
+        finished = {
+            result.trial.trial_id
+            for result in earlier.results
+            if not (retry_failed and result.status == "failed")
+        }
+    left = [trial for trial in spec.trials if trial.trial_id not in finished]
+    todo = left[:limit]
     cohorts = plan(todo)
     work = flops(todo)
     seconds = (work / FLOPS_PER_CORE + len(cohorts) * COMPILE_SECONDS) / jobs
@@ -87,7 +100,7 @@ def describe_plan(spec: SweepSpec, output: Path, jobs: int, *, overwrite: bool =
         [
             f"sweep           {spec.name} ({spec.model})",
             f"trials          {len(spec.trials):,}: {configurations:,} configurations, "
-            f"{len(spec.trials) - len(todo):,} already in {output}",
+            f"{len(spec.trials) - len(left):,} already in {output}",
             f"to run          {len(todo):,}",
             f"cohorts         {len(cohorts):,}, each of one shape that is compiled once",
             f"work            {work / 1e12:,.1f} TFLOP, about {_duration(minutes)} "

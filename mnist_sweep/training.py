@@ -110,8 +110,12 @@ class CompiledShape:
             self.steps_per_epoch * shape.batch_size, self.steps_per_epoch
         )
         self._evaluation = self._new_control(self._evaluation_rows, 1)
-        self.train_step = backend.compile_step(self._define_training_step)
-        self._evaluation_step = backend.compile_step(self._define_evaluation_step)
+        self.train_step = backend.compile_step(
+            self._define_training_step, lambda: self._rewind(self._control)
+        )
+        self._evaluation_step = backend.compile_step(
+            self._define_evaluation_step, lambda: self._rewind(self._evaluation)
+        )
         self.compile_seconds = time.perf_counter() - started
 
     @property
@@ -127,6 +131,10 @@ class CompiledShape:
             reals=backend.zeros((kernels.REALS,)),
             counts=backend.zeros((kernels.COUNTS,), dtypes.int32),
         )
+
+    @staticmethod
+    def _rewind(control: kernels.Control) -> None:
+        backend.write(control.counts, np.zeros(kernels.COUNTS, np.int32))
 
     def _batch(self, control: kernels.Control, size: int) -> tuple[Tensor, Tensor]:
         dataset = self.data.dataset
@@ -227,7 +235,9 @@ class CompiledShape:
                 self._train_epoch(progress, epoch, evals_per_epoch)
             rows = self._train_rows[:TRAIN_EVALUATION_ROWS]
             train_loss, train_accuracy = self.evaluate(rows)
-            if not math.isfinite(train_loss):
+            # ReLU turns NaN into 0: a loss can be finite though the weights are not.
+            weights = self.state().values()
+            if not (math.isfinite(train_loss) and all(np.isfinite(w).all() for w in weights)):
                 raise DivergedError
             last = progress.curve[-1]
             result = replace(

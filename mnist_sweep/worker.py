@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -40,21 +39,13 @@ class TrialRunner:
         ``compile_seconds`` is the time that compiling took for this trial: 0 where the trial
         before it had the same shape.
         """
-        started = time.perf_counter()
         try:
             compiled, seconds = self._compile(trial)
             result = compiled.train(trial, evals_per_epoch=self._settings.evals_per_epoch)
             result = replace(result, compile_seconds=seconds)
         except Exception as error:  # whatever a trial does must not cost the others
             self._compiled = None
-            elapsed = time.perf_counter() - started
-            result = TrialResult(
-                sweep="",
-                trial=trial,
-                status="failed",
-                error=first_line(error),
-                train_seconds=elapsed,
-            )
+            result = TrialResult(sweep="", trial=trial, status="failed", error=first_line(error))
         return replace(
             result,
             sweep=self._settings.sweep,
@@ -93,7 +84,7 @@ def main() -> None:
     # The thread only reads: it may run while the main thread trains and captures.
     inbox: SimpleQueue[Trial] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, inbox), daemon=True).start()
-    connection.send(Ready())
+    connection.send(Ready(note=backend.warning()))
     runner = TrialRunner(settings)
     while True:
         connection.send(runner.run(inbox.get()))

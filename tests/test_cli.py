@@ -181,6 +181,8 @@ def test_the_readme_names_every_command_and_option() -> None:
         (["run", SMOKE, "--jobs", "0"], "--jobs"),
         (["run", SMOKE, "--jobs", "many"], "--jobs"),
         (["run", SMOKE, "--device", "ABACUS"], "device ABACUS"),
+        (["run", SMOKE, "--device", ""], "--device is empty"),
+        (["run", SMOKE, "--overw"], "--overw"),
         (["run", SMOKE, "--set", "lr"], "--set"),
         (["run", SMOKE, "--data-dir", "nowhere"], "nowhere"),
         (["run", SMOKE, "--set", "batch_size=60000", "--device", "CPU"], "batch_size 60000"),
@@ -426,6 +428,51 @@ def test_a_full_disk_under_stdout_is_one_line(tmp_path: Path) -> None:
         )
     assert done.returncode == 2
     assert done.stderr == "mnist-sweep: error: standard output: No space left on device\n"
+
+
+def test_the_users_settings_of_tinygrad_do_not_change_a_row(smoke: Path, tmp_path: Path) -> None:
+    settings = {"DEFAULT_FLOAT": "half", "JIT": "0", "NUM_CPU_THREADS": "7", "DEBUG": "2"}
+    output = tmp_path / "again.csv"
+    done = run("run", SMOKE, "-o", output, "--limit", "2", cwd=tmp_path, **settings)
+    assert done.returncode == 0, done.stderr
+    before = {row["trial_id"]: row["train_loss"] for row in rows(smoke / "results/smoke.csv")}
+    for row in rows(output):
+        assert row["train_loss"] == before[row["trial_id"]]
+
+
+def test_a_compiler_without_the_fast_kernels_trains_with_a_note(tmp_path: Path) -> None:
+    compiler = tmp_path / "old-clang"
+    real = os.environ["CC"]
+    compiler.write_text(f'#!/bin/sh\nexec {real} -D__builtin_elementwise_max=missing "$@"\n')
+    compiler.chmod(0o755)
+    # tinygrad's cache would hand out what the real compiler made before.
+    settings = {"CC": str(compiler), "CACHEDB": str(tmp_path / "cache.db")}
+    done = run("run", SMOKE, "--limit", "1", "--jobs", "1", cwd=tmp_path, **settings)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("cannot build the fast kernels") == 1
+    assert rows(tmp_path / "results/smoke.csv")[0]["status"] == "ok"
+
+
+def test_dry_run_heeds_limit_and_retry_failed(smoke: Path, tmp_path: Path) -> None:
+    output = tmp_path / "failed.csv"
+    output.write_text((smoke / "results/smoke.csv").read_text().replace(",ok,", ",failed,", 1))
+    for options, count in ([], "0"), (["--retry-failed"], "1"), (["--overwrite"], "4"):
+        done = run("run", SMOKE, "-o", output, "--dry-run", *options, cwd=tmp_path)
+        assert re.search(rf"^to run +{count}$", done.stdout, re.MULTILINE), done.stdout
+    done = run("run", SMOKE, "--dry-run", "--limit", "3", cwd=tmp_path)
+    assert re.search(r"^to run +3$", done.stdout, re.MULTILINE)
+
+
+def test_a_closed_pipe_does_not_hide_that_trials_failed(smoke: Path, tmp_path: Path) -> None:
+    output = tmp_path / "failed.csv"
+    output.write_text((smoke / "results/smoke.csv").read_text().replace(",ok,", ",failed,", 1))
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "mnist_sweep", "run", str(SMOKE), "-o", str(output)]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
 
 
 def test_a_reader_that_closes_its_pipe_costs_nothing(smoke: Path) -> None:

@@ -215,3 +215,24 @@ def test_a_batch_of_one_image_trains(model: str) -> None:
     result = CompiledShape(shape_of(trial), DeviceData(load_dataset(config))).train(trial)
     assert result.steps == 60
     assert result.test_accuracy in (0.0, 1.0)
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_an_epoch_of_a_single_step_trains(model: str) -> None:
+    config = DatasetConfig(train_size=1024, test_size=250)
+    sizes = {"width": 16, "depth": 1} if model == "mlp" else {}
+    trial = Trial(HPConfig(model=model, batch_size=1024, epochs=2, **sizes), config)  # type: ignore[arg-type]
+    result = CompiledShape(shape_of(trial), DeviceData(load_dataset(config))).train(trial)
+    assert (result.status, result.steps) == ("ok", 2)
+
+
+def test_weights_that_are_no_numbers_are_diverged_though_relu_hides_them_from_the_loss() -> None:
+    config = DatasetConfig(train_size=500, test_size=250)
+    trial = Trial(
+        HPConfig(width=16, batch_size=50, opt="sgd", lr=100, activation_fn="relu", epochs=3), config
+    )
+    compiled = CompiledShape(shape_of(trial), DeviceData(load_dataset(config)))
+    result = compiled.train(trial)
+    assert not all(np.isfinite(value).all() for value in compiled.state().values())
+    assert result.status == "diverged"
+    assert result.test_accuracy is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 
 from tinygrad import Device, Tensor, UOp
 from tinygrad.renderer import Estimates
@@ -72,26 +72,57 @@ INLINE void transpose4(float *dst, const float *src, long stride, long depth) {
 """
 
 
+#: Uses everything of the language and of the processor that the kernels use.
+_SAMPLE = """
+void KERNEL(float *restrict C, const float *restrict A) {
+  float panel[4 * NR];
+  transpose4(panel, A, 4, 4);
+  for (int c = 0; c < 4; c++) {
+    vec v = load(A + 4 * c, 4), m = __builtin_elementwise_max(v, (vec)8);
+    store(C + 4 * c, load(panel + c * NR, 4) - __builtin_convertvector(v == m, vec), 4);
+    C[4 * c] += __builtin_sqrtf(A[4 * c]);
+  }
+}
+"""
+
+
+@cache
+def problem(device: str) -> str:
+    """Why the kernels here cannot run on ``device``, a CPU with clang; empty where they can.
+
+    A small kernel is compiled, loaded, run and its result compared.
+    """
+    source = Tensor([float(i * i) for i in range(16)], device=device).realize()
+    try:
+        kernel = partial(program, "sample", _SAMPLE, {}, outputs=1, operations=0)
+        out = empty(16, like=source).custom_kernel(source, fxn=lambda *u: kernel(arguments=u))[0]
+        values = out.tolist()
+    except Exception as error:  # a compiler can fail in any way that a process can
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    squares = [float(i * i) for i in range(16)]
+    expected = [
+        squares[4 * (i % 4) + i // 4] + (squares[i] >= 8) + (i if i % 4 == 0 else 0)
+        for i in range(16)
+    ]
+    return "" if values == expected else "a compiled sample computes wrongly"
+
+
 @cache
 def supported(device: str) -> bool:
-    """Whether ``device`` is a CPU whose compiler can build the kernels here.
+    """Whether ``device`` is a CPU that can run the kernels here.
 
-    Warns once where it is such a CPU and the compiler cannot; the plain Tensor operations that
-    take over are several times slower.
+    Warns once where it is a CPU with clang and cannot; the plain Tensor operations that take over
+    are several times slower.
     """
     if device.split(":")[0] != "CPU" or not isinstance(Device[device].renderer, ClangRenderer):
         return False
-    body = "store(c, load(a, 3), 3); transpose4(c, a, 4, 4);"
-    sample = f"{PREAMBLE}void KERNEL(float *c, const float *a) {{ {body} }}"
-    try:
-        Device[device].compiler.compile_cached(sample)
-    except Exception as error:  # a compiler can fail in any way that a process can
-        warnings.warn(
-            f"the C compiler cannot build the fast kernels ({error}); using slower ones",
-            stacklevel=2,
-        )
-        return False
-    return True
+    if found := problem(device):
+        warnings.warn(f"{SLOW} ({found})", stacklevel=2)
+    return not found
+
+
+#: What to tell a user whose compiler cannot build the kernels.
+SLOW = "the C compiler cannot build the fast kernels; training takes several times as long"
 
 
 def empty(*shape: int, like: Tensor) -> Tensor:

@@ -93,12 +93,11 @@ def activate(x: Tensor, function: Callable[[Any], Any]) -> Tensor:
     Fused into the matrix product that reads it, an activation would be computed again for each
     output column. ``function`` takes and returns tinygrad's elementwise operations.
     """
-    name = getattr(function, "__name__", "activation")
 
     def forward(out: UOp, x: UOp) -> UOp:
         i = UOp.range(x.numel(), 0)
         return _sink(
-            f"{name}_{x.numel()}", out.flatten()[i].store(function(x.flatten()[i])), over=(i,)
+            f"activation_{x.numel()}", out.flatten()[i].store(function(x.flatten()[i])), over=(i,)
         )
 
     def backward(out: UOp, upstream: UOp, x: UOp) -> UOp:
@@ -106,7 +105,7 @@ def activate(x: Tensor, function: Callable[[Any], Any]) -> Tensor:
         value = x.flatten()[i]
         slope = compute_gradient(function(value), UOp.const(1.0, dtypes.float), {value})[value]
         product = upstream.flatten()[i] * slope
-        return _sink(f"d{name}_{x.numel()}", out.flatten()[i].store(product), over=(i,))
+        return _sink(f"dactivation_{x.numel()}", out.flatten()[i].store(product), over=(i,))
 
     def gradient(upstream: UOp, call: UOp) -> tuple[UOp | None, ...]:
         source, g = Tensor(call.src[2]), Tensor(upstream).contiguous()
