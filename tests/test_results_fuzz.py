@@ -191,7 +191,7 @@ def trial_results(draw: st.DrawFn) -> TrialResult:
         status=draw(st.sampled_from(["ok", "diverged", "failed"])),
         error=draw(st.text()),
         train_loss=draw(st.none() | finite),
-        test_accuracy=draw(st.none() | finite),
+        test_accuracy=draw(st.none() | st.floats(0, 1)),
         best_step=draw(counts),
         train_seconds=draw(st.none() | finite),
         device=draw(st.text(max_size=20)),
