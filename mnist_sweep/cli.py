@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from mnist_sweep import __version__
-from mnist_sweep.errors import SpecError, UserError
+from mnist_sweep.errors import UserError
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -287,8 +287,6 @@ def _main(argv: Sequence[str] | None) -> int:
 def _guarded(command: Callable[[], int]) -> int:
     try:
         return command()
-    except SpecError as error:
-        _complain("\n".join(error.problems))
     except UserError as error:
         _complain(str(error))
     except KeyboardInterrupt:

@@ -78,7 +78,7 @@ def describe_plan(
     Does not open tinygrad. Raises DataError or UserError if the data set does not have what the
     spec asks for, and ResultsError if ``output`` cannot be read.
     """
-    check_data(spec)
+    _check_batch_sizes(spec, train_images(spec.dataset))
     notes: tuple[str, ...] = ()
     finished: set[str] = set()
     if output.exists() and not overwrite:
@@ -137,8 +137,8 @@ def run_sweep(
     ResultsError or DeviceError before any training where the cause can be known then; whatever
     had ended before an error is in ``output``.
     """
-    check_data(spec)
-    load_dataset(spec.dataset)  # unpacks it, if need be, before several workers would
+    # Loading it here also unpacks it, if need be, before several workers would.
+    _check_batch_sizes(spec, len(load_dataset(spec.dataset).train_rows))
     with ResultsWriter.open(output, overwrite=overwrite, retry_failed=retry_failed) as writer:
         for note in (*spec.warnings, *writer.notes, *_differences(spec, writer, device)):
             say(note)
@@ -172,12 +172,8 @@ def run_sweep(
     )
 
 
-def check_data(spec: SweepSpec) -> None:
-    """See that the data set has what ``spec`` asks for and that every trial has a full batch.
-
-    Raises DataError or UserError. Does not unpack the data in the package.
-    """
-    images = train_images(spec.dataset)
+def _check_batch_sizes(spec: SweepSpec, images: int) -> None:
+    """See that every trial gets a full batch out of ``images`` training images."""
     sizes = sorted({t.config.batch_size for t in spec.trials if t.config.batch_size > images})
     if sizes:
         raise UserError(

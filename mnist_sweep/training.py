@@ -218,17 +218,17 @@ class CompiledShape:
         reals = backend.read(self._evaluation.reals)
         return float(reals[kernels.LOSS_SUM]) / len(rows), float(reals[kernels.HITS]) / len(rows)
 
-    def train(self, trial: Trial, *, evals_per_epoch: int = 1, sweep: str = "") -> TrialResult:
+    def train(self, trial: Trial, *, evals_per_epoch: int = 1) -> TrialResult:
         """Train ``trial``, whose shape must be this one, from its seed to its last evaluation.
 
         ``evals_per_epoch`` sets the points of the curve. A loss of NaN or inf ends the trial with
-        status ``diverged``.
+        status ``diverged``. The sweep and where the result was made are for the caller to fill in.
         """
         config = trial.config
         assert shape_of(trial) == self.shape
         self._reset(config)
         progress = _Progress()
-        result = TrialResult(sweep=sweep, trial=trial, status="ok", parameters=self.parameters)
+        result = TrialResult(sweep="", trial=trial, status="ok", parameters=self.parameters)
         try:
             for epoch in range(config.epochs):
                 self._start_epoch(config, epoch)

@@ -135,7 +135,6 @@ def test_a_compiler_that_cannot_build_the_kernels_gives_one_warning_and_the_plai
 ) -> None:
     monkeypatch.setattr(csource, "PREAMBLE", "this is not C;")
     csource.supported.cache_clear()
-    csource.problem.cache_clear()
     try:
         with pytest.warns(UserWarning, match="cannot build the fast kernels"):
             assert not csource.supported("CPU")
@@ -144,7 +143,6 @@ def test_a_compiler_that_cannot_build_the_kernels_gives_one_warning_and_the_plai
             assert not csource.supported("CPU")
     finally:
         csource.supported.cache_clear()
-        csource.problem.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,7 @@ void KERNEL(float *restrict C, const float *restrict A) {
 """
 
 
-@cache
-def problem(device: str) -> str:
+def _problem(device: str) -> str:
     """Why the kernels here cannot run on ``device``, a CPU with clang; empty where they can.
 
     A small kernel is compiled, loaded, run and its result compared.
@@ -116,7 +115,7 @@ def supported(device: str) -> bool:
     """
     if device.split(":")[0] != "CPU" or not isinstance(Device[device].renderer, ClangRenderer):
         return False
-    if found := problem(device):
+    if found := _problem(device):
         warnings.warn(f"{SLOW} ({found})", stacklevel=2)
     return not found
 
