@@ -1,13 +1,13 @@
-"""Intervals and tests: Student's t over seeds, Wilson over images, Holm over comparisons.
+"""Intervals and tests: Student's t over seeds, Wilson over images, F of effects, Holm over all.
 
-Written out here because SciPy would be a heavy dependency for three functions; the tests hold them
+Written out here because SciPy would be a heavy dependency for four functions; the tests hold them
 against it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist, fmean, stdev
@@ -94,14 +94,33 @@ def t_two_sided_p(t: float, df: int) -> float:
     return _regularised_beta(df / 2, 0.5, df / (df + t * t))
 
 
+def f_upper_p(f: float, df: float, df_error: float) -> float:
+    """P(F >= ``f``) for Fisher's F; the degrees of freedom need not be whole.
+
+    Abramowitz and Stegun (1964), 26.6.2.
+    """
+    return _regularised_beta(df_error / 2, df / 2, df_error / (df_error + df * f))
+
+
 @cache
 def t_quantile(level: float, df: int) -> float:
-    """The t for which P(\\|T\\| < t) = ``level``, 0 < level < 1, by bisection."""
+    """The t for which P(\\|T\\| < t) = ``level``, 0 < level < 1."""
+    return _root(lambda t: t_two_sided_p(t, df), 1 - level)
+
+
+@cache
+def f_quantile(level: float, df: float, df_error: float) -> float:
+    """The f for which P(F < f) = ``level``, 0 < level < 1."""
+    return _root(lambda f: f_upper_p(f, df, df_error), 1 - level)
+
+
+def _root(tail: Callable[[float], float], p: float) -> float:
+    """The x > 0 with ``tail(x)`` = ``p``, for a ``tail`` that falls from 1, by bisection."""
     low, high = 0.0, 1.0
-    while t_two_sided_p(high, df) > 1 - level:
+    while tail(high) > p:
         high *= 2
     while (middle := (low + high) / 2) not in (low, high):
-        if t_two_sided_p(middle, df) > 1 - level:
+        if tail(middle) > p:
             low = middle
         else:
             high = middle
