@@ -142,16 +142,22 @@ def _seed(result: TrialResult) -> int:
     return result.trial.config.seed
 
 
-def varying_fields(configs: Iterable[HPConfig]) -> list[str]:
-    """The fields of HPConfig, seed aside, with more than one value, in the order of the fields.
+def varying_values(configs: Iterable[HPConfig]) -> dict[str, tuple[Any, ...]]:
+    """Field of HPConfig -> its values, ascending, for each with more than one; seed aside.
 
-    A field that does not apply (None) is not a value.
+    In the order of the fields. A field that does not apply (None) is not a value.
     """
     seen: dict[str, set[Any]] = {name: set() for name in FIELD_NAMES if name != "seed"}
     for config in configs:
         for name, values in seen.items():
             values.add(getattr(config, name))
-    return [name for name, values in seen.items() if len(values - {None}) > 1]
+    found = {name: tuple(sorted(values - {None})) for name, values in seen.items()}
+    return {name: values for name, values in found.items() if len(values) > 1}
+
+
+def varying_fields(configs: Iterable[HPConfig]) -> list[str]:
+    """The names of ``varying_values``."""
+    return list(varying_values(configs))
 
 
 def rank(

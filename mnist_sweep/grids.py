@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sweep.analysis import METRICS, Configuration, varying_fields
+from mnist_sweep.analysis import METRICS, Configuration, varying_values
 
 #: Share of a grid's configurations that must have a seed for it to be one of the grid's seeds.
 _COMMON_SEED = 0.8
@@ -97,12 +97,8 @@ class _Table:
     def __init__(self, configurations: Sequence[Configuration], metric: str) -> None:
         self.configurations, self.metric = list(configurations), metric
         self.by_seed = [c.by_seed(metric) for c in self.configurations]
-        configs = [c.config for c in self.configurations]
-        self.fields = varying_fields(configs)
-        self.levels = {
-            name: sorted({v for config in configs if (v := getattr(config, name)) is not None})
-            for name in self.fields
-        }
+        self.levels = varying_values(c.config for c in self.configurations)
+        self.fields = list(self.levels)
         columns = [self._codes(name) for name in self.fields]
         # Configurations on different data sets are never of one grid.
         labels = [c.dataset.label for c in self.configurations]

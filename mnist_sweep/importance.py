@@ -47,7 +47,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sweep.analysis import Configuration, varying_fields
+from mnist_sweep.analysis import Configuration, varying_values
 from mnist_sweep.errors import UserError
 from mnist_sweep.grids import CompleteGrid, complete_grids
 from mnist_sweep.intervals import f_quantile, f_upper_p, holm
@@ -56,6 +56,8 @@ from mnist_sweep.labels import parameter_name
 Floats: TypeAlias = NDArray[np.float64]
 Verdict = Literal["real", "unclear", "none"]
 
+#: A share of the variance that makes no difference: the limit of what may hide in the noise.
+NEGLIGIBLE = 0.05
 #: Groups that a hyperparameter's values are put into where there is no grid.
 _GROUPS = 4
 
@@ -66,8 +68,8 @@ class Effect:
 
     ``share`` of the variance of a single trial, 0 .. 1, with its interval ``low`` .. ``high``;
     ``p_value`` is adjusted for the number of effects in the study. ``verdict``: "real" is certain
-    after that adjustment; "none" makes no difference beyond noise, and ``high`` says how much may
-    hide there nevertheless; "unclear" would be real if it were the only effect tested.
+    after that adjustment; "none" makes no difference beyond noise, and at most ``NEGLIGIBLE`` may
+    hide there; "unclear" is neither, and more seeds would settle it.
     """
 
     fields: tuple[str, ...]
@@ -82,17 +84,19 @@ class Effect:
         name = " x ".join(parameter_name(name) for name in self.fields)
         if self.verdict == "none":
             return f"{name} makes no difference beyond noise (at most {percent(self.high)})"
-        explains = f"{percent(self.share)} ({percent(self.low)} to {percent(self.high)})"
-        if self.verdict == "unclear":
-            return f"{name} may explain {explains}, which more seeds would settle"
-        return f"{name} explains {explains}"
+        explains = "explains" if self.verdict == "real" else "is not clear of noise: it may explain"
+        return f"{name} {explains} {self.interval_text} of the variance"
+
+    @property
+    def interval_text(self) -> str:
+        """The interval for people: "0.9 to 32 %"."""
+        return f"{percent(self.low).removesuffix(' %')} to {percent(self.high)}"
 
 
 def percent(share: float) -> str:
-    """A share of the variance for people: "42 %", "0.4 %", "below 0.1 %"."""
-    if share < 0.001:
-        return "below 0.1 %"
-    return f"{100 * share:.1f} %" if share < 0.0995 else f"{100 * share:.0f} %"
+    """A share of the variance for people: "42 %", "4.2 %", "0.02 %"."""
+    digits = 0 if share >= 0.0995 or share == 0 else 1 if share >= 0.000995 else 2
+    return f"{100 * share:.{digits}f} %"
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ def importance(
     left out. Raises UserError, which says what is missing, where nothing can be estimated.
     """
     usable = [c for c in configurations if c.values(metric)]
-    if not varying_fields(c.config for c in usable):
+    if not varying_values(c.config for c in usable):
         raise UserError("needs two values of a hyperparameter")
     step = 1 / (usable[0].images(metric) or 1_000_000)
     grids = complete_grids(usable, metric)
@@ -137,7 +141,7 @@ def importance(
         if not parts:
             raise UserError("needs two seeds: one cannot tell an effect from noise")
     else:
-        parts = [_of_scattered(usable, metric)]
+        parts = [_of_scattered(usable, metric, step)]
     return _finished(parts, level)
 
 
@@ -157,8 +161,6 @@ class _Measured:
 
     @property
     def p_value(self) -> float:
-        if self.noise == 0:
-            return 1.0 if self.mean_square == 0 else 0.0
         return f_upper_p(self.mean_square / self.noise, self.df, self.df_error)
 
     def bounds(self, level: float) -> tuple[float, float]:
@@ -186,11 +188,9 @@ def _finished(parts: Sequence[_Part], level: float) -> list[Importance]:
         total = sum(m.variance for m in part.measured) + part.higher + part.noise
         effects = [_effect(m, total, next(adjusted), level) for m in part.measured]
         effects.sort(key=lambda e: (-e.share, len(e.fields)))
-        shares = [part.higher, part.noise] if total == 0 else [
-            part.higher / total, part.noise / total,
-        ]  # fmt: skip
-        higher = None if part.frame.higher is None else shares[0]
-        found.append(replace(part.frame, effects=tuple(effects), higher=higher, noise=shares[1]))
+        higher = None if part.frame.higher is None else part.higher / total
+        noise = part.noise / total
+        found.append(replace(part.frame, effects=tuple(effects), higher=higher, noise=noise))
     return found
 
 
@@ -201,7 +201,8 @@ def _effect(measured: _Measured, total: float, p_value: float, level: float) -> 
         return variance / (variance + rest) if variance > 0 else 0.0
 
     low, high = (share(bound) for bound in measured.bounds(level))
-    verdict: Verdict = "real" if p_value <= 1 - level else "unclear" if low > 0 else "none"
+    negligible = low == 0 and high <= NEGLIGIBLE
+    verdict: Verdict = "real" if p_value <= 1 - level else "none" if negligible else "unclear"
     return Effect(measured.fields, share(measured.variance), low, high, p_value, verdict)
 
 
@@ -222,7 +223,7 @@ def _of_grid(grid: CompleteGrid, step: float) -> _Part:
     least = step**2 / 12
     higher = 0.0
     if seeds > 1:
-        noise = float(grid.values.var(axis=0, ddof=1).mean())
+        noise = max(float(grid.values.var(axis=0, ddof=1).mean()), least)
         of_mean, error = _mean_square_and_noise(remaining)
         higher = max(of_mean - error, 0.0)
     else:
@@ -279,12 +280,12 @@ def _sphericity(component: Floats, df: int) -> float:
     return min(max(float(np.trace(products)) ** 2 / (df * norm), 1 / df), 1.0) if norm else 1 / df
 
 
-def _of_scattered(configurations: Sequence[Configuration], metric: str) -> _Part:
-    names = varying_fields(c.config for c in configurations)
+def _of_scattered(configurations: Sequence[Configuration], metric: str, step: float) -> _Part:
+    levels = varying_values(c.config for c in configurations)
     values = np.array([c.mean(metric) for c in configurations])
     n = len(values)
     for groups in range(_GROUPS, 1, -1):
-        columns = {name: _indicators(configurations, name, groups) for name in names}
+        columns = {name: _indicators(configurations, name, groups) for name in levels}
         residual, rank = _fit([*columns.values()], values)
         if n >= 2 * rank:
             break
@@ -293,22 +294,16 @@ def _of_scattered(configurations: Sequence[Configuration], metric: str) -> _Part
             f"needs a complete grid, or {2 * rank} configurations instead of {n} outside of one"
         )
     df_error = n - rank
-    error = residual / df_error
+    error = max(residual / df_error, step**2 / 12)
     measured = []
-    for name in names:
+    for name in levels:
         without, rank_without = _fit([c for other, c in columns.items() if other != name], values)
         df = rank - rank_without
         if df:
             square = max(without - residual, 0.0) / n
             measured.append(_Measured((name,), square, df * error / n, df, df_error))
-    levels = {name: _values(configurations, name) for name in names}
     seeds = min(len(c.values(metric)) for c in configurations)
     return _Part(Importance("scattered", levels, (), None, 0.0, n, seeds), measured, 0.0, error)
-
-
-def _values(configurations: Sequence[Configuration], name: str) -> tuple[Any, ...]:
-    found = {value for c in configurations if (value := getattr(c.config, name)) is not None}
-    return tuple(sorted(found))
 
 
 def _indicators(configurations: Sequence[Configuration], name: str, groups: int) -> Floats:

@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
 from mnist_sweep.analysis import Comparison, Configuration, choice_note, varying_fields
 from mnist_sweep.charts import Source, seeds_text
+from mnist_sweep.columns import Columns, value_columns
 from mnist_sweep.curves import MeanCurve
-from mnist_sweep.labels import describe, short_name, value_text
+from mnist_sweep.labels import describe
 from mnist_sweep.style import (
     BACKGROUND,
     COLOURS,
@@ -30,7 +30,6 @@ from mnist_sweep.style import (
     new_figure,
 )
 
-_CHARACTER_INCHES, _COLUMN_GAP_INCHES = 0.078, 0.16
 MAX_COLUMNS_INCHES = 4.0
 _VERDICTS = {
     "tied": ("cannot be told apart from the best", COLOURS[0], COLOURS[0]),
@@ -61,14 +60,10 @@ def ranking(
         note,
         height=1.75 + 0.32 * len(shown),
     )
-    columns = [
-        (short_name(n), [value_text(getattr(c.config, n)) for c in found]) for n in differing
-    ]
-    wanted = sum(_column_inches(name, texts) for name, texts in columns)
-    shrink = min(1.0, MAX_COLUMNS_INCHES / wanted) if columns else 1.0
-    left = 0.5 + shrink * wanted
+    columns = Columns(value_columns(found, differing), MAX_COLUMNS_INCHES)
+    left = Columns.LEFT + columns.inches
     axes = figure.subplots(gridspec_kw=frame(figure, note, left=left))
-    _write_columns(axes, columns, len(shown), shrink)
+    columns.write(axes)
     _draw_dots(axes, shown, source.metric, scale)
     scale.apply(axes, source.label, axis="x", count=6)
     axes.set_ylim(0.4 - len(shown), 0.6)
@@ -83,25 +78,6 @@ def _interval_text(found: Sequence[Configuration], source: Source) -> str:
     if all(len(c.values(source.metric)) == 1 for c in found):
         return f"95 % binomial interval over images ({seeds}, so none over seeds)"
     return f"95 % interval over {seeds}; faint: each seed"
-
-
-def _column_inches(name: str, texts: Sequence[str]) -> float:
-    return _CHARACTER_INCHES * max(map(len, [name, *texts])) + _COLUMN_GAP_INCHES
-
-
-def _write_columns(
-    axes: Axes, columns: Sequence[tuple[str, Sequence[str]]], rows: int, shrink: float
-) -> None:
-    figure = axes.figure
-    across = blended_transform_factory(figure.dpi_scale_trans, axes.transData)
-    for row in range(rows):
-        axes.text(0.32, -row, str(row + 1), transform=across, ha="right", va="center", color=FAINT)
-    left = 0.5
-    for name, texts in columns:
-        axes.text(left, 0.75, name, transform=across, va="center", size=8.5 * shrink, color=FAINT)
-        for row, text in enumerate(texts):
-            axes.text(left, -row, text, transform=across, va="center", size=9 * shrink)
-        left += shrink * _column_inches(name, texts)
 
 
 def _scale(found: Sequence[Configuration], metric: str) -> tuple[AccuracyScale, bool]:

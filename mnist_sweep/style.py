@@ -24,7 +24,7 @@ WIDTH_INCHES, HEIGHT_INCHES, DPI = 7.0, 4.3, 200
 #: With more values than this, ticks stand at round values instead.
 MAX_VALUE_TICKS = 12
 #: An upright label on one line needs this much.
-LABEL_INCHES = 2.3
+LABEL_INCHES = 2.4
 #: The sentence for a figure that ``AccuracyScale.cuts``.
 CUT_NOTE = "Some intervals leave the frame."
 BACKGROUND, INK, FAINT, GRID = "#fdfdfc", "#222222", "#5f5f5f", "#e3e3e0"

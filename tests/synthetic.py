@@ -58,10 +58,15 @@ def measured(config: HPConfig, dataset: DatasetConfig = PLAIN, points: int = 1) 
         best_test_accuracy=max(point.test_accuracy for point in curve),
         best_step=steps,
         steps=steps,
+        parameters=_parameters(config.width or 64, config.depth or 4),
         train_seconds=steps * ((config.width or 512) / 512) ** 1.6 * (config.depth or 2) / 250,
         device="CPU",
         curve=tuple(curve),
     )
+
+
+def _parameters(width: int, depth: int) -> int:
+    return 785 * width + (depth - 1) * (width + 1) * width + 10 * (width + 1)
 
 
 def _point(

@@ -38,16 +38,27 @@ def drawn(study: str) -> dict[str, Figure | str]:
     """The figures of a synthetic study themselves, by name, or why they are left out."""
     (found,) = split_studies(getattr(synthetic, study)(), "study")
     with styled():
-        return dict(figures._draw_study(found))
+        return dict(figures.draw_study(found))
 
 
-QUICKSTART = ["test_accuracy_by_lr_and_opt.png", "ranking.png", "curves.png"]
+QUICKSTART = [
+    "test_accuracy_by_lr_and_opt.png",
+    "importance.png",
+    "ranking.png",
+    "expected_best_test_accuracy.png",
+    "curves.png",
+]
 
 
 def test_the_quickstart_gets_its_crossing_its_ranking_and_its_curves(tmp_path: Path) -> None:
     assert draw(synthetic.quickstart(), tmp_path) == (
         QUICKSTART,
-        ["test_accuracy_by_width_and_depth", "test_accuracy_and_time_by_width"],
+        [
+            "test accuracy by width and depth",
+            "test accuracy and training time by width",
+            "test accuracy against training time",
+            "test accuracy against number of parameters",
+        ],
     )
 
 
@@ -59,9 +70,13 @@ def test_small_grids_around_one_base_get_a_figure_each(tmp_path: Path) -> None:
             "val_accuracy_by_lr_and_activation_fn.png",
             "val_accuracy_by_width_and_depth.png",
             "val_accuracy_and_time_by_width.png",
+            "importance.png",
             "ranking.png",
+            "val_accuracy_by_train_seconds.png",
+            "val_accuracy_by_parameters.png",
+            "expected_best_val_accuracy.png",
         ],
-        ["curves"],
+        ["accuracy against steps"],
     )
 
 
@@ -75,9 +90,13 @@ def test_a_full_grid_of_1600_gets_every_number_by_every_name() -> None:
         ),
         "val_accuracy_by_width_and_depth",
         "val_accuracy_and_time_by_width",
+        "importance",
         "ranking",
+        "val_accuracy_by_train_seconds",
+        "val_accuracy_by_parameters",
+        "expected_best_val_accuracy",
     ]
-    assert found["curves"] == (
+    assert found["accuracy against steps"] == (
         "fewer than two evaluations in a trial; set evals_per_epoch in the spec"
     )
 
@@ -94,8 +113,8 @@ def test_models_and_data_sets_are_drawn_apart(tmp_path: Path) -> None:
         synthetic.grid(HPConfig(), lr=[1e-3, 1e-2]), DatasetConfig("../my data", 5000)
     )
     written, _ = draw([*synthetic.quickstart(), *other], tmp_path / "data")
-    assert written[:3] == [f"mnist_{name}" for name in QUICKSTART]
-    assert written[3:] == [
+    assert written[:5] == [f"mnist_{name}" for name in QUICKSTART]
+    assert written[5:] == [
         "my-data-validation_size=5000_val_accuracy_by_lr.png",
         "my-data-validation_size=5000_ranking.png",
     ]
@@ -119,10 +138,14 @@ def test_one_trial_gets_its_curve_and_the_reasons_for_the_rest(tmp_path: Path) -
     written, left_out = draw(synthetic.sweep([HPConfig()], points=5), tmp_path)
     assert written == ["curves.png"]
     assert left_out == [
-        "test_accuracy_by_parameter",
-        "test_accuracy_by_width_and_depth",
-        "test_accuracy_and_time_by_width",
+        "test accuracy by parameter",
+        "test accuracy by width and depth",
+        "test accuracy and training time by width",
+        "importance of the parameters",
         "ranking",
+        "test accuracy against training time",
+        "test accuracy against number of parameters",
+        "expected best test accuracy",
     ]
 
 
@@ -144,7 +167,15 @@ def test_random_points_are_scattered(tmp_path: Path) -> None:
         for _ in range(30)
     ]
     written, _ = draw(synthetic.sweep(points), tmp_path)
-    assert written == ["test_accuracy_by_lr.png", "test_accuracy_by_width.png", "ranking.png"]
+    assert written == [
+        "test_accuracy_by_lr.png",
+        "test_accuracy_by_width.png",
+        "importance.png",
+        "ranking.png",
+        "test_accuracy_by_train_seconds.png",
+        "test_accuracy_by_parameters.png",
+        "expected_best_test_accuracy.png",
+    ]
     found = single(configurations(synthetic.sweep(points)), "lr")
     assert (found.settings, len(found.cells)) == (0, 30)
 
@@ -172,7 +203,7 @@ def test_the_same_results_give_the_same_bytes(tmp_path: Path, format: Format) ->
     rows = [row for row in synthetic.quickstart() if row.trial.config.opt == "adam"]
     first = draw_figures(rows, tmp_path / "a", format=format).written
     second = draw_figures(rows[::-1], tmp_path / "b", format=format).written
-    assert [p.suffix for p in first] == [f".{format}"] * 3
+    assert [p.suffix for p in first] == [f".{format}"] * 5
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
 
 
@@ -378,9 +409,15 @@ def test_seeds_whose_curves_were_cut_are_averaged_where_all_have_points() -> Non
     assert len(curve.means["test_accuracy"]) == 5
 
 
+STATISTICS = (
+    *("analysis", "table", "slices", "curves"),
+    *("grids", "importance", "pareto", "expected_best"),
+)
+
+
 def test_the_statistics_need_no_matplotlib_and_the_figures_no_pyplot() -> None:
     for modules, absent in (
-        ("analysis, mnist_sweep.table, mnist_sweep.slices, mnist_sweep.curves", "matplotlib"),
+        (", mnist_sweep.".join(STATISTICS), "matplotlib"),
         ("figures", "matplotlib.pyplot"),
     ):
         code = f"import sys, mnist_sweep.{modules}; sys.exit({absent!r} in sys.modules)"

@@ -1,0 +1,133 @@
+"""The Pareto front and the expected best, against their definitions."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from itertools import combinations
+from statistics import fmean
+from typing import Any
+
+import pytest
+
+from mnist_sweep.analysis import configurations
+from mnist_sweep.config import HPConfig
+from mnist_sweep.expected_best import expected_best
+from mnist_sweep.pareto import Cost, pareto_front
+from mnist_sweep.trial import Trial, TrialResult
+from tests import synthetic
+
+
+def trial(accuracy: float | None, lr: float = 1e-3, seed: int = 0, **values: Any) -> TrialResult:
+    row = TrialResult("s", Trial(HPConfig(lr=lr, seed=seed)), "ok", test_accuracy=accuracy)
+    return replace(row, **values)
+
+
+def front_lrs(rows: list[TrialResult], cost: Cost = "train_seconds") -> list[float]:
+    return [c.config.lr for c in pareto_front(configurations(rows), "test_accuracy", cost)]
+
+
+def test_the_front_is_what_nothing_beats_in_both() -> None:
+    rows = [
+        trial(0.97, 0.1, train_seconds=3.0),
+        trial(0.95, 0.2, train_seconds=1.0),
+        trial(0.94, 0.3, train_seconds=2.0),  # 0.2 is cheaper and better
+        trial(0.99, 0.4, train_seconds=9.0),
+        trial(0.99, 0.5, train_seconds=9.5),  # no better than 0.4
+    ]
+    assert front_lrs(rows) == [0.2, 0.1, 0.4]
+    assert front_lrs(rows[::-1]) == [0.2, 0.1, 0.4]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_front_is_that_of_its_definition(seed: int) -> None:
+    rng = random.Random(seed)
+    rows = [
+        trial(rng.randrange(90, 99) / 100, 0.001 * (i + 1), parameters=rng.randrange(10))
+        for i in range(40)
+    ]
+
+    def beaten(row: TrialResult) -> bool:
+        return any(
+            (other.parameters or 0) <= (row.parameters or 0)
+            and (other.test_accuracy or 0) >= (row.test_accuracy or 0)
+            and (other.parameters, other.test_accuracy) != (row.parameters, row.test_accuracy)
+            for other in rows
+        )
+
+    expected = {(row.parameters, row.test_accuracy) for row in rows if not beaten(row)}
+    front = pareto_front(configurations(rows), "test_accuracy", "parameters")
+    assert {(c.mean("parameters"), c.mean("test_accuracy")) for c in front} == expected
+
+
+def test_means_over_seeds_make_the_front_and_what_diverged_is_not_on_it() -> None:
+    rows = [
+        trial(0.90, 0.1, 0, train_seconds=1.0),
+        trial(0.96, 0.1, 1, train_seconds=1.0),
+        trial(0.94, 0.2, 0, train_seconds=2.0),
+        trial(0.94, 0.2, 1, train_seconds=2.0),
+        trial(0.99, 0.3, 0, train_seconds=1.0),
+        synthetic.broken(HPConfig(lr=0.3, seed=1), "diverged"),
+        trial(0.99, 0.4),  # without a time
+        trial(None, 0.5, train_seconds=0.5),
+    ]
+    assert front_lrs(rows) == [0.1, 0.2]
+    assert front_lrs([]) == []
+
+
+def brute_force(rows: list[TrialResult], metric: str, count: int) -> list[TrialResult]:
+    """The best of every subset of ``count`` rows in which anything was found."""
+    subsets = ([r for r in subset if r.status == "ok"] for subset in combinations(rows, count))
+    return [max(subset, key=lambda r: getattr(r, metric)) for subset in subsets if subset]
+
+
+def test_the_expected_best_is_the_mean_over_all_subsets() -> None:
+    rng = random.Random(0)
+    rows = [
+        trial(round(0.9 + rng.gauss(0, 0.02), 3), 0.001 * (i + 1), val_accuracy=rng.random())
+        for i in range(7)
+    ]
+    rows += [synthetic.broken(HPConfig(lr=0.1 * i), "diverged") for i in (1, 2)]
+    best = expected_best([*rows, synthetic.broken(HPConfig(), "failed")], "val_accuracy")
+    assert best.trials == list(range(1, 10))
+    for count, mean, low, high, test in zip(
+        best.trials, best.mean, best.low, best.high, best.test_accuracy, strict=True
+    ):
+        chosen = brute_force(rows, "val_accuracy", count)
+        values = sorted(row.val_accuracy or 0 for row in chosen)
+        assert mean == pytest.approx(fmean(values))
+        assert test == pytest.approx(fmean(row.test_accuracy or 0 for row in chosen))
+        assert sum(value < low for value in values) <= 0.1 * len(values) + 1e-9
+        assert sum(value > high for value in values) <= 0.1 * len(values) + 1e-9
+    # All trials: no choice is left.
+    assert best.mean[-1] == best.low[-1] == best.high[-1]
+
+
+def test_the_expected_best_of_a_worked_example() -> None:
+    # Of 1, 2, 3 any two: max 2, 3, 3. With replacement, as biased, it would be 22 / 9.
+    best = expected_best([trial(v / 10, v / 100) for v in (1, 2, 3)], "test_accuracy")
+    assert best.mean == pytest.approx([0.2, 8 / 30, 0.3])
+    assert best.test_accuracy == []
+
+
+def test_a_loss_is_best_when_it_is_low() -> None:
+    rows = [trial(0.9, v / 100, train_loss=v / 10) for v in (1, 2, 3)]
+    assert expected_best(rows, "train_loss").mean == pytest.approx([0.2, 4 / 30, 0.1])
+
+
+def test_ties_do_not_prefer_a_row() -> None:
+    rows = [trial(0.9, 0.1, val_accuracy=0.8), trial(0.8, 0.2, val_accuracy=0.8)]
+    for order in (rows, rows[::-1]):
+        assert expected_best(order, "val_accuracy").test_accuracy == pytest.approx([0.85, 0.85])
+
+
+def test_ten_thousand_trials_do_not_overflow() -> None:
+    rows = [trial(i / 10_000, (i + 1) / 100_000) for i in range(10_000)]
+    best = expected_best(rows, "test_accuracy", [1, 100, 10_000])
+    assert best.mean == pytest.approx([0.49995, 0.9900, 0.9999], abs=1e-4)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_count_that_cannot_be_drawn_is_refused(count: int) -> None:
+    with pytest.raises(ValueError, match="of 2 trials"):
+        expected_best([trial(0.9), trial(0.8, 0.1)], "test_accuracy", [count])
