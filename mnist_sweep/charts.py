@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from mnist_sweep.analysis import METRICS, Configuration, compare_with_best, rank
-from mnist_sweep.labels import assignment, axis_label, parameter_name, value_text
+from mnist_sweep.labels import assignment, axis_label, parameter_name, value_texts
 from mnist_sweep.slices import Cell, Slice
 from mnist_sweep.style import (
     BACKGROUND,
@@ -167,9 +167,10 @@ def _draw_line(
 
 
 def _line_handles(found: Slice) -> list[Line2D]:
+    texts = value_texts(found.line_values, found.line or "")
     return [
-        Line2D([], [], **series_style(index), lw=1.5, ms=5.5, label=value_text(value))
-        for index, value in enumerate(found.line_values)
+        Line2D([], [], **series_style(index), lw=1.5, ms=5.5, label=text)
+        for index, text in enumerate(texts)
     ]
 
 
@@ -218,7 +219,11 @@ def heat_map(found: Slice, source: Source) -> Figure:
     """The metric by ``found``'s two crossed parameters, written into the cells of a map."""
     assert found.line is not None
     cells = _cells(found, source.metric)
-    note = source.note(_fixed_note(found), "Darker is better.", _framed_note(cells, found, source))
+    note = source.note(
+        _fixed_note(found),
+        "The stronger the colour, the better.",
+        _framed_note(cells, found, source),
+    )
     names = f"{parameter_name(found.x)} and {parameter_name(found.line)}"
     subtitle = spread_text(cells, found, source).split("; faint")[0]
     figure = new_figure(_capital(f"{source.label} (%) by {names}"), subtitle, note)
@@ -244,8 +249,8 @@ def _label_map(axes: Axes, found: Slice) -> None:
     axes.tick_params(length=0)
     axes.set_xlim(-0.5, len(found.x_values) - 0.5)
     axes.set_ylim(-0.5, len(found.line_values) - 0.5)
-    axes.set_xticks(range(len(found.x_values)), [value_text(v) for v in found.x_values])
-    axes.set_yticks(range(len(found.line_values)), [value_text(v) for v in found.line_values])
+    axes.set_xticks(range(len(found.x_values)), value_texts(found.x_values, found.x))
+    axes.set_yticks(range(len(found.line_values)), value_texts(found.line_values, found.line))
     axes.set_xlabel(_capital(axis_label(found.x)))
     axes.set_ylabel(_capital(axis_label(found.line)))
 

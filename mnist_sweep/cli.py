@@ -167,6 +167,12 @@ def _add_top(commands: argparse._SubParsersAction[_Parser]) -> None:
     top.add_argument("results", type=Path, metavar="RESULTS", help="a results file (CSV)")
     top.add_argument("-n", type=_positive, default=8, help="how many (default: 8)")
     top.add_argument("--by", metavar="METRIC", help="rank by this metric")
+    top.add_argument(
+        "--format",
+        choices=["table", "markdown", "csv", "json"],
+        default="table",
+        help="csv and json have everything, unrounded (default: table)",
+    )
     top.set_defaults(command=_top)
 
 
@@ -250,13 +256,22 @@ def _plot(arguments: argparse.Namespace) -> int:
 
 
 def _top(arguments: argparse.Namespace) -> int:
+    from shutil import get_terminal_size
+
+    from mnist_sweep.ranked import records, records_as_csv, records_as_json
     from mnist_sweep.results import read_results
     from mnist_sweep.table import format_top
 
     results = read_results(arguments.results)
     for note in results.notes:
         _note(note)
-    _show(format_top(results.results, arguments.n, arguments.by))
+    wanted = results.results, arguments.n, arguments.by
+    if arguments.format in ("csv", "json"):
+        write = records_as_csv if arguments.format == "csv" else records_as_json
+        _show(write(records(*wanted)))
+    else:
+        width = get_terminal_size().columns if sys.stdout.isatty() else None
+        _show(format_top(*wanted, width=width, markdown=arguments.format == "markdown"))
     return DONE
 
 

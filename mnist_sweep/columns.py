@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import blended_transform_factory
 
 from mnist_sweep.analysis import Configuration
-from mnist_sweep.labels import short_name, value_text
+from mnist_sweep.labels import short_name, value_texts
 from mnist_sweep.style import FAINT
 
 _CHARACTER_INCHES, _GAP_INCHES = 0.078, 0.16
@@ -19,7 +19,7 @@ def value_columns(
 ) -> list[tuple[str, list[str]]]:
     """Name and values of each of ``fields``."""
     return [
-        (short_name(name), [value_text(getattr(c.config, name)) for c in configurations])
+        (short_name(name), value_texts([getattr(c.config, name) for c in configurations], name))
         for name in fields
     ]
 

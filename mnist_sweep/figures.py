@@ -25,6 +25,7 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.expected_best import expected_best
 from mnist_sweep.importance import importance
 from mnist_sweep.importance_charts import importance_chart
+from mnist_sweep.labels import dataset_text
 from mnist_sweep.pareto import COSTS, pareto_front
 from mnist_sweep.slices import crossing, parameter_slices, single
 from mnist_sweep.style import Format, save, styled
@@ -98,7 +99,7 @@ def split_studies(results: Sequence[TrialResult], title: str = "") -> list[Study
     several_datasets = len({dataset for _, dataset in groups}) > 1
     studies = []
     for (model, dataset), group in groups.items():
-        data = dataset.replace(";", ", ").replace("=", " ")
+        data = dataset_text(dataset)
         parts = [model] * several_models + [_file_name(dataset)] * several_datasets
         names = [model] * several_models + [data] * several_datasets
         text = f"{title}: {model}, {data}." if title else f"{model}, {data}."

@@ -20,6 +20,7 @@ _UNITS = {
     "epochs": "passes over the training set",
     "patience": "steps",
 }
+_BY_POWERS = {"lr", "weight_decay"}
 _SHORT = {"batch_size": "batch", "activation_fn": "act", "lr_schedule": "schedule"}
 
 
@@ -39,22 +40,33 @@ def short_name(name: str) -> str:
     return _SHORT.get(name, name)
 
 
-def value_text(value: Any) -> str:
+def value_text(value: Any, name: str = "") -> str:
     """A hyperparameter's value: 3e-4 rather than 0.0003, "-" for one that does not apply.
 
-    Rounded to 4 digits: a random search draws learning rates with 17.
+    Small numbers are written so, and all of those called ``name`` whose values are powers of ten
+    apart: 1e-1 beside 1e-2. Rounded to 4 digits: a random search draws learning rates with 17.
     """
     if value is None:
         return "-"
-    if isinstance(value, float) and 0 < abs(value) < 0.1:
+    if isinstance(value, float) and 0 < abs(value) < (1 if name in _BY_POWERS else 0.01):
         mantissa, exponent = f"{value:.3e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def value_texts(values: Iterable[Any], name: str) -> list[str]:
+    """``value_text`` of several values of the hyperparameter ``name``."""
+    return [value_text(value, name) for value in values]
+
+
 def assignment(name: str, value: Any) -> str:
     """A hyperparameter with its value: "lr 1e-3", but "adam", which needs no name."""
-    return value if isinstance(value, str) else f"{short_name(name)} {value_text(value)}"
+    return value if isinstance(value, str) else f"{short_name(name)} {value_text(value, name)}"
+
+
+def dataset_text(label: str) -> str:
+    """A data set's label in a sentence: "mnist, validation_size 5000"."""
+    return label.replace(";", ", ").replace("=", " ")
 
 
 def describe(config: HPConfig, fields: Iterable[str]) -> str:

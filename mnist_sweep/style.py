@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from mnist_sweep.labels import axis_label, value_text
+from mnist_sweep.labels import axis_label, value_texts
 from mnist_sweep.slices import log_spaced
 
 Format = Literal["png", "svg", "pdf"]
@@ -236,7 +236,7 @@ class ParameterAxis:
         margin = (0.35 if self.named else 0.07) * self.span
         axes.set_xlim(self.low - margin, self.high + margin)
         ticks = self._ticks()
-        axes.set_xticks([self(value) for value in ticks], [value_text(value) for value in ticks])
+        axes.set_xticks([self(value) for value in ticks], value_texts(ticks, self.name))
         text = axis_label(self.name)
         scale = " (log scale)" if self.logarithmic else ""
         axes.set_xlabel(f"{text[:1].upper()}{text[1:]}{scale}" if label else "")

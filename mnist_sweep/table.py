@@ -1,81 +1,95 @@
-"""The ranking as a table for people."""
+"""The ranking as a table for people, in plain text or in Markdown."""
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from mnist_sweep.analysis import (
     METRICS,
     Comparison,
     Configuration,
-    check_metric,
     choice_note,
-    compare_with_best,
-    configurations,
-    default_metric,
     images_behind,
-    rank,
     varying_fields,
 )
-from mnist_sweep.labels import short_name, value_text
+from mnist_sweep.labels import dataset_text, short_name, value_texts
+from mnist_sweep.ranked import Ranking, rankings
 from mnist_sweep.trial import TrialResult
 
-WIDTH = 100
+#: The notes below the table are not wider than this, however wide the terminal.
+NOTE_WIDTH = 100
 _MARKS = {"best": "", "tied": "=", "worse": "", "untested": "?"}
 
 
-def format_top(results: Sequence[TrialResult], n: int = 8, metric: str | None = None) -> str:
-    """The ``n`` best configurations by ``metric`` (default: ``default_metric``), best first.
+class _Table(NamedTuple):
+    """Columns, each its name and a text for every row; ``notes`` are sentences."""
 
-    Aligned plain text, at most 100 columns wide unless a single cell is wider: rank, tie mark, the
-    parameters that vary, mean and half of the 95 % interval in per cent, number of seeds, mean
-    training time; below it what the interval is and on which set the choice was made. Raises
-    UserError if ``metric`` cannot rank these results.
+    first: list[list[str]]
+    settings: list[list[str]]
+    values: list[list[str]]
+    notes: list[str]
+
+
+def format_top(
+    results: Sequence[TrialResult],
+    n: int = 8,
+    metric: str | None = None,
+    *,
+    width: int | None = None,
+    markdown: bool = False,
+) -> str:
+    """The ``n`` best configurations by ``metric``, best first, a table for each data set.
+
+    Rank, tie mark, the parameters that vary, mean and half of the 95 % interval in per cent, number
+    of seeds, mean training time; below it what the interval is and on which set the choice was
+    made. The plain text is aligned; in ``width`` characters, if given, what does not fit stands on
+    a line of its own under the row. ``metric`` is ``default_metric`` by default. Raises UserError
+    if ``metric`` cannot rank these results.
     """
-    metric = metric or default_metric(results)
-    check_metric(metric, results)
-    everything = rank(configurations(results), metric)
-    ranked = [c for c in everything if c.mean(metric) is not None]
-    if not ranked:
-        return _nothing(everything)
-    compared = compare_with_best(ranked, metric)
-    shown = compared[:n]
-    settings = _setting_columns([c.configuration for c in shown], everything)
-    values = _value_columns(shown, metric)
-    marks = ["", *(_MARKS[c.verdict] for c in shown)]
-    ranks = ["rank", *(str(i) for i, _ in enumerate(shown, 1))]
-    lines = _layout([[ranks, marks], settings, values])
-    left_out = len(everything) - len(ranked)
-    return "\n".join([*lines, "", *_notes(compared, shown, metric, left_out)])
-
-
-def _nothing(everything: Sequence[Configuration]) -> str:
-    diverged = sum(c.diverged for c in everything)
-    failed = sum(c.failed for c in everything)
-    if not diverged + failed:
+    found = rankings(results, metric)
+    if not found:
         return "no trial has finished yet; run the sweep first"
+    sections = []
+    for ranking in found:
+        name = dataset_text(ranking.dataset)
+        heading = f"{_escaped(name) if markdown else name}:\n\n" if len(found) > 1 else ""
+        if not ranking.compared:
+            sections.append(heading + _nothing(ranking))
+            continue
+        table = _table(ranking, n)
+        lines = _markdown_lines(table) if markdown else _plain_lines(table, width)
+        notes = "\n\n".join(table.notes) if markdown else _wrapped(table.notes, width)
+        sections.append("\n".join([heading + lines[0], *lines[1:], "", notes]))
+    return "\n\n".join(sections)
+
+
+def _nothing(ranking: Ranking) -> str:
+    diverged = sum(c.diverged for c in ranking.without)
+    failed = sum(c.failed for c in ranking.without)
+    if not diverged + failed:
+        return f"no trial has a {METRICS[ranking.metric].label}"
     return (
         f"no trial finished well: {diverged} diverged, {failed} failed; the column error of the "
         "results says why trials failed, and a lower lr helps those that diverged"
     )
 
 
-def _setting_columns(
-    shown: Sequence[Configuration], everything: Sequence[Configuration]
-) -> list[list[str]]:
-    columns = [
-        [short_name(name), *(value_text(getattr(c.config, name)) for c in shown)]
+def _table(ranking: Ranking, n: int) -> _Table:
+    shown = ranking.compared[:n]
+    everything = [*(c.configuration for c in ranking.compared), *ranking.without]
+    ranks = ["rank", *(str(i) for i, _ in enumerate(shown, 1))]
+    marks = ["", *(_MARKS[c.verdict] for c in shown)]
+    configs = [comparison.configuration.config for comparison in shown]
+    settings = [
+        [short_name(name), *value_texts([getattr(config, name) for config in configs], name)]
         for name in varying_fields(c.config for c in everything)
     ]
-    for name, texts in (
-        ("model", [c.config.model for c in shown]),
-        ("dataset", [c.dataset.label for c in shown]),
-    ):
-        of_all = {c.config.model if name == "model" else c.dataset.label for c in everything}
-        if len(of_all) > 1 and name not in (column[0] for column in columns):
-            columns.append([name, *texts])
-    return columns
+    return _Table(
+        [ranks, marks], settings, _value_columns(shown, ranking.metric), _notes(ranking, shown)
+    )
 
 
 def _value_columns(shown: Sequence[Comparison], metric: str) -> list[list[str]]:
@@ -101,34 +115,55 @@ def _mean_text(configuration: Configuration, metric: str) -> str:
     return f"{scale * mean:.{digits}f}{spread}"
 
 
-def _layout(groups: list[list[list[str]]]) -> list[str]:
-    """Lines of a table; parameters that do not fit go to a second line under their row."""
-    ranks, settings, values = groups
-    widths = {id(c): max(map(len, c)) for group in groups for c in group}
-    fixed = sum(widths[id(c)] + 2 for c in ranks + values) - 2
-    kept: list[list[str]] = []
-    for column in settings:
-        if fixed + sum(widths[id(c)] + 2 for c in [*kept, column]) <= WIDTH:
-            kept.append(column)
-    spilled = [column for column in settings if all(column is not c for c in kept)]
+def _plain_lines(table: _Table, width: int | None) -> list[str]:
+    """Lines of aligned text; columns beyond ``width`` go to a second line under their row."""
+    # Without its metric and its number of seeds a row says nothing.
+    needed = [column for column in table.values if column is table.values[0] or column[0] == "n"]
+    kept = [*table.first, *needed]
+    for column in [*table.settings, *table.values]:
+        if not any(column is k for k in kept):
+            taken = sum(_wide(k) + 2 for k in kept) + _wide(column)
+            if width is None or taken <= width:
+                kept.append(column)
+    columns = [*table.first, *table.settings, *table.values]
+    beside = [column for column in columns if any(column is k for k in kept)]
+    below = [column for column in columns if not any(column is k for k in kept)]
     lines = []
-    for row in range(len(ranks[0])):
-        cells = [
-            *(c[row].rjust(widths[id(c)]) for c in ranks + kept),
-            *(c[row].rjust(widths[id(c)]) for c in values),
-        ]
-        lines.append("  ".join(cells).rstrip())
-        if row and spilled:
-            text = ", ".join(f"{c[0]} {c[row]}" for c in spilled)
+    for row in range(len(table.first[0])):
+        lines.append("  ".join(c[row].rjust(_wide(c)) for c in beside).rstrip())
+        if row and below:
+            text = ", ".join(f"{c[0]} {c[row]}" for c in below if c[row])
+            indent = " " * 6
             lines += textwrap.wrap(
-                text, WIDTH - 6, initial_indent=" " * 6, subsequent_indent=" " * 6
+                text, width or NOTE_WIDTH, initial_indent=indent, subsequent_indent=indent
             )
     return lines
 
 
-def _notes(
-    compared: Sequence[Comparison], shown: Sequence[Comparison], metric: str, left_out: int
-) -> list[str]:
+def _wide(column: Sequence[str]) -> int:
+    return max(map(len, column))
+
+
+def _markdown_lines(table: _Table) -> list[str]:
+    """Lines of a GitHub table."""
+    columns = [*table.first, *table.settings, *table.values]
+    rows = [[column[row] for column in columns] for row in range(len(table.first[0]))]
+    header, *body = [f"| {' | '.join(row)} |" for row in rows]
+    return [header, "|" + "---|" * len(columns), *body]
+
+
+def _escaped(text: str) -> str:
+    """``text`` with nothing in it that Markdown would take for markup."""
+    return re.sub(r"([\\`*_<>\[\]|#~&])", r"\\\1", text)
+
+
+def _wrapped(notes: Sequence[str], width: int | None) -> str:
+    most = min(width or NOTE_WIDTH, NOTE_WIDTH)
+    return "\n".join(textwrap.fill(note, most, break_on_hyphens=False) for note in notes)
+
+
+def _notes(ranking: Ranking, shown: Sequence[Comparison]) -> list[str]:
+    compared, metric = ranking.compared, ranking.metric
     notes = [_interval_note([c.configuration for c in shown], metric)]
     verdicts = [c.verdict for c in shown]
     if "tied" in verdicts:
@@ -141,13 +176,13 @@ def _notes(
         notes.append(
             "?: not compared with the best; that takes two seeds in common and none that diverged."
         )
-    if left_out:
-        have = "more has" if left_out == 1 else "more have"
+    if ranking.without:
+        have = "more has" if len(ranking.without) == 1 else "more have"
         notes.append(
-            f"{left_out} {have} no {METRICS[metric].label}: diverged, failed or unmeasured."
+            f"{len(ranking.without)} {have} no {METRICS[metric].label}: diverged, failed or "
+            "unmeasured."
         )
-    notes.append(choice_note(compared[0].configuration, metric))
-    return [line for note in notes for line in textwrap.wrap(note, WIDTH, break_on_hyphens=False)]
+    return [*notes, choice_note(compared[0].configuration, metric)]
 
 
 def _interval_note(shown: Sequence[Configuration], metric: str) -> str:

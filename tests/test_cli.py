@@ -1,6 +1,7 @@
 """The command line as its users meet it: real processes, real training, exit codes, messages."""
 
 import csv
+import json
 import os
 import re
 import resource
@@ -120,6 +121,15 @@ def test_top_prints_the_ranking(smoke: Path) -> None:
     done = run("top", "results/smoke.csv", "-n", "2", cwd=smoke)
     assert done.returncode == 0, done.stderr
     assert "±" in done.stdout
+
+
+def test_top_gives_programs_what_they_can_read(smoke: Path) -> None:
+    as_json = run("top", "results/smoke.csv", "-n", "2", "--format", "json", cwd=smoke)
+    found = json.loads(as_json.stdout, parse_constant=pytest.fail)
+    assert [record["rank"] for record in found] == [1, 2]
+    as_csv = run("top", "results/smoke.csv", "-n", "2", "--format", "csv", cwd=smoke)
+    read = list(csv.DictReader(as_csv.stdout.splitlines()))
+    assert [float(row["mean"]) for row in read] == [record["mean"] for record in found]
 
 
 def test_top_refuses_an_unknown_metric_in_one_line(smoke: Path) -> None:

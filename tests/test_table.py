@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from mnist_sweep.config import HPConfig
+from mnist_sweep.config import FIELD_NAMES, HPConfig
 from mnist_sweep.errors import UserError
 from mnist_sweep.labels import describe, value_text
+from mnist_sweep.ranked import RECORD_KEYS, records, records_as_csv, records_as_json
 from mnist_sweep.table import format_top
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
 from tests import synthetic
@@ -72,17 +77,96 @@ def test_a_loss_is_shown_as_it_is_and_the_lowest_comes_first() -> None:
     assert lines[1].split()[:3] == ["1", "sgd", "0.1250"]
 
 
-def test_no_line_is_wider_than_100_columns_however_much_varies() -> None:
-    rows = synthetic.phase2(DatasetConfig("a/folder/with/a/rather/long/name", 5000))
-    rows += synthetic.sweep(
-        [
-            HPConfig(epochs=10, lr_schedule="onecycle", lr_decay=0.95, patience=1000),
-            HPConfig(model="cnn"),
-        ]
+def much_varying() -> list[TrialResult]:
+    others = [
+        HPConfig(epochs=10, lr_schedule="onecycle", lr_decay=0.95, patience=1000),
+        HPConfig(model="cnn"),
+    ]
+    return [*synthetic.phase2(), *synthetic.sweep(others, synthetic.WITH_VALIDATION)]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 130])
+def test_no_line_is_wider_than_the_terminal_and_nothing_is_lost(width: int) -> None:
+    lines = format_top(much_varying(), 40, width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    text = " ".join(lines)
+    for told in ("batch", "lr_decay", "patience", "model", "test accuracy %", "train s"):
+        assert told in text
+    assert text.count("onecycle") == 1
+
+
+def test_without_a_terminal_a_row_is_one_line() -> None:
+    lines = format_top(much_varying(), 40).splitlines()
+    assert len(lines[:41]) == 41
+    assert "model" in lines[0]
+    assert [line.split()[0] for line in lines[1:39]] == [str(i) for i in range(1, 39)]
+
+
+def test_data_sets_are_ranked_apart() -> None:
+    rows = [row(0.97), *synthetic.sweep([HPConfig()], DatasetConfig("digits|a", 5000))]
+    text = format_top(rows)
+    assert text.startswith("mnist:\n\nrank ")
+    assert "\n\ndigits|a, validation_size 5000:\n\nrank " in text
+    assert text.count("\n   1 ") == 2
+    assert r"digits\|a, validation\_size 5000:" in format_top(rows, markdown=True)
+
+
+def test_markdown_is_the_same_table() -> None:
+    plain, marked = (format_top(synthetic.phase2(), 3, markdown=m) for m in (False, True))
+    lines = marked.splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:5]]
+    assert lines[0].startswith("| rank |")
+    assert lines[1] == "|" + "---|" * len(cells[0])
+    for line, row_cells in zip(plain.splitlines()[:4], [cells[0], *cells[2:]], strict=True):
+        assert line.split() == " ".join(row_cells).split()
+
+
+def test_records_are_unrounded_and_valid_json() -> None:
+    rows = [row(0.97 + 1e-9, 0, 1.25), row(0.971, 1, 2.0), row(0.96, opt="sgd")]
+    found = json.loads(records_as_json(records(rows)), parse_constant=pytest.fail)
+    assert [tuple(record) for record in found] == [RECORD_KEYS] * 2
+    best, other = found
+    assert best["mean"] == (0.97 + 1e-9 + 0.971) / 2
+    assert best["train_seconds"] == 1.625
+    assert (best["rank"], best["verdict"], best["seeds"]) == (1, "best", [0, 1])
+    assert (best["metric"], best["goal"], best["dataset"]) == ("test_accuracy", "maximize", "mnist")
+    assert best["interval"] == "t over seeds"
+    assert best["low"] < best["mean"] < best["high"]
+    assert (other["opt"], other["lr"], other["width"]) == ("sgd", 1e-3, 512)
+    assert (other["verdict"], other["p_value"], other["parameters"]) == ("untested", None, None)
+    assert records_as_json(records([])) == "[]"
+
+
+def test_the_keys_of_the_records_are_stable() -> None:
+    assert RECORD_KEYS[:16] == (
+        *("rank", "verdict", "metric", "goal", "mean", "low", "high", "interval"),
+        *("seeds", "diverged", "failed", "difference", "p_value"),
+        *("test_accuracy", "train_seconds", "parameters"),
     )
-    lines = format_top(rows, 40).splitlines()
-    assert max(map(len, lines)) <= 100
-    assert any("a/folder/with/a/rather/long/name" in line for line in lines)
+    assert set(RECORD_KEYS[16:]) == {*FIELD_NAMES, "dataset"} - {"seed"}
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for key in RECORD_KEYS[:16]:
+        assert f"`{key}`" in readme
+
+
+def test_records_as_csv_are_those_of_json() -> None:
+    found = records(synthetic.phase2(), 5)
+    read = list(csv.DictReader(io.StringIO(records_as_csv(found))))
+    assert tuple(read[0]) == RECORD_KEYS
+    for text, record in zip(read, found, strict=True):
+        assert float(text["mean"]) == record["mean"]
+        assert text["seeds"] == "0 1 2"
+        assert text["opt"] == record["opt"]
+        assert (text["p_value"] == "") == (record["p_value"] is None)
+    assert records_as_csv([]) == ",".join(RECORD_KEYS)
+
+
+def test_records_rank_each_data_set_by_its_own_metric() -> None:
+    rows = [row(0.97), *synthetic.sweep([HPConfig()], synthetic.WITH_VALIDATION)]
+    assert [(r["rank"], r["metric"]) for r in records(rows)] == [
+        (1, "test_accuracy"),
+        (1, "val_accuracy"),
+    ]
 
 
 def test_diverged_seeds_are_shown_and_configurations_without_a_value_counted() -> None:
@@ -108,11 +192,16 @@ def test_an_unknown_metric_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1e-4, "1e-4"), (3e-3, "3e-3"), (0.02, "2e-2"), (0.9, "0.9"), (1e-10, "1e-10"), (64, "64"),
+    [(1e-4, "1e-4"), (3e-3, "3e-3"), (0.02, "0.02"), (0.9, "0.9"), (1e-10, "1e-10"), (64, "64"),
      (0.00123, "1.23e-3"), (None, "-"), ("adam", "adam"), (2.0, "2")],
 )  # fmt: skip
 def test_values_are_written_as_people_write_them(value: object, text: str) -> None:
     assert value_text(value) == text
+
+
+def test_values_that_are_powers_of_ten_apart_are_written_alike() -> None:
+    assert [value_text(lr, "lr") for lr in (1e-3, 1e-2, 1e-1, 1.0)] == ["1e-3", "1e-2", "1e-1", "1"]
+    assert [value_text(rate, "dropout") for rate in (0.05, 0.1, 0.5)] == ["0.05", "0.1", "0.5"]
 
 
 def test_a_configuration_is_described_by_the_fields_asked_for() -> None:
