@@ -75,12 +75,16 @@ class Configuration:
     def interval(self, metric: str, level: float = 0.95) -> Interval | None:
         """Student's t interval over seeds, or Wilson's over images where there is one seed.
 
-        None where there is no value, and for one seed of a metric that is no proportion of
-        images that the model has not seen (the training ones, or the best of several).
+        Student's interval is cut where the metric ends (accuracies at 0 and 1, losses at 0): the
+        mean cannot be beyond, so that the confidence stays the same. None where there is no value,
+        and for one seed of a metric that is no proportion of images that the model has not seen
+        (the training ones, or the best of several).
         """
         values = self.values(metric)
         if len(values) >= 2:
-            return t_interval(values, level)
+            found = t_interval(values, level)
+            most = 1.0 if METRICS[metric].goal == "maximize" else math.inf
+            return replace(found, low=max(found.low, 0.0), high=min(found.high, most))
         images = self.images(metric)
         return wilson_interval(values[0], images, level) if values and images else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -32,6 +33,8 @@ from mnist_sweep.style import (
 #: Light to dark in one hue: in order for any kind of colour vision, and in grey print.
 _HEAT = LinearSegmentedColormap.from_list("heat", ["#f4f1e8", "#9cc3d5", "#0072B2", "#00395a"])
 NOTE_CHARACTERS = 126
+#: What a line has on the x axis for its marker and the points beside it, as a share of the axis.
+_LINE_ROOM = 0.03
 
 
 @dataclass(frozen=True)
@@ -132,30 +135,35 @@ def _scale(cells: Iterable[Cell]) -> AccuracyScale:
 def _draw_slice(axes: Axes, found: Slice, metric: str) -> None:
     scale, axis = _scale(_cells(found, metric)), ParameterAxis(found.x, found.x_values)
     lines = found.line_values
+    # A line and the points beside it, clear of the next line and of the next value.
+    room = min(_LINE_ROOM, 0.7 * axis.least_gap / len(lines))
     for index, line in enumerate(lines):
-        dodge = 0.018 * (index - (len(lines) - 1) / 2)
+        dodge = room * (index - (len(lines) - 1) / 2)
         placed = [
-            (axis(x, dodge), axis(x, dodge + 0.008), cell)
+            (axis(x, dodge), axis(x, dodge + 0.55 * room), cell)
             for x in found.x_values
             if (cell := found.cell(x, line, metric))
         ]
-        _draw_line(axes, placed, scale, index)
+        _draw_line(axes, placed, scale, series_style(index, joined=not axis.named))
 
 
 def _draw_line(
-    axes: Axes, placed: list[tuple[float, float, Cell]], scale: AccuracyScale, index: int
+    axes: Axes,
+    placed: list[tuple[float, float, Cell]],
+    scale: AccuracyScale,
+    style: dict[str, Any],
 ) -> None:
     """Draw one line of a slice: (x of the mean, x of its single points, cell) for each value."""
-    style = series_style(index)
     for x, beside, cell in placed:
-        alpha = 0.8 if cell.centre is None else 0.35
-        heights = [scale(point) for point in cell.points]
+        alpha = 0.8 if cell.centre is None else 0.4
+        # A single point is the mean itself.
+        heights = [scale(point) for point in cell.points if cell.points != [cell.centre]]
         axes.scatter(
             [beside] * len(heights), heights, s=13, lw=0, color=style["color"], alpha=alpha
         )
         if cell.centre is not None and cell.high is not None:
-            low = scale.low if cell.low is None else scale(max(cell.low, 0.0))
-            axes.plot([x, x], [low, scale(min(cell.high, 1.0))], color=style["color"], lw=1.6)
+            low = scale.low if cell.low is None else scale(cell.low)
+            axes.plot([x, x], [low, scale(cell.high)], color=style["color"], lw=1.6)
         if cell.diverged:
             axes.plot(
                 x, 0.025, "x", color=style["color"], ms=6, mew=1.8,
@@ -168,8 +176,9 @@ def _draw_line(
 
 def _line_handles(found: Slice) -> list[Line2D]:
     texts = value_texts(found.line_values, found.line or "")
+    joined = not any(isinstance(x, str) for x in found.x_values)
     return [
-        Line2D([], [], **series_style(index), lw=1.5, ms=5.5, label=text)
+        Line2D([], [], **series_style(index, joined), lw=1.5, ms=5.5, label=text)
         for index, text in enumerate(texts)
     ]
 
@@ -277,12 +286,12 @@ def _draw_cell(
 
 
 def _spread_in_cell(cell: Cell) -> str:
-    if cell.high is None:
+    if cell.centre is None or cell.high is None:
         return ""
     if len(cell.configurations) > 1:
         low = "below" if cell.low is None else f"{100 * cell.low:.1f}"
         return f"{low} to {100 * cell.high:.1f}"
-    return f"± {50 * (cell.high - (cell.low or 0.0)):.2f}"
+    return f"± {100 * max(cell.high - cell.centre, cell.centre - (cell.low or 0.0)):.2f}"
 
 
 def _framed_note(cells: Sequence[Cell], found: Slice, source: Source) -> str:

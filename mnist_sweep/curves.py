@@ -1,4 +1,4 @@
-"""Accuracy against steps: the mean over seeds of a configuration's curves."""
+"""Accuracy against steps, and the generalisation gap, as means over a configuration's seeds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from mnist_sweep.analysis import Configuration
+from mnist_sweep.intervals import t_interval
 
 CURVES = ("train_accuracy", "val_accuracy", "test_accuracy")
 
@@ -44,3 +45,27 @@ def mean_curve(configuration: Configuration) -> MeanCurve | None:
         name: [fmean(column) for column in zip(*rows, strict=True)] for name, rows in seeds.items()
     }
     return MeanCurve(steps, means, seeds)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Training minus test accuracy, as fractions: the mean over seeds, and half its 95 % interval.
+
+    ``half_width`` is None with one seed. Large: overfitting. About 0 where the accuracy itself is
+    low: underfitting.
+    """
+
+    mean: float
+    half_width: float | None
+
+
+def generalisation_gap(configuration: Configuration) -> Gap | None:
+    """The gap at the end of training, both accuracies measured with the final weights.
+
+    Student's t interval over seeds. None where no seed has both accuracies.
+    """
+    train, test = (configuration.by_seed(f"{part}_accuracy") for part in ("train", "test"))
+    gaps = [train[seed] - test[seed] for seed in train if seed in test]
+    if not gaps:
+        return None
+    return Gap(fmean(gaps), t_interval(gaps).half_width if len(gaps) > 1 else None)

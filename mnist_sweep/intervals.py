@@ -33,8 +33,11 @@ class Interval:
 
     @property
     def half_width(self) -> float:
-        """Half of the interval's length; Wilson's interval is not quite centred on the mean."""
-        return (self.high - self.low) / 2
+        """How far the interval goes from the mean, on its longer side: mean ± this contains it.
+
+        Wilson's interval, and one cut at a bound, are not centred on the mean.
+        """
+        return max(self.high - self.mean, self.mean - self.low)
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> Interval:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mnist_sweep.analysis import Comparison, Configuration, choice_note, varying_fields
 from mnist_sweep.charts import Source, seeds_text
 from mnist_sweep.columns import Columns, value_columns
-from mnist_sweep.curves import MeanCurve
+from mnist_sweep.curves import Gap, MeanCurve, generalisation_gap
 from mnist_sweep.labels import describe
 from mnist_sweep.style import (
     BACKGROUND,
@@ -108,9 +108,9 @@ def _draw_dots(axes: Axes, shown: Sequence[Comparison], metric: str, scale: Accu
         _, edge, face = _VERDICTS[verdict]
         interval = configuration.interval(metric)
         points = [scale(v) for v in configuration.values(metric)]
-        axes.scatter(points, [0.22 - row] * len(points), s=14, color=edge, alpha=0.4, lw=0)
+        axes.scatter(points, [0.3 - row] * len(points), s=14, color=edge, alpha=0.4, lw=0)
         if interval:
-            ends = [scale(max(interval.low, 0.0)), scale(min(interval.high, 1.0))]
+            ends = [scale(interval.low), scale(interval.high)]
             axes.plot(ends, [-row, -row], color=edge, lw=1.6)
             axes.plot(scale(interval.mean), -row, "o", color=edge, mfc=face, ms=7, mew=1.5)
     for row, value in enumerate(_beside(found, metric)):
@@ -145,8 +145,9 @@ def curves(
 ) -> Figure:
     """Accuracy against steps, a panel each; ``shown`` holds rank, configuration and curve."""
     note = source.note(
-        "Shaded: training above test. Training accuracy is the mean over the batches since the "
-        "last point, so it lags."
+        "Gap: training minus test accuracy at the end, in points, with its 95 % interval. A large "
+        "one is overfitting; none at a low accuracy is underfitting. The curve of the training "
+        "accuracy is a mean over the batches since the last point, so it lags."
     )
     rows, columns = _panels(len(shown))
     found = [configuration for _, configuration, _ in shown]
@@ -174,8 +175,15 @@ def curves(
     )
     for axes in panels.flat[len(shown) :]:
         axes.remove()
-    for axes, title, (_, _, curve) in zip(panels.flat, titles, shown, strict=False):
+    for axes, title, (_, configuration, curve) in zip(panels.flat, titles, shown, strict=False):
         _draw_curve(axes, curve, scale)
+        if gap := generalisation_gap(configuration):
+            # Where the curves are not: below good ones, above bad ones.
+            good = scale(curve.means["test_accuracy"][-1]) > (scale.low + scale.high) / 2
+            axes.text(
+                0.98, 0.04 if good else 0.96, _gap_text(gap), transform=axes.transAxes,
+                ha="right", va="bottom" if good else "top", size=7.5,
+            )  # fmt: skip
         axes.set_title(title, loc="left", size=7.5, pad=4)
     _label_panels(figure, panels, scale, margins)
     add_legend(figure, _curve_legend([curve for _, _, curve in shown]))
@@ -210,6 +218,11 @@ def _draw_curve(axes: Axes, curve: MeanCurve, scale: AccuracyScale) -> None:
                 places = [scale(v) for v in values]
                 axes.plot(curve.steps, places, color=colour, alpha=0.2, lw=0.7)
         axes.plot(curve.steps, [scale(v) for v in means], color=colour, ls=dash, lw=1.5)
+
+
+def _gap_text(gap: Gap) -> str:
+    spread = "" if gap.half_width is None else f" ± {100 * gap.half_width:.2f}"
+    return f"gap {100 * gap.mean:.2f}{spread}"
 
 
 def _label_panels(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,10 +116,13 @@ def add_legend(figure: Figure, handles: Sequence[Line2D | Any], title: str = "")
     )
 
 
-def series_style(index: int) -> dict[str, Any]:
-    """Colour, marker and dash of the line number ``index``, each distinct from the others'."""
+def series_style(index: int, joined: bool = True) -> dict[str, Any]:
+    """Colour, marker and dash of the line number ``index``, each distinct from the others'.
+
+    Not ``joined``: without a line, for points that have no order.
+    """
     i = index % len(COLOURS)
-    return {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": DASHES[i]}
+    return {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": DASHES[i] if joined else ""}
 
 
 def save(figure: Figure, path: Path, file_format: Format) -> None:
@@ -222,6 +226,8 @@ class ParameterAxis:
         places = [self(value) for value in self.values]
         self.low, self.high = min(places), max(places)
         self.span = (self.high - self.low) or 1.0
+        #: The smallest distance of two values, as a share of the axis.
+        self.least_gap = min((b - a for a, b in pairwise(places)), default=1.0) / self.span
 
     def __call__(self, value: Any, dodge: float = 0.0) -> float:
         """The place of ``value``, moved by ``dodge`` (a fraction of the axis)."""

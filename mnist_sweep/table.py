@@ -43,8 +43,8 @@ def format_top(
 ) -> str:
     """The ``n`` best configurations by ``metric``, best first, a table for each data set.
 
-    Rank, tie mark, the parameters that vary, mean and half of the 95 % interval in per cent, number
-    of seeds, mean training time; below it what the interval is and on which set the choice was
+    Rank, tie mark, the parameters that vary, mean and reach of the 95 % interval in per cent,
+    number of seeds, mean training time; below it what the interval is and on which set the choice was
     made. The plain text is aligned; in ``width`` characters, if given, what does not fit stands on
     a line of its own under the row. ``metric`` is ``default_metric`` by default. Raises UserError
     if ``metric`` cannot rank these results.
@@ -194,5 +194,5 @@ def _interval_note(shown: Sequence[Configuration], metric: str) -> str:
         images = images_behind(shown[kinds.index("binomial over images")], metric)
         texts.append(f"for n = 1 binomial (Wilson) over {images}, which says nothing about seeds")
     return (
-        f"±: half of the 95 % interval: {'; '.join(texts)}." if texts else "One seed: no interval."
+        f"±: reach of the 95 % interval: {'; '.join(texts)}." if texts else "One seed: no interval."
     )

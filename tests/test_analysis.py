@@ -149,6 +149,22 @@ def test_one_seed_has_no_interval_on_the_images_it_was_trained_on() -> None:
         assert only([row]).interval(metric) is None
 
 
+def test_no_interval_goes_beyond_what_the_metric_can_be() -> None:
+    high = only(replicates([1.0, 0.99, 0.97])).interval("test_accuracy")
+    low = only(replicates([0.0, 0.3])).interval("test_accuracy")
+    assert high
+    assert low
+    assert (high.high, low.low, low.high) == (1.0, 0.0, 1.0)
+    # Mean +- half width still holds the whole interval.
+    uncut = t_interval([1.0, 0.99, 0.97])
+    assert high.half_width == pytest.approx(uncut.half_width)
+    rows = [replace(result(0.9, seed), train_loss=loss) for seed, loss in enumerate((0.1, 1.9))]
+    loss = only(rows).interval("train_loss")
+    assert loss
+    assert loss.low == 0.0
+    assert loss.high > 2
+
+
 def test_without_a_value_there_is_no_mean_and_no_interval() -> None:
     found = only([synthetic.broken(HPConfig(), "failed")])
     assert found.mean("test_accuracy") is None

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from mnist_sweep import figures
 from mnist_sweep.analysis import configurations
 from mnist_sweep.config import HPConfig
-from mnist_sweep.curves import mean_curve
-from mnist_sweep.figures import FiguresReport, draw_figures, split_studies
+from mnist_sweep.curves import generalisation_gap, mean_curve
+from mnist_sweep.figures import FiguresReport, draw_figures, draw_study, split_studies
 from mnist_sweep.slices import crossing, log_spaced, parameter_slices, single
 from mnist_sweep.style import AccuracyScale, Format, ParameterAxis, styled
 from mnist_sweep.trial import DatasetConfig, TrialResult
@@ -38,7 +38,7 @@ def drawn(study: str) -> dict[str, Figure | str]:
     """The figures of a synthetic study themselves, by name, or why they are left out."""
     (found,) = split_studies(getattr(synthetic, study)(), "study")
     with styled():
-        return dict(figures.draw_study(found))
+        return dict(draw_study(found))
 
 
 QUICKSTART = [
@@ -262,6 +262,51 @@ def test_a_figure_says_how_many_seeds_and_what_was_held_fixed() -> None:
     assert "Validation accuracy by learning rate and optimizer" in found
     assert "Mean and 95 % interval over n = 3 seeds; faint: each seed" in found
     assert any(t.startswith("Held fixed: batch 64, width 512, depth 2, silu.") for t in found)
+
+
+def markers_of(figure: Figure | str) -> list[Line2D]:
+    """What has a mark at every mean."""
+    assert isinstance(figure, Figure)
+    lines = [line for axes in figure.axes for line in axes.get_lines()]
+    return [line for line in lines if line.get_marker() in ("o", "s")]
+
+
+def test_categories_are_not_joined_as_though_they_had_an_order(tmp_path: Path) -> None:
+    rows = synthetic.sweep(synthetic.grid(HPConfig(), range(2), opt=["adam", "sgd"]))
+    (study,) = split_studies(rows)
+    with styled():
+        figure = dict(draw_study(study))["test_accuracy_by_opt"]
+    assert [line.get_linestyle() for line in markers_of(figure)] == ["None"]
+    joined = markers_of(drawn("phase2")["val_accuracy_by_lr_and_opt"])
+    assert [line.get_linestyle() for line in joined] == ["-", "--"]
+
+
+def test_every_seed_is_seen_beside_its_mean() -> None:
+    figure = drawn("phase2")["val_accuracy_by_lr_and_opt"]
+    assert isinstance(figure, Figure)
+    (axes,) = figure.axes
+    means = np.concatenate([line.get_xydata() for line in markers_of(figure)])
+    seeds = np.concatenate([dots.get_offsets() for dots in axes.collections])
+    assert (len(means), len(seeds)) == (10, 30)
+    apart = axes.transData.transform(seeds)[:, None] - axes.transData.transform(means)[None]
+    # The radii of a marker and of a dot, in pixels.
+    assert np.hypot(*apart.T).min() >= (5.5 / 2 + 13**0.5 / 2) * figure.dpi / 72 - 1
+
+
+def test_the_generalisation_gap_is_stated_for_every_curve() -> None:
+    found = [t.get_text() for t in texts(drawn("phase4")["curves"])]
+    gaps = [text for text in found if text.startswith("gap ")]
+    assert len(gaps) == 8
+    best = configurations(synthetic.phase4())
+    wanted = max(best, key=lambda c: c.mean("val_accuracy") or 0)
+    train, test = (np.array(wanted.values(f"{part}_accuracy")) for part in ("train", "test"))
+    half = 4.302653 * (train - test).std(ddof=1) / 3**0.5
+    assert gaps[0] == f"gap {100 * (train - test).mean():.2f} ± {100 * half:.2f}"
+    (one,) = configurations(synthetic.sweep([HPConfig()]))
+    gap = generalisation_gap(one)
+    assert gap
+    assert gap.half_width is None
+    assert generalisation_gap(configurations([synthetic.broken(HPConfig(), "failed")])[0]) is None
 
 
 def test_a_slice_compares_configurations_that_are_equal_in_all_else() -> None:

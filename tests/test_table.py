@@ -36,7 +36,7 @@ def test_a_small_study_is_shown_exactly_like_this() -> None:
         "   1     adam     97.05 ± 0.64  2      1.5",
         "   2  =   sgd     95.75 ± 3.18  2      2.0",
         "",
-        "±: half of the 95 % interval: Student t over n seeds.",
+        "±: reach of the 95 % interval: Student t over n seeds.",
         "=: cannot be told apart from the best: 1 of the 1 others (paired t over common seeds, "
         "Holm-corrected",
         "for all pairs); more seeds tell more.",
@@ -48,7 +48,7 @@ def test_a_small_study_is_shown_exactly_like_this() -> None:
 def test_one_seed_is_said_to_be_one_seed() -> None:
     lines = format_top([row(0.97), row(0.5, opt="sgd")]).splitlines()
     assert lines[1:3] == [
-        "   1     adam     97.00 ± 0.33  1      2.0",
+        "   1     adam     97.00 ± 0.35  1      2.0",
         "   2  ?   sgd     50.00 ± 0.98  1      2.0",
     ]
     text = " ".join(lines)
