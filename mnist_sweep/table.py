@@ -44,10 +44,10 @@ def format_top(
     """The ``n`` best configurations by ``metric``, best first, a table for each data set.
 
     Rank, tie mark, the parameters that vary, mean and reach of the 95 % interval in per cent,
-    number of seeds, mean training time; below it what the interval is and on which set the choice was
-    made. The plain text is aligned; in ``width`` characters, if given, what does not fit stands on
-    a line of its own under the row. ``metric`` is ``default_metric`` by default. Raises UserError
-    if ``metric`` cannot rank these results.
+    number of seeds, mean training time; below it what the interval is and on which set the choice
+    was made. The plain text is aligned; in ``width`` characters, if given, what does not fit
+    stands on a line of its own under the row. ``metric`` is ``default_metric`` by default. Raises
+    UserError if ``metric`` cannot rank these results.
     """
     found = rankings(results, metric)
     if not found:

@@ -1,7 +1,8 @@
 """Each kind of figure looks as it did when somebody last looked at it.
 
-The pictures in tests/images are of figures from known results, at a fifth of the pixels: letters
-and lines that another version of matplotlib or its fonts draws a pixel aside are no difference,
+The pictures in tests/images are of figures from known results, at a fifth of the pixels and without
+their texts, which every version of matplotlib sets a little differently; what these say and that
+none lies on another is tested by test_figures. A line that is drawn a pixel aside is no difference,
 a mark in another place is. After a change that is meant, look at the figures, then
 
     .venv/bin/python -m tests.test_figure_images
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread, imsave
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from mnist_sweep.figures import draw_study, split_studies
@@ -39,8 +41,9 @@ KEPT = {
     "phase4": ["curves"],
 }
 DPI, BLOCK = 100, 5
-#: Largest difference of a colour (0 .. 1): on average, and over 10 x 10 pixels.
-MEAN_TOLERANCE, BLOCK_TOLERANCE = 0.004, 0.12
+#: Largest difference of a colour (0 .. 1): on average, and over 15 x 15 pixels. Matplotlib 3.8 and
+#: 3.11 are 0.0005 and 0.09 apart at most; one trial that went otherwise makes 0.007 and 0.2.
+MEAN_TOLERANCE, BLOCK_TOLERANCE = 0.0015, 0.12
 
 Pixels = NDArray[np.float64]
 
@@ -54,6 +57,8 @@ def pictures(results: list[TrialResult], names: list[str]) -> dict[str, Pixels]:
 
 def shrunk(figure: Figure | str) -> Pixels:
     assert isinstance(figure, Figure)
+    for text in figure.findobj(Text):
+        text.set_visible(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     buffer.seek(0)
@@ -73,7 +78,7 @@ def difference(ours: Pixels, kept: Pixels) -> str:
     if ours.shape != kept.shape:
         return f"{ours.shape} blocks instead of {kept.shape}"
     mean = float(np.abs(ours - kept).mean())
-    worst = float(np.abs(blocks(ours, 2) - blocks(kept, 2)).max())
+    worst = float(np.abs(blocks(ours, 3) - blocks(kept, 3)).max())
     alike = mean <= MEAN_TOLERANCE and worst <= BLOCK_TOLERANCE
     return "" if alike else f"differs by {mean:.4f} on average, by {worst:.2f} at worst"
 
