@@ -200,7 +200,7 @@ def spread_text(cells: Sequence[Cell], found: Slice, source: Source) -> str:
         if (interval := c.interval(source.metric))
     }
     if kinds == {"binomial over images"}:
-        return f"{_capital(seeds)}; bars: 95 % binomial interval over images, not over seeds"
+        return f"Bars: 95 % binomial interval over images, not over seeds ({seeds})"
     mixed = " (n = 1: binomial)" if len(kinds) > 1 else ""
     return f"Mean and 95 % interval{mixed} over {seeds}; faint: each seed"
 

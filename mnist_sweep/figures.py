@@ -33,6 +33,8 @@ from mnist_sweep.trial import TrialResult
 
 #: How many of the best are shown.
 TOP = 8
+#: Costs within this factor are taken for the same: a machine's own times scatter as much.
+SAME_COST = 1.25
 
 
 @dataclass(frozen=True)
@@ -194,16 +196,17 @@ def _costs(study: Study) -> Iterator[Drawing]:
     measured = [c for c in study.configurations if c.values(metric)]
     for cost, name in COSTS.items():
         shows = f"{study.source.label} against {name}"
-        prices = {c.mean(cost) for c in measured} - {None}
-        front = pareto_front(measured, metric, cost)
-        if not prices:
+        priced = [c for c in measured if (c.mean(cost) or 0.0) > 0]
+        prices = [c.mean(cost) or 0.0 for c in priced]
+        front = pareto_front(priced, metric, cost)
+        if not priced:
             yield shows, f"no trial has a {name}"
-        elif len(prices) == 1:
-            yield shows, f"every configuration has the same {name}"
+        elif max(prices) < SAME_COST * min(prices):
+            yield shows, f"every configuration has about the same {name}"
         elif not front:
             yield shows, "every configuration has a seed that diverged"
         else:
-            chart = search_charts.accuracy_and_cost(measured, front, fields, cost, study.source)
+            chart = search_charts.accuracy_and_cost(priced, front, fields, cost, study.source)
             yield f"{metric}_by_{cost}", chart
 
 

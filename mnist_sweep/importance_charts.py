@@ -70,10 +70,11 @@ def importance_chart(
         else "",
         "Certain: after Holm's correction for all effects.",
     )
+    whose = "each parameter" if scattered else "each parameter, and each pair,"
     rows = [row for part in parts for row in _rows(part, studied, total)]
     figure = new_figure(
         f"What {source.label} depends on",
-        "Share of the variance that each parameter, and each pair, explains; line: 95 % interval",
+        f"Share of the variance that {whose} explains; line: 95 % interval",
         note,
         height=1.75 + 0.14 * note.count("\n") + _ROW * _height(rows),
     )

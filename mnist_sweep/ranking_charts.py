@@ -32,9 +32,9 @@ from mnist_sweep.style import (
 
 MAX_COLUMNS_INCHES = 4.0
 _VERDICTS = {
-    "tied": ("cannot be told apart from the best", COLOURS[0], COLOURS[0]),
-    "worse": ("worse than the best", COLOURS[0], BACKGROUND),
-    "untested": ("not compared (too few common seeds, or diverged)", FAINT, FAINT),
+    "tied": ("not told apart from the best", COLOURS[0], COLOURS[0]),
+    "worse": ("worse", COLOURS[0], BACKGROUND),
+    "untested": ("not compared: few seeds, or diverged", FAINT, FAINT),
 }
 
 
@@ -107,7 +107,9 @@ def _draw_dots(axes: Axes, shown: Sequence[Comparison], metric: str, scale: Accu
     for row, (configuration, verdict) in enumerate(zip(found, _verdicts(shown), strict=True)):
         _, edge, face = _VERDICTS[verdict]
         interval = configuration.interval(metric)
-        points = [scale(v) for v in configuration.values(metric)]
+        values = configuration.values(metric)
+        # A single seed is the mean itself.
+        points = [scale(v) for v in values] if len(values) > 1 else []
         axes.scatter(points, [0.3 - row] * len(points), s=14, color=edge, alpha=0.4, lw=0)
         if interval:
             ends = [scale(interval.low), scale(interval.high)]
@@ -144,13 +146,16 @@ def curves(
     shown: Sequence[tuple[int, Configuration, MeanCurve]], fields: Sequence[str], source: Source
 ) -> Figure:
     """Accuracy against steps, a panel each; ``shown`` holds rank, configuration and curve."""
+    found = [configuration for _, configuration, _ in shown]
+    differing = varying_fields(c.config for c in found)
+    common = describe(found[0].config, [name for name in fields if name not in differing])
     note = source.note(
+        f"All with {common}." if common and len(shown) > 1 else "",
         "Gap: training minus test accuracy at the end, in points, with its 95 % interval. A large "
         "one is overfitting; none at a low accuracy is underfitting. The curve of the training "
-        "accuracy is a mean over the batches since the last point, so it lags."
+        "accuracy is a mean over the batches since the last point, so it lags.",
     )
     rows, columns = _panels(len(shown))
-    found = [configuration for _, configuration, _ in shown]
     figure = new_figure(
         f"Accuracy against training steps{', best configurations' if len(shown) > 1 else ''}",
         f"Mean over {seeds_text(found, source.metric)}; faint: each seed; numbered by rank "
@@ -164,7 +169,7 @@ def curves(
         )
     )
     titles = [
-        _panel_title(place, configuration, fields, 96 // columns)
+        _panel_title(place, configuration, differing if len(shown) > 1 else fields, 96 // columns)
         for place, configuration, _ in shown
     ]
     lines = 1 + max(title.count("\n") for title in titles)
@@ -179,10 +184,11 @@ def curves(
         _draw_curve(axes, curve, scale)
         if gap := generalisation_gap(configuration):
             # Where the curves are not: below good ones, above bad ones.
-            good = scale(curve.means["test_accuracy"][-1]) > (scale.low + scale.high) / 2
+            ends = [scale(means[-1]) for means in curve.means.values()]
+            bad = max(ends) < scale.low + 0.7 * (scale.high - scale.low)
             axes.text(
-                0.98, 0.04 if good else 0.96, _gap_text(gap), transform=axes.transAxes,
-                ha="right", va="bottom" if good else "top", size=7.5,
+                0.98, 0.96 if bad else 0.04, _gap_text(gap), transform=axes.transAxes,
+                ha="right", va="top" if bad else "bottom", size=7.5,
             )  # fmt: skip
         axes.set_title(title, loc="left", size=7.5, pad=4)
     _label_panels(figure, panels, scale, margins)

@@ -76,8 +76,8 @@ def accuracy_and_cost(
         f"Front: no configuration is both cheaper and better; all with {common}."
         if common
         else "Front: no configuration is both cheaper and better.",
-        f"{len(on_front) - len(named)} more on it are not numbered." * (len(on_front) > len(named)),
-        f"{below:,} worse configurations are below the frame." * (below > 0),
+        f"On it without a number: {len(on_front) - len(named)}." * (len(on_front) > len(named)),
+        f"Worse, below the frame: {below:,}." * (below > 0),
         f"Timed on {len(devices)} kinds of device." * (cost != "parameters" and len(devices) > 1),
         "Neighbours whose intervals overlap may change places.",
     )

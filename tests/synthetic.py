@@ -131,6 +131,17 @@ def phase4() -> list[TrialResult]:
     return sweep(configs, WITH_VALIDATION, points=40)
 
 
+def with_diverged() -> list[TrialResult]:
+    """A study whose highest learning rate is too high for some seeds of Adam, for all of SGD."""
+    configs = grid(HPConfig(), range(3), lr=[1e-3, 1e-2, 1e-1], opt=["adam", "sgd"])
+    return [
+        broken(config, "diverged")
+        if config.lr == 0.1 and (config.opt == "sgd" or config.seed)
+        else measured(config)
+        for config in configs
+    ]
+
+
 def full_grid() -> list[TrialResult]:
     """The 1,600 MLP configurations, one seed each."""
     return sweep(

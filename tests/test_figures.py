@@ -198,6 +198,14 @@ def test_extreme_accuracies_can_be_drawn(tmp_path: Path) -> None:
         assert draw_figures(rows, tmp_path).written
 
 
+def test_costs_that_no_network_has_are_left_out(tmp_path: Path) -> None:
+    rows = synthetic.sweep(synthetic.grid(HPConfig(), lr=[1e-3, 1e-2], width=[64, 512]))
+    odd = [replace(rows[0], train_seconds=0.0, parameters=0), replace(rows[1], train_seconds=-1.0)]
+    assert "test_accuracy_by_train_seconds.png" not in draw(odd, tmp_path / "odd")[0]
+    written, _ = draw([*odd, *rows[2:]], tmp_path / "some")
+    assert "test_accuracy_by_parameters.png" in written
+
+
 @pytest.mark.parametrize("format", ["png", "svg", "pdf"])
 def test_the_same_results_give_the_same_bytes(tmp_path: Path, format: Format) -> None:
     rows = [row for row in synthetic.quickstart() if row.trial.config.opt == "adam"]
@@ -224,7 +232,7 @@ def texts(figure: Figure | str) -> list[Text]:
     return [text for text in found if isinstance(text, Text) and text not in hidden]
 
 
-@pytest.mark.parametrize("study", ["quickstart", "phase2", "phase4", "full_grid"])
+@pytest.mark.parametrize("study", ["quickstart", "phase2", "phase4", "with_diverged", "full_grid"])
 def test_no_text_lies_on_another_or_leaves_the_figure(study: str) -> None:
     for name, figure in drawn(study).items():
         if isinstance(figure, str):
