@@ -218,7 +218,11 @@ def heat_map(found: Slice, source: Source) -> Figure:
     """The metric by ``found``'s two crossed parameters, written into the cells of a map."""
     assert found.line is not None
     cells = _cells(found, source.metric)
-    note = source.note(_fixed_note(found), "Darker is better.", _framed_note(cells, found, source))
+    note = source.note(
+        _fixed_note(found),
+        "The stronger the colour, the better.",
+        _framed_note(cells, found, source),
+    )
     names = f"{parameter_name(found.x)} and {parameter_name(found.line)}"
     subtitle = spread_text(cells, found, source).split("; faint")[0]
     figure = new_figure(_capital(f"{source.label} (%) by {names}"), subtitle, note)

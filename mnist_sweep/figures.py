@@ -67,7 +67,7 @@ def draw_figures(
     out_dir.mkdir(parents=True, exist_ok=True)
     with styled():
         for study in studies:
-            for name, drawn in _draw_study(study):
+            for name, drawn in draw_study(study):
                 if isinstance(drawn, str):
                     report.left_out.append(f"{study.prefix}{name}: {drawn}")
                     continue
@@ -100,8 +100,11 @@ def _file_name(dataset: str) -> str:
     return re.sub(r"[^A-Za-z0-9=._]+", "-", dataset).strip("-.")
 
 
-def _draw_study(study: Study) -> Iterator[Drawing]:
-    """Yield file names with the figure, or with the reason why there is none."""
+def draw_study(study: Study) -> Iterator[Drawing]:
+    """Yield the name of each figure with the figure, or with the reason why there is none.
+
+    To be called within ``styled``.
+    """
     if not any(c.values(study.source.metric) for c in study.configurations):
         yield "every figure", "no trial finished well; the column error says why trials failed"
         return

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import matplotlib.style
 from matplotlib.axes import Axes
@@ -121,8 +121,8 @@ def series_style(index: int) -> dict[str, Any]:
     return {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": DASHES[i]}
 
 
-def save(figure: Figure, path: Path, file_format: Format) -> None:
-    """Write ``figure``, byte for byte the same each time: no dates."""
+def save(figure: Figure, path: Path | BinaryIO, file_format: Format) -> None:
+    """Write ``figure`` to a path or an open file, byte for byte the same each time: no dates."""
     metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     figure.savefig(path, format=file_format, metadata=metadata[file_format])
 

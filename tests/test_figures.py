@@ -38,7 +38,7 @@ def drawn(study: str) -> dict[str, Figure | str]:
     """The figures of a synthetic study themselves, by name, or why they are left out."""
     (found,) = split_studies(getattr(synthetic, study)(), "study")
     with styled():
-        return dict(figures._draw_study(found))
+        return dict(figures.draw_study(found))
 
 
 QUICKSTART = ["test_accuracy_by_lr_and_opt.png", "ranking.png", "curves.png"]
