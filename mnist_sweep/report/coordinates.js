@@ -204,7 +204,7 @@ class Coordinates {
   point(axis, trial) {
     const { x, y, w, h } = axis.box;
     const place = axis.places[trial];
-    if (this.narrow) return [Number.isNaN(place) ? x - 14 : x + place * w, y + h / 2];
+    if (this.narrow) return [Number.isNaN(place) ? x - 38 : x + place * w, y + h / 2];
     return [x + w / 2, Number.isNaN(place) ? y + h + 22 : y + (1 - place) * h];
   }
 

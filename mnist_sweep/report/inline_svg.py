@@ -19,6 +19,8 @@ from mnist_sweep.style import save
 _COLOUR = re.compile(r"#([0-9a-fA-F]{6})\b")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 _HREF = "{http://www.w3.org/1999/xlink}href"
+#: With more marks than this a figure takes its time to draw.
+_MANY_MARKS = 1_000
 #: Lightness that black and white get on a dark page, where pure ones would dazzle.
 _DARK_WHITE, _DARK_BLACK = 0.95, 0.1
 #: Light colours look more vivid on dark than dark ones on light.
@@ -44,6 +46,10 @@ def inline_svg(figure: Figure, prefix: str) -> Html:
         _adopt(node, used, prefix)
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
+    if sum(node.tag == "use" for node in root.iter()) > _MANY_MARKS:
+        width, height = root.get("viewBox", "").split()[2:]
+        # Left undrawn until it is near the screen; it then has no size but the one given.
+        root.set("style", f"content-visibility: auto; aspect-ratio: {width} / {height}")
     root.set("role", "img")
     root.set("aria-label", " ".join(_sentence(text.get_text()) for text in figure.texts))
     return Html(ElementTree.tostring(root, encoding="unicode"))

@@ -53,10 +53,14 @@ def _study(found: Review) -> Json:
         *(column for column, _ in parameters),
         *(column for column, _ in measures),
     ]
-    cells = [*(cells for _, cells in parameters), *(cells for _, cells in measures)]
-    order = list(_VERDICTS)
-    head = [(i, order.index(c.verdict)) for i, c in enumerate(found.comparisons, 1)]
-    rows: list[list[Any]] = [[*start, *values] for start, *values in zip(head, *cells, strict=True)]
+    verdicts = list(_VERDICTS)
+    cells: list[Sequence[Any]] = [
+        range(1, len(configurations) + 1),
+        [verdicts.index(comparison.verdict) for comparison in found.comparisons],
+        *(values for _, values in parameters),
+        *(values for _, values in measures),
+    ]
+    rows = [list(row) for row in zip(*cells, strict=True)]
     axes = [
         _parameter_axis(column, at)
         for at, column in enumerate(columns)
@@ -86,14 +90,14 @@ def _measures(found: Review) -> list[tuple[Json, list[float | int | None]]]:
     metric = found.metric
     accuracies = [metric, *(name for name in _ACCURACIES[::-1] if name != metric)]
     ranked, *beside = [
-        (name, f"{METRICS[name].label} %", 2, partial(_percent, metric=name)) for name in accuracies
+        (name, _accuracy_label(name), 2, partial(_percent, metric=name)) for name in accuracies
     ]
     wanted: list[tuple[str, str, int, Callable[[Configuration], float | int | None]]] = [
         ranked,
-        ("interval", "± 95 %", 2, partial(_half_width, metric=metric)),
+        ("interval", "±\u00a095\u00a0%", 2, partial(_half_width, metric=metric)),
         ("n", "seeds", 0, lambda c: len(c.values(metric))),
         *beside,
-        ("train_seconds", "training s", 2, lambda c: _rounded(c.train_seconds)),
+        ("train_seconds", "training\u00a0s", 2, lambda c: _rounded(c.train_seconds)),
         ("parameters", "weights", 0, _weights),
         ("diverged", "diverged", 0, lambda c: c.diverged),
         ("failed", "failed", 0, lambda c: c.failed),
@@ -106,6 +110,10 @@ def _measures(found: Review) -> list[tuple[Json, list[float | int | None]]]:
                 ({"key": key, "label": label, "kind": "number", "digits": digits}, cells)
             )
     return columns
+
+
+def _accuracy_label(name: str) -> str:
+    return f"{METRICS[name].label}\u00a0%"
 
 
 def _percent(configuration: Configuration, metric: str) -> float | None:
@@ -137,13 +145,15 @@ def _parameter_axis(column: Json, at: int) -> Json:
     return axis | {"ticks": [list(tick) for tick in zip(places, column["texts"], strict=True)]}
 
 
-def _even_ticks(scale: str, low: float, high: float) -> list[list[Any]]:
+def _even_ticks(
+    scale: str, low: float, high: float, text: Callable[[float], str] = value_text
+) -> list[list[Any]]:
     shares = [i / (_EVEN_TICKS - 1) for i in range(_EVEN_TICKS)]
     if scale == "log":
         places = [low * (high / low) ** share for share in shares]
     else:
         places = [low + (high - low) * share for share in shares]
-    return [[place, value_text(float(f"{place:.3g}"))] for place in places]
+    return [[place, text(float(f"{place:.3g}"))] for place in places]
 
 
 def _trials(found: Review, configurations: Sequence[Configuration]) -> tuple[list[Json], list[Any]]:
@@ -181,8 +191,8 @@ def _measure_axis(name: str, values: Sequence[float]) -> Json:
     low, high = min(values), max(values)
     if name == "train_seconds":
         scale = "log" if log_spaced(sorted(set(values))) else "linear"
-        ticks = _even_ticks(scale, low, high)
-        return {"key": name, "label": "training s", "scale": scale, "ticks": ticks}
+        ticks = _even_ticks(scale, low, high, lambda seconds: f"{seconds:.3g}")
+        return {"key": name, "label": "training\u00a0s", "scale": scale, "ticks": ticks}
     accuracy = AccuracyScale.fit(values)
     scale = "error" if accuracy.logarithmic else "linear"
     places = (1 - 10.0**-p if accuracy.logarithmic else p / 100 for p in accuracy.ticks(6)[0])
@@ -191,5 +201,10 @@ def _measure_axis(name: str, values: Sequence[float]) -> Json:
         for value, text in zip(places, accuracy.ticks(6)[1], strict=True)
         if low <= value <= high
     ]
-    label = f"{METRICS[name].label} %"
-    return {"key": name, "label": label, "scale": scale, "ticks": ticks, "percent": True}
+    return {
+        "key": name,
+        "label": _accuracy_label(name),
+        "scale": scale,
+        "ticks": ticks,
+        "percent": True,
+    }

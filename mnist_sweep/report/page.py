@@ -42,7 +42,9 @@ def render_report(sources: Sequence[ResultsFile]) -> str:
     name = _name(sources)
     results = list(merged.values())
     reviews = [review(study) for study in split_studies(results, name)]
-    sections = [study_section(found, place, name) for place, found in enumerate(reviews)]
+    # Several files: the studies' own names are long enough.
+    spec_name = f"{name}_" if len(sources) == 1 else ""
+    sections = [study_section(found, place, spec_name) for place, found in enumerate(reviews)]
     notes = [note for source in sources for note in source.notes]
     header = element(
         "header",

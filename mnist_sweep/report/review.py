@@ -110,12 +110,12 @@ def count(number: int, noun: str) -> str:
 def recommend(found: Review, name: str) -> Recommendation | None:
     """What to use, by this study; None where no trial has the metric.
 
-    ``name``, of the results, begins the name of the spec.
+    ``name`` begins the name of the spec.
     """
     best = found.best
     if best is None:
         return None
-    spec_name = sweep_name(f"{name}_{found.study.prefix}best")
+    spec_name = sweep_name(f"{name}{found.study.prefix}best")
     spec = rerun_spec(found.trials[best.config], spec_name)
     sentences = _certainty(found)
     # A choice on the test set is among the warnings.

@@ -52,7 +52,7 @@ def _scroller(content: Html, label: str, class_: str = "table") -> Html:
 
 
 def study_section(found: Review, place: int, name: str) -> Html:
-    """All of one study, number ``place`` of the page; ``name`` is that of the results."""
+    """All of one study, number ``place`` of the page; ``name`` begins the name of its spec."""
     recommendation = recommend(found, name)
     return element(
         "section",
