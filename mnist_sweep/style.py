@@ -48,6 +48,8 @@ _RC: dict[str, Any] = {
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
     "text.color": INK,
+    # The name of a file or a folder may hold dollar signs.
+    "text.parse_math": False,
     "grid.color": GRID,
     "axes.grid": True,
     "axes.axisbelow": True,
