@@ -3,6 +3,8 @@
 "use strict";
 
 const NARROW = 640, NARROW_ROW = 74, LINE_BINS = 16, MEASURE_STOPS = 50;
+// As close as this to an end of an axis, the pointer means the end.
+const SNAP = 0.05;
 const STEPS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 5, PageDown: -5,
   Home: -Infinity, End: Infinity };
 const TRANSFORMS = {
@@ -154,7 +156,7 @@ class Coordinates {
     const share = this.narrow
       ? (event.clientX - box.left) / box.width
       : (box.bottom - event.clientY) / box.height;
-    return Math.min(1, Math.max(0, share));
+    return share < SNAP ? 0 : share > 1 - SNAP ? 1 : share;
   }
 
   layOut() {

@@ -1,8 +1,9 @@
 """The page: everything that is said of some results files, as one self-contained HTML document.
 
-The script and the style sheet are written by hand and stand in the page: 19 kB together, while the
-smallest charting libraries with parallel coordinates take hundreds. A content security policy
-allows this script and no other, and no request to anywhere.
+The script and the style sheet are written by hand and stand in the page, 30 kB together: libraries
+that draw parallel coordinates take a megabyte (Apache ECharts, Plotly) and would still need the
+keyboard, the phone and the linked table. A content security policy allows this script and no other,
+and no request to anywhere.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from mnist_sweep import __version__
+from mnist_sweep.errors import UserError
 from mnist_sweep.figures import split_studies
 from mnist_sweep.journal import make_folder, replace_file
 from mnist_sweep.report.environment import environment, span
@@ -22,6 +24,7 @@ from mnist_sweep.report.island import island
 from mnist_sweep.report.markup import Html, element, join
 from mnist_sweep.report.review import Review, count, review
 from mnist_sweep.report.sections import overview, study_section, warning_box
+from mnist_sweep.result_lines import reason
 from mnist_sweep.results import ResultsFile
 from mnist_sweep.trial import TrialResult
 
@@ -68,12 +71,17 @@ def render_report(sources: Sequence[ResultsFile]) -> str:
 def write_report(sources: Sequence[ResultsFile], path: Path) -> None:
     """Write the report on ``sources`` to ``path``, at once; its folder is made if need be.
 
-    Raises OSError where it cannot be written; what was there before then still is.
+    Raises UserError where it cannot be written; what was there before then still is.
     """
     # A file's name may hold bytes that are no text.
     content = render_report(sources).encode(errors="replace")
-    make_folder(path.parent)
-    replace_file(path, content)
+    try:
+        make_folder(path.parent)
+        replace_file(path, content)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written: {reason(error)}; name another file with -o"
+        ) from error
 
 
 def _name(sources: Sequence[ResultsFile]) -> str:
