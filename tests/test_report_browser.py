@@ -329,6 +329,8 @@ def test_it_prints_dark_on_light_without_its_controls(show: Open, tmp_path: Path
     settled(page)
     assert not page.locator(".search").is_visible()
     assert not page.get_by_role("button", name="Reset filters").is_visible()
+    assert not page.get_by_role("link", name="Save").is_visible()
+    assert page.locator("th button").first.is_visible()
     assert page.locator(".coordinates").is_visible()
     assert page.locator(".rows tr").last.is_visible()
     ink = page.evaluate("getComputedStyle(document.body).color")
