@@ -101,10 +101,7 @@ def _file_name(dataset: str) -> str:
 
 
 def draw_study(study: Study) -> Iterator[Drawing]:
-    """Yield the name of each figure with the figure, or with the reason why there is none.
-
-    To be called within ``styled``.
-    """
+    """Yield the figures of ``study``, or the reasons why there are none. Call within ``styled``."""
     if not any(c.values(study.source.metric) for c in study.configurations):
         yield "every figure", "no trial finished well; the column error says why trials failed"
         return
