@@ -330,8 +330,7 @@ def hostile(text: str) -> list[TrialResult]:
         )
         for result in synthetic.quickstart()
     ]
-    failed = replace(results[0], status="failed", error=text)
-    return [*results[1:], failed]
+    return [*results[1:], TrialResult(text, results[0].trial, "failed", error=text)]
 
 
 def shape(found: Page) -> list[tuple[str, list[str]]]:

@@ -20,7 +20,7 @@ _COLOUR = re.compile(r"#([0-9a-fA-F]{6})\b")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 _HREF = "{http://www.w3.org/1999/xlink}href"
 #: With more marks than this a figure takes its time to draw.
-_MANY_MARKS = 1_000
+_MANY_MARKS = 1_500
 #: Lightness that black and white get on a dark page, where pure ones would dazzle.
 _DARK_WHITE, _DARK_BLACK = 0.95, 0.1
 #: Light colours look more vivid on dark than dark ones on light.
