@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -154,7 +153,7 @@ def test_heads_sort_the_table_both_ways_with_mouse_and_keyboard(show: Open) -> N
 @pytest.mark.parametrize(
     ("text", "configurations"),
     [("sgd", 5), ("SGD", 5), ("lr<=3e-4", 6), ("opt=sgd lr>=3e-3", 2), ("width!=512", 15),
-     ("batch=32", 1), ("val_accuracy>97", 2), ("depth<", 38), ("nothing", 0)],
+     ("batch=32", 1), ("depth<", 38), ("nothing", 0)],
 )  # fmt: skip
 def test_the_filter_takes_words_and_comparisons(show: Open, text: str, configurations: int) -> None:
     page = show()
@@ -163,6 +162,14 @@ def test_the_filter_takes_words_and_comparisons(show: Open, text: str, configura
     assert page.locator(".rows tr").count() == configurations
     page.get_by_role("button", name="Reset filters").click()
     assert settled(page) == "38 of 38 configurations, 114 of 114 trials"
+
+
+def test_the_filter_compares_accuracies_as_they_are_shown(show: Open) -> None:
+    page = show()
+    shown = [float(text) for text in column(page, "validation accuracy\u00a0%") if text]
+    middle = (shown[9] + shown[10]) / 2
+    page.get_by_role("searchbox").fill(f"val_accuracy>{middle}")
+    assert settled(page).startswith("10 of 38 configurations")
 
 
 def test_a_filter_on_an_unknown_column_says_so(show: Open) -> None:
@@ -340,6 +347,24 @@ def test_it_prints_dark_on_light_without_its_controls(show: Open, tmp_path: Path
     assert 2 <= paper.count(b"/Type /Page\n") + paper.count(b"/Type /Page ") <= 20
 
 
+def busy_seconds(page: Page) -> float:
+    """CPU time that it takes the page to open again, which does not depend on the machine's load.
+
+    Nearly all of it is one thread's, so on an idle machine it is the time that a reader waits.
+    """
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def spent() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return float(next(m["value"] for m in metrics if m["name"] == "TaskDuration"))
+
+    before = spent()
+    page.reload()
+    settled(page)
+    return spent() - before
+
+
 def many() -> list[TrialResult]:
     configs = synthetic.grid(
         HPConfig(),
@@ -357,14 +382,9 @@ def many() -> list[TrialResult]:
 def test_10_000_trials_open_in_under_3_seconds(show: Open, folder: Path) -> None:
     write_report([source(many())], folder / "many.html")
     assert (folder / "many.html").stat().st_size < 5_000_000
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        page = show("many")
-        times.append(time.perf_counter() - start)
-        assert settled(page) == "2,000 of 2,000 configurations, 10,000 of 10,000 trials"
-    # The best of three: the machine may have other things to do.
-    assert min(times) < 3, times
+    page = show("many")
+    assert settled(page) == "2,000 of 2,000 configurations, 10,000 of 10,000 trials"
+    assert busy_seconds(page) < 3
     assert page.locator(".rows tr").count() == 100
     page.get_by_role("button", name="Show 500 more").click()
     assert page.locator(".rows tr").count() == 600
