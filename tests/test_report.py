@@ -22,7 +22,7 @@ from mnist_sweep.config import HPConfig
 from mnist_sweep.figures import split_studies
 from mnist_sweep.report import render_report, write_report
 from mnist_sweep.report.inline_svg import colour_rules, inline_svg
-from mnist_sweep.report.markup import element
+from mnist_sweep.report.markup import element, json_text
 from mnist_sweep.report.rerun import rerun_spec, sweep_name
 from mnist_sweep.report.review import recommend, review, warnings
 from mnist_sweep.spec import load_spec
@@ -360,6 +360,13 @@ def test_markup_escapes_whatever_it_is_given(text: str, value: str) -> None:
     assert tag == "p"
     assert list(attributes) == ["title"]
     assert "<" not in element("p", text)[3:-4]
+
+
+@given(st.text(max_size=30) | st.just("</script><!--<script>"))
+def test_no_data_ends_the_element_it_is_in(text: str) -> None:
+    data = json_text({text: [text, 1.5, None]})
+    assert "<" not in data
+    assert json.loads(data) == {text: [text, 1.5, None]}
 
 
 @pytest.mark.parametrize("text", ["$x^{", "$\\frac{$", "a$b$c", "\\", "{}%s"])

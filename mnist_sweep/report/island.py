@@ -7,14 +7,13 @@ column of numbers holds the numbers.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from mnist_sweep.analysis import METRICS, Configuration
 from mnist_sweep.labels import short_name, value_text
-from mnist_sweep.report.markup import Html
+from mnist_sweep.report.markup import Html, json_text
 from mnist_sweep.report.review import Review
 from mnist_sweep.slices import log_spaced
 from mnist_sweep.style import AccuracyScale
@@ -35,12 +34,8 @@ Json = dict[str, Any]
 
 
 def island(reviews: Iterable[Review]) -> Html:
-    """The data of all studies as the text of a <script type="application/json">.
-
-    No "<" is left in it, so nothing in a value can end the element or begin another.
-    """
-    text = json.dumps([_study(found) for found in reviews], allow_nan=False, separators=(",", ":"))
-    return Html(text.replace("<", "\\u003c"))
+    """The data of all studies as the text of a <script type="application/json">."""
+    return json_text([_study(found) for found in reviews])
 
 
 def _study(found: Review) -> Json:

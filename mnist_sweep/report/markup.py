@@ -1,9 +1,10 @@
-"""HTML whose text is always escaped: markup comes from ``element`` alone."""
+"""HTML whose text is always escaped: markup comes from the functions here alone."""
 
 from __future__ import annotations
 
+import json
 from html import escape
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 
 class Html(str):
@@ -37,3 +38,9 @@ def element(tag: str, *children: Child, **attributes: str | int | bool | None) -
 def join(*children: Child) -> Html:
     """``children`` one after the other."""
     return Html("".join(c if isinstance(c, Html) else escape(c) for c in children if c is not None))
+
+
+def json_text(data: Any) -> Html:
+    """``data`` as JSON for a <script> element: no "<" in it can end that or begin another."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return Html(text.replace("<", "\\u003c"))
