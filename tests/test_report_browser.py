@@ -67,8 +67,8 @@ def show(browser: Browser, folder: Path) -> Iterator[Open]:
     problems: list[str] = []
     contexts = []
 
-    def opened(name: str = "phase2", viewport: dict[str, int] = WIDE, **settings: Any) -> Page:
-        context = browser.new_context(viewport=viewport, **settings)  # type: ignore[arg-type]
+    def opened(name: str = "phase2", viewport: Any = WIDE, **settings: Any) -> Page:
+        context = browser.new_context(viewport=viewport, **settings)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: problems.append(message.text))
@@ -91,13 +91,15 @@ def column(page: Page, name: str) -> list[str]:
     heads = [text.split("\n")[0].strip(" ▲▼\u00a0") for text in
              page.locator(".heads th").all_inner_texts()]  # fmt: skip
     place = heads.index(name) + 1
-    return page.locator(f".rows td:nth-child({place})").all_inner_texts()
+    texts: list[str] = page.locator(f".rows td:nth-child({place})").all_inner_texts()
+    return texts
 
 
 def settled(page: Page) -> str:
     """What the page counts, once it has dealt with what happened."""
     page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
-    return page.locator(".count").inner_text()
+    text: str = page.locator(".count").inner_text()
+    return text
 
 
 def pixels(page: Page, canvas: int = 0) -> int:
