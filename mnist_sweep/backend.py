@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tinygrad import Context, Device, Tensor, TinyJit, dtypes
-from tinygrad.device import Buffer
+from tinygrad.device import Buffer, LRUAllocator
 from tinygrad.dtype import DType
 
 from mnist_sweep.kernels import csource
@@ -24,6 +26,44 @@ def check_device() -> None:
     """Compute on the device; whatever tinygrad raises if it cannot be opened is let through."""
     if (Tensor([1.0, 2.0]) + 1).tolist() != [2.0, 3.0]:
         raise RuntimeError(f"{device_name()} computed 1 + 1 wrongly")
+
+
+def free_memory() -> int | None:
+    """Bytes that are free on the device; None on a CPU, where nothing is gained by asking.
+
+    A device that cannot be asked is taken to have a gibibyte.
+    """
+    kind = device_name().split(":")[0]
+    if kind == "CPU":
+        return None
+    size = ctypes.c_size_t(2**30)
+    if kind == "CUDA":
+        from tinygrad.runtime.autogen import cuda
+
+        cuda.cuMemGetInfo_v2(ctypes.byref(size), ctypes.byref(ctypes.c_size_t()))
+    elif kind == "CL":
+        from tinygrad.runtime.autogen import opencl
+
+        opencl.clGetDeviceInfo(
+            Device[device_name()].cl_dev,
+            opencl.CL_DEVICE_GLOBAL_MEM_SIZE,
+            ctypes.sizeof(size),
+            ctypes.byref(size),
+            None,
+        )
+    return size.value
+
+
+def release() -> None:
+    """Give the memory of everything that nothing refers to any more back to the system.
+
+    A captured step and its buffers refer to each other, and tinygrad keeps freed buffers for later
+    ones of the same size: over the shapes of a sweep that would add up to gigabytes.
+    """
+    gc.collect()
+    allocator = Device[device_name()].allocator
+    if isinstance(allocator, LRUAllocator):
+        allocator.free_cache()
 
 
 def warning() -> str:

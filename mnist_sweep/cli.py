@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_plot(commands)
     _add_top(commands)
+    _add_report(commands)
     doctor = commands.add_parser(
         "doctor",
         help="show versions, devices, the compiler, caches and data",
@@ -174,6 +175,26 @@ def _add_top(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="csv and json have everything, unrounded (default: table)",
     )
     top.set_defaults(command=_top)
+
+
+def _add_report(commands: argparse._SubParsersAction[_Parser]) -> None:
+    report = commands.add_parser(
+        "report",
+        help="make an HTML report of one or several results files",
+        description="Write all that RESULTS say into one HTML file that opens without a network: "
+        "the recommended configuration, every configuration and trial, the figures.",
+    )
+    report.add_argument(
+        "results", type=Path, nargs="+", metavar="RESULTS", help="a results file (CSV)"
+    )
+    report.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        help="the HTML file, replaced if it is there (default: RESULTS' name with .html; "
+        "of several, report.html beside the first)",
+    )
+    report.set_defaults(command=_report)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -272,6 +293,24 @@ def _top(arguments: argparse.Namespace) -> int:
     else:
         width = get_terminal_size().columns if sys.stdout.isatty() else None
         _show(format_top(*wanted, width=width, markdown=arguments.format == "markdown"))
+    return DONE
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from mnist_sweep.report import write_report
+    from mnist_sweep.results import read_results
+
+    paths = list(dict.fromkeys(arguments.results))
+    default = paths[0].with_name("report.html") if paths[1:] else paths[0].with_suffix(".html")
+    output = arguments.output or default
+    if output.suffix not in (".html", ".htm"):
+        raise UserError(f"-o {output} is no HTML file; name one, such as report.html")
+    sources = [read_results(path) for path in paths]
+    for source in sources:
+        for note in source.notes:
+            _note(note)
+    write_report(sources, output)
+    _show(str(output))
     return DONE
 
 

@@ -107,6 +107,12 @@ def _real(default: float, high: float, doc: str) -> Any:
     return field(default=default, metadata={"type": float, "low": 0.0, "high": high, "doc": doc})
 
 
+def _extra(high: float, doc: str) -> Any:
+    """A hyperparameter that its default, 0, switches off: it then changes nothing at all."""
+    meta = {"type": float, "low": 0.0, "high": high, "doc": doc, "extra": True}
+    return field(default=0.0, metadata=meta)
+
+
 def _name(default: str, choices: Sequence[str], doc: str) -> Any:
     return field(default=default, metadata={"type": str, "choices": tuple(choices), "doc": doc})
 
@@ -130,7 +136,13 @@ class HPConfig:
     epochs: int = _whole(1, 1, 100_000, "passes over the training split")
     model: str = _name("mlp", MODELS, "architecture")
     lr_schedule: str = _name("plateau", tuple(SCHEDULES), "learning-rate schedule")
-    seed: int = _whole(0, 0, 2**32 - 1, "seed of the weights and of the batch order")
+    seed: int = _whole(0, 0, 2**32 - 1, "seed of the weights, the batch order and all noise")
+    label_smoothing: float = _extra(0.99, "share of each label given to all classes alike")
+    weight_decay: float = _extra(100.0, "decoupled decay of all weights, in units of lr")
+    dropout: float = _extra(0.99, "share of the hidden units left out of each step")
+    shift: float = _extra(14.0, "pixels by which a training image is moved at most")
+    rotation: float = _extra(180.0, "degrees by which a training image is turned at most")
+    scale: float = _extra(0.9, "share by which a training image grows or shrinks at most")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", check_value("model", self.model))
@@ -147,6 +159,11 @@ class HPConfig:
 #: The names of HPConfig's fields, in order.
 FIELD_NAMES: tuple[str, ...] = tuple(spec.name for spec in fields(HPConfig))
 
+#: Those that are off by default. What was made before one of them existed has its default.
+EXTRA_NAMES: tuple[str, ...] = tuple(
+    spec.name for spec in fields(HPConfig) if spec.metadata.get("extra")
+)
+
 _FIELDS = {spec.name: spec for spec in fields(HPConfig)}
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
@@ -154,6 +171,11 @@ _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 def applies(name: str, model: str) -> bool:
     """Whether hyperparameter ``name`` means anything for ``model``."""
     return model in MODEL_FIELDS.get(name, MODELS)
+
+
+def augments(config: HPConfig) -> bool:
+    """Whether ``config`` distorts its training images."""
+    return bool(config.shift or config.rotation or config.scale)
 
 
 def check_value(name: str, value: object) -> Any:
@@ -178,9 +200,12 @@ def check_value(name: str, value: object) -> Any:
                 f"{name}: must be between {meta['low']} and {meta['high']}, got {_show(value)}"
             )
         return int(number)
+    if meta.get("extra") and number == 0:
+        return 0.0
     if not meta["low"] < number <= meta["high"]:
+        least = "at least" if meta.get("extra") else "above"
         raise ValueError(
-            f"{name}: must be above 0 and at most {meta['high']:g}, got {_show(value)}"
+            f"{name}: must be {least} 0 and at most {meta['high']:g}, got {_show(value)}"
         )
     return float(number)
 

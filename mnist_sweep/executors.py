@@ -22,7 +22,7 @@ from typing import IO, Protocol
 
 from mnist_sweep.devices import Choice, environment
 from mnist_sweep.errors import DeviceError
-from mnist_sweep.plan import Assignments, Cohort, Shape, plan, shape_of
+from mnist_sweep.plan import Assignments, Cohort, Shape, plan, shape_of, stack_size
 from mnist_sweep.trial import Trial, TrialResult
 
 #: Seconds that a worker may take to import tinygrad and to open its device.
@@ -43,9 +43,18 @@ class Settings:
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker's first message: it has opened its device. ``note`` is for the user, if any."""
+    """A worker's first message: it has opened its device.
+
+    ``note`` is for the user, if any. ``free_memory`` is the device's, in bytes; None where trials
+    are better trained one by one, as on a CPU.
+    """
 
     note: str = ""
+    free_memory: int | None = None
+
+    def stack(self, shape: Shape) -> int:
+        """How many trials of ``shape`` the worker trains side by side."""
+        return 1 if self.free_memory is None else stack_size(shape, self.free_memory)
 
 
 class Executor(Protocol):
@@ -77,8 +86,10 @@ class InProcessExecutor:
             for trial in cohort.trials:
                 if stopped():
                     return
-                result = runner.run(trial)
-                yield result if result.status != "failed" else TrialRunner(settings).run(trial)
+                (result,) = runner.run([trial])
+                if result.status == "failed":
+                    (result,) = TrialRunner(settings).run([trial])
+                yield result
 
 
 class _Worker:
@@ -89,8 +100,8 @@ class _Worker:
         # Open until the worker ends, for its last words.
         self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self.started = time.monotonic()
-        self.ready = False
-        self.trial: Trial | None = None
+        self.ready: Ready | None = None
+        self.trials: list[Trial] = []
         self.shape: Shape | None = None
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "mnist_sweep.worker", str(theirs.fileno())],
@@ -106,11 +117,11 @@ class _Worker:
         with contextlib.suppress(OSError):  # a dead worker is noticed when its answer is awaited
             self.connection.send(settings)
 
-    def give(self, trial: Trial) -> None:
-        """Send ``trial`` to the worker."""
-        self.trial, self.shape = trial, shape_of(trial)
+    def give(self, trials: list[Trial]) -> None:
+        """Send ``trials`` to the worker, to be trained side by side."""
+        self.trials, self.shape = trials, shape_of(trials[0])
         with contextlib.suppress(OSError):
-            self.connection.send(trial)
+            self.connection.send(trials)
 
     def overdue(self) -> bool:
         """Whether the worker has taken too long to start."""
@@ -187,56 +198,54 @@ class LocalExecutor:
             if not self._workers:
                 return
             for worker in self._with_news():
-                result = self._listen(worker)
-                if worker.ready and worker.trial is None:
-                    trial = assignments.take(worker.shape)
-                    if trial is None:
-                        self._remove(worker)
+                results = self._listen(worker)
+                if worker.ready and not worker.trials:
+                    trials = assignments.take_stack(worker.shape, worker.ready.stack)
+                    if trials:
+                        worker.give(trials)
                     else:
-                        worker.give(trial)
-                if result is not None:
-                    yield result
+                        self._remove(worker)
+                yield from results
 
     def _busy(self) -> list[_Worker]:
-        return [worker for worker in self._workers if worker.trial is not None]
+        return [worker for worker in self._workers if worker.trials]
 
     def _with_news(self) -> list[_Worker]:
         connections = wait([worker.connection for worker in self._workers], timeout=POLL)
         return [w for w in self._workers if w.connection in connections or w.overdue()]
 
-    def _listen(self, worker: _Worker) -> TrialResult | None:
-        """Take a worker's message, or notice its end; the result of a trial if that came of it."""
+    def _listen(self, worker: _Worker) -> list[TrialResult]:
+        """Take a worker's message, or notice its end; the results of trials if they came of it."""
         if worker.overdue():
             return self._bury(worker, f"did not start within {START_TIMEOUT:.0f} s")
         try:
             message = worker.connection.recv()
         except (OSError, EOFError, pickle.UnpicklingError):
             return self._bury(worker, worker.last_words())
-        if isinstance(message, TrialResult):
-            worker.trial = None
-            return message
-        worker.ready = True
+        if not isinstance(message, Ready):
+            worker.trials = []
+            results: list[TrialResult] = message
+            return results
+        worker.ready = message
         self._failed_starts = 0
         if message.note and message.note not in self._said:
             self._said.add(message.note)
             self.say(message.note)
-        return None
+        return []
 
-    def _bury(self, worker: _Worker, reason: str) -> TrialResult | None:
+    def _bury(self, worker: _Worker, reason: str) -> list[TrialResult]:
         self._remove(worker)
-        trial, worker.trial = worker.trial, None
-        worker.ready = False
-        if trial is not None:
-            return TrialResult(
-                sweep="", trial=trial, status="failed", error=f"the worker ended with {reason}"
-            )
+        trials, worker.trials, worker.ready = worker.trials, [], None
+        if trials:
+            error = f"the worker ended with {reason}"
+            return [TrialResult(sweep="", trial=t, status="failed", error=error) for t in trials]
         self._failed_starts += 1
         if self._failed_starts >= START_ATTEMPTS:
             raise DeviceError(
                 f"a worker on device {self.choice.device} cannot start ({reason}); "
                 "mnist-sweep doctor shows what is usable"
             )
-        return None
+        return []
 
     def _remove(self, worker: _Worker) -> None:
         worker.end()

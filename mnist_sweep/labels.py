@@ -19,6 +19,8 @@ _UNITS = {
     "depth": "hidden layers",
     "epochs": "passes over the training set",
     "patience": "steps",
+    "shift": "pixels at most",
+    "rotation": "degrees at most",
 }
 _BY_POWERS = {"lr", "weight_decay"}
 _SHORT = {"batch_size": "batch", "activation_fn": "act", "lr_schedule": "schedule"}
@@ -40,7 +42,7 @@ def short_name(name: str) -> str:
     return _SHORT.get(name, name)
 
 
-def value_text(value: Any, name: str = "") -> str:
+def value_text(value: Any, name: str) -> str:
     """A hyperparameter's value: 3e-4 rather than 0.0003, "-" for one that does not apply.
 
     Small numbers are written so, and all of those called ``name`` whose values are powers of ten

@@ -1,7 +1,9 @@
 """The two architectures: a multi-layer perceptron and a convolutional network.
 
 A model is a function of its tensors: ``initial_values`` says which there are and where they start,
-``MODELS[name]`` computes with them. Images come in as rows of 784 standardised pixels.
+``MODELS[name]`` computes with them. Images come in as rows of 784 standardised pixels. Several
+models of one shape are computed at once where every tensor, images included, has their number as a
+leading axis.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ from numpy.typing import NDArray
 from tinygrad import Tensor
 
 from mnist_sweep.config import ACTIVATIONS, HPConfig
+from mnist_sweep.kernels.batch import SIDE
 from mnist_sweep.kernels.convolution import convolution
 from mnist_sweep.kernels.matmul import linear
-from mnist_sweep.kernels.normalisation import batch_norm, max_pool
+from mnist_sweep.kernels.normalisation import batch_norm, max_pool, per_channel
 from mnist_sweep.kernels.step import activate
 
-SIDE = 28
 PIXELS = SIDE * SIDE
 
 #: (filter size, input channels, output channels) of the CNN's convolutions, in pairs; batch norm
@@ -41,7 +43,7 @@ Tensors = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Output:
-    """What a model computes from a batch: logits (rows, classes), and new running statistics."""
+    """What a model computes from a batch: logits (..., rows, classes), new running statistics."""
 
     logits: Tensor
     statistics: Mapping[str, Tensor]
@@ -90,27 +92,42 @@ def _boundary(x: Tensor) -> Tensor:
     return x.contiguous().contiguous_backward()
 
 
-def mlp(tensors: Tensors, x: Tensor, config: HPConfig, _training: bool) -> Output:
-    """``depth`` hidden layers of ``width`` units with the activation between them."""
+@dataclass(frozen=True)
+class Pass:
+    """What a pass through a model is for: ``training``, or evaluation.
+
+    ``drop(x, place)`` is applied to the hidden units of each place; by default it drops nothing.
+    """
+
+    training: bool
+    drop: Callable[[Tensor, int], Tensor] = lambda x, _place: x
+
+
+def mlp(tensors: Tensors, x: Tensor, config: HPConfig, through: Pass) -> Output:
+    """``depth`` hidden layers of ``width`` units, each followed by the activation and dropout."""
     assert config.depth is not None
     activation = ACTIVATIONS[config.activation_fn]
     for i in range(1, config.depth + 1):
-        x = activate(linear(x, *_layer(tensors, f"linear{i}")), activation)
+        x = through.drop(activate(linear(x, *_layer(tensors, f"linear{i}")), activation), i)
     return Output(linear(x, *_layer(tensors, f"linear{config.depth + 1}")), {})
 
 
-def cnn(tensors: Tensors, x: Tensor, config: HPConfig, training: bool) -> Output:
-    """Four convolutions in two pairs, each pair with batch norm and max-pooling, then linear."""
+def cnn(tensors: Tensors, x: Tensor, config: HPConfig, through: Pass) -> Output:
+    """Four convolutions in two pairs, each pair with batch norm and max-pooling, then linear.
+
+    Dropout is before the linear layer.
+    """
     activation = ACTIVATIONS[config.activation_fn]
-    x = x.reshape(x.shape[0], SIDE, SIDE, 1)
+    x = x.reshape(*x.shape[:-1], SIDE, SIDE, 1)
     statistics: dict[str, Tensor] = {}
     for pair in (1, 2):
         for i in (2 * pair - 1, 2 * pair):
             x = activate(convolution(x, *_layer(tensors, f"conv{i}")), activation)
-        x, new = _batch_norm(tensors, f"norm{pair}", x, training)
+        x, new = _batch_norm(tensors, f"norm{pair}", x, through.training)
         statistics |= new
         x = _boundary(max_pool(x))
-    return Output(linear(x.reshape(x.shape[0], -1), *_layer(tensors, "linear1")), statistics)
+    features = through.drop(x.reshape(*x.shape[:-3], CNN_FEATURES), 1)
+    return Output(linear(features, *_layer(tensors, "linear1")), statistics)
 
 
 def _layer(tensors: Tensors, name: str) -> tuple[Tensor, Tensor]:
@@ -120,7 +137,7 @@ def _layer(tensors: Tensors, name: str) -> tuple[Tensor, Tensor]:
 def _batch_norm(
     tensors: Tensors, name: str, x: Tensor, training: bool
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Normalise each channel of ``x`` (n, h, w, c): by the batch in training, else as learnt.
+    """Normalise each channel of ``x`` (..., n, h, w, c): by the batch in training, else as learnt.
 
     In training also returns the moved running statistics; the running variance is unbiased.
     """
@@ -128,9 +145,9 @@ def _batch_norm(
     running_mean, running_var = (tensors[name + end] for end in STATISTICS)
     if not training:
         factor = weight * (running_var + NORM_EPSILON).rsqrt()
-        return _boundary(x * factor + (bias - running_mean * factor)), {}
+        return _boundary(x * per_channel(factor) + per_channel(bias - running_mean * factor)), {}
     out, mean, variance = batch_norm(x, weight, bias, NORM_EPSILON)
-    count = x.numel() // x.shape[-1]
+    count = x.numel() // weight.numel()
     unbiased = variance.detach() * (count / max(count - 1, 1))
     keep = 1 - NORM_MOMENTUM
     return _boundary(out), {
@@ -139,8 +156,8 @@ def _batch_norm(
     }
 
 
-#: name -> function of (tensors, images (rows, 784), config, training) to Output.
-MODELS: Mapping[str, Callable[[Tensors, Tensor, HPConfig, bool], Output]] = {
+#: name -> function of (tensors, images (..., rows, 784), config, pass) to Output.
+MODELS: Mapping[str, Callable[[Tensors, Tensor, HPConfig, Pass], Output]] = {
     "mlp": mlp,
     "cnn": cnn,
 }

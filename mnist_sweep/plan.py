@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from mnist_sweep.config import HPConfig
+from mnist_sweep.config import HPConfig, augments
 from mnist_sweep.trial import DatasetConfig, Trial
 
 
@@ -21,10 +21,14 @@ class Shape(NamedTuple):
     opt: str
     batch_size: int
     dataset: DatasetConfig
+    label_smoothing: bool = False
+    weight_decay: bool = False
+    dropout: bool = False
+    augmentation: bool = False
 
     @property
     def example(self) -> HPConfig:
-        """A configuration of this shape, with defaults elsewhere."""
+        """A configuration of this shape, with defaults elsewhere and every extra off."""
         return HPConfig(
             model=self.model,
             width=self.width,
@@ -46,6 +50,10 @@ def shape_of(trial: Trial) -> Shape:
         config.opt,
         config.batch_size,
         trial.dataset,
+        config.label_smoothing > 0,
+        config.weight_decay > 0,
+        config.dropout > 0,
+        augments(config),
     )
 
 
@@ -69,7 +77,7 @@ def plan(trials: Iterable[Trial]) -> list[Cohort]:
     return sorted(cohorts, key=lambda cohort: -flops(cohort.trials))
 
 
-#: Multiply-adds of the CNN's layers for one image: (output pixels, filter area, in, out channels).
+#: The CNN's layers: (output pixels, filter area, input channels, output channels).
 _CNN_LAYERS = (
     (576, 25, 1, 32),
     (400, 25, 32, 32),
@@ -91,17 +99,43 @@ def flops(trials: Sequence[Trial]) -> float:
 
 
 def _trial_flops(trial: Trial) -> int:
-    config, dataset = trial.config, trial.dataset
+    dataset = trial.dataset
     images = dataset.train_size or _MNIST_IMAGES - dataset.validation_size
-    if config.width is None or config.depth is None:
-        macs = sum(pixels * taps * a * b for pixels, taps, a, b in _CNN_LAYERS)
-        first = _CNN_LAYERS[0][0] * _CNN_LAYERS[0][1] * _CNN_LAYERS[0][3]
-    else:
-        sizes = [784, *[config.width] * config.depth, 10]
-        macs = sum(a * b for a, b in pairwise(sizes))
-        first = 784 * config.width
+    first, *others = (
+        pixels * taps * inputs * outputs
+        for pixels, taps, inputs, outputs in _layer_sizes(shape_of(trial))
+    )
     # Nobody needs the gradient of the images, so the first layer has one product less.
-    return 2 * (3 * macs - first) * images * config.epochs
+    return 2 * (2 * first + 3 * sum(others)) * images * trial.config.epochs
+
+
+def _layer_sizes(shape: Shape) -> Sequence[tuple[int, int, int, int]]:
+    """Each layer's (output pixels, filter area, inputs, outputs)."""
+    if shape.width is None or shape.depth is None:
+        return _CNN_LAYERS
+    sizes = [784, *[shape.width] * shape.depth, 10]
+    return [(1, 1, inputs, outputs) for inputs, outputs in pairwise(sizes)]
+
+
+#: Images in a step of evaluation.
+EVALUATION_BATCH = 250
+#: Most trials that share a step: by then a GPU is busy, and what is lost in a crash stays small.
+MOST_STACKED = 64
+
+
+def stack_size(shape: Shape, free_bytes: int) -> int:
+    """How many trials of ``shape`` may share a step on a device with ``free_bytes`` of memory.
+
+    Counted are the weights with gradients and optimizer state, and four copies of the activations
+    of a batch (before and behind the activation function, and the gradients of both); a quarter of
+    the memory is filled, as the device's compiler decides what else is kept.
+    """
+    layers = _layer_sizes(shape)
+    weights = sum(taps * inputs * outputs for _, taps, inputs, outputs in layers)
+    activations = sum(pixels * outputs for pixels, _, _, outputs in layers)
+    batch = max(shape.batch_size, EVALUATION_BATCH)
+    trial = 4 * (4 * weights + 4 * batch * activations)
+    return max(1, min(MOST_STACKED, free_bytes // 4 // trial))
 
 
 class Assignments:
@@ -132,3 +166,21 @@ class Assignments:
         chosen = (own or untouched or sorted(left, key=lambda i: -flops(self._waiting[i])))[0]
         self._begun[chosen] = True
         return self._waiting[chosen].pop(0)
+
+    def take_stack(self, shape: Shape | None, most: Callable[[Shape], int]) -> list[Trial]:
+        """The next trials for a worker that trains up to ``most(shape)`` of a shape side by side.
+
+        As ``take``, with trials of the same cohort and number of epochs beside the first: all that
+        are left, in the smallest number of equal parts. Empty where nothing is left.
+        """
+        first = self.take(shape)
+        if first is None:
+            return []
+        limit = most(shape_of(first))
+        waiting = self._waiting[self._shapes.index(shape_of(first))]
+        alike = [trial for trial in waiting if trial.config.epochs == first.config.epochs]
+        parts = -(-(1 + len(alike)) // limit)
+        taken = alike[: -(-(1 + len(alike)) // parts) - 1]
+        for trial in taken:
+            waiting.remove(trial)
+        return [first, *taken]

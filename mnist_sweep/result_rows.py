@@ -16,10 +16,10 @@ from functools import lru_cache
 from numbers import Integral
 from typing import Any, cast, get_args
 
-from mnist_sweep.config import FIELD_NAMES, HPConfig
+from mnist_sweep.config import EXTRA_NAMES, FIELD_NAMES, HPConfig
 from mnist_sweep.trial import CurvePoint, DatasetConfig, Status, Trial, TrialResult
 
-_HYPERPARAMETERS = tuple(name for name in FIELD_NAMES if name != "model")
+_HYPERPARAMETERS = tuple(name for name in FIELD_NAMES if name not in ("model", *EXTRA_NAMES))
 _TEXTS = (
     "sweep",
     "error",
@@ -64,6 +64,7 @@ COLUMNS: tuple[str, ...] = (
     "tinygrad_version",
     "mnist_sweep_version",
     "finished_at",
+    *EXTRA_NAMES,  # at the end: what reads columns by their number goes on working
 )
 #: The columns of results.curves.csv, in their order.
 CURVE_COLUMNS: tuple[str, ...] = (
@@ -132,9 +133,10 @@ def format_row(result: TrialResult) -> bytes:
     cells = [trial.trial_id, _guarded(result.sweep), trial.config.model]
     cells.append(_checked_label(trial.dataset.label))
     cells += [_cell(getattr(trial.config, name)) for name in _HYPERPARAMETERS]
-    for name in COLUMNS[len(cells) :]:
+    for name in COLUMNS[len(cells) : -len(EXTRA_NAMES)]:
         value = getattr(result, name)
         cells.append(_guarded(value) if name in _TEXTS else _cell(value))
+    cells += [_cell(getattr(trial.config, name)) for name in EXTRA_NAMES]
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(cells)
     return buffer.getvalue().encode()
@@ -183,7 +185,7 @@ def _parse_dataset(cell: str) -> DatasetConfig:
 
 def _parse_config(row: Mapping[str, str]) -> HPConfig:
     # An empty cell is a hyperparameter that the model lacks; for the others it is an error.
-    values: dict[str, Any] = {name: row[name] or None for name in _HYPERPARAMETERS}
+    values: dict[str, Any] = {name: row[name] or None for name in (*_HYPERPARAMETERS, *EXTRA_NAMES)}
     return HPConfig(model=row["model"], **values)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import matplotlib.style
 from matplotlib.axes import Axes
@@ -49,6 +49,8 @@ _RC: dict[str, Any] = {
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
     "text.color": INK,
+    # The name of a file or a folder may hold dollar signs.
+    "text.parse_math": False,
     "grid.color": GRID,
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -125,8 +127,8 @@ def series_style(index: int, joined: bool = True) -> dict[str, Any]:
     return {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": DASHES[i] if joined else ""}
 
 
-def save(figure: Figure, path: Path, file_format: Format) -> None:
-    """Write ``figure``, byte for byte the same each time: no dates."""
+def save(figure: Figure, path: Path | BinaryIO, file_format: Format) -> None:
+    """Write ``figure`` to a path or an open file, byte for byte the same each time: no dates."""
     metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     figure.savefig(path, format=file_format, metadata=metadata[file_format])
 

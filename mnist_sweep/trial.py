@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from mnist_sweep.config import HPConfig
+from mnist_sweep.config import EXTRA_NAMES, HPConfig
 
 Status = Literal["ok", "diverged", "failed"]
 
@@ -64,9 +64,13 @@ class Trial:
 
     @cached_property
     def trial_id(self) -> str:
-        """12 hex digits that are equal for two trials exactly if their settings are."""
+        """12 hex digits that are equal for two trials exactly if their settings are.
+
+        A hyperparameter that is off does not enter, so that ids outlive the ones yet to come.
+        """
+        settings = vars(self.config)
         decisive = {
-            "config": vars(self.config),
+            "config": {k: v for k, v in settings.items() if v or k not in EXTRA_NAMES},
             "dataset": vars(self.dataset),
         }
         canonical = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -64,3 +64,34 @@ def cross_entropy(logits: Array, labels: NDArray[Any]) -> Array:
     total = np.log(np.exp(logits - top).sum(1)) + top[:, 0]
     out: Array = total - logits[np.arange(len(labels)), labels]
     return out
+
+
+def warped(image: NDArray[np.uint8], warp: Any) -> Array:
+    """``image`` (784,) seen through ``warp`` (6,), bilinear and 0 outside."""
+    pixels = np.pad(image.reshape(28, 28).astype(np.float64), 40)
+    grid = np.stack(np.meshgrid(np.arange(28.0), np.arange(28.0), indexing="ij"), -1) - 13.5
+    at = grid @ np.asarray(warp[:4], np.float64).reshape(2, 2).T + warp[4:] + 13.5 + 40
+    corner = np.floor(at).astype(int)
+    (down, right) = np.moveaxis(at - corner, -1, 0)
+    y, x = np.moveaxis(corner, -1, 0)
+    upper = pixels[y, x] * (1 - right) + pixels[y, x + 1] * right
+    lower = pixels[y + 1, x] * (1 - right) + pixels[y + 1, x + 1] * right
+    out: Array = (upper * (1 - down) + lower * down).reshape(784)
+    return out
+
+
+def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    mask = np.uint64(0xFFFFFFFF)
+    x = (x ^ (x >> np.uint64(16))) * np.uint64(0x7FEB352D) & mask
+    x = (x ^ (x >> np.uint64(15))) * np.uint64(0x846CA68B) & mask
+    return x ^ (x >> np.uint64(16))
+
+
+def dropout_factors(
+    noise: int, step: int, layer: int, shape: tuple[int, ...], share: float
+) -> Array:
+    """What each hidden unit of a step is multiplied by: 0, or 1 / (1 - share)."""
+    key = _mixed(np.uint64(noise) ^ _mixed(np.array([step * 128 + layer], np.uint64)))
+    places = np.arange(np.prod(shape), dtype=np.uint64).reshape(shape)
+    draws = (_mixed(places ^ key) >> np.uint64(8)) / 2**24
+    return np.where(draws < np.float32(share), 0.0, 1 / (1 - share))

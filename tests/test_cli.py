@@ -139,6 +139,41 @@ def test_top_refuses_an_unknown_metric_in_one_line(smoke: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_report_writes_a_page_beside_the_results_and_prints_its_path(smoke: Path) -> None:
+    done = run("report", "results/smoke.csv", cwd=smoke)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "results/smoke.html\n"
+    page = smoke / "results/smoke.html"
+    first = page.read_bytes()
+    assert first.startswith(b"<!DOCTYPE html>\n<html")
+    page.write_text("an older report")
+    assert run("report", "results/smoke.csv", cwd=smoke).returncode == 0
+    assert page.read_bytes() == first
+
+
+def test_report_of_several_files_is_one_page(smoke: Path) -> None:
+    (smoke / "other.csv").write_bytes((smoke / "results/smoke.csv").read_bytes())
+    done = run("report", "results/smoke.csv", "other.csv", cwd=smoke)
+    assert done.stdout == "results/report.html\n", done.stderr
+    done = run("report", "results/smoke.csv", "other.csv", "-o", "new/all.html", cwd=smoke)
+    assert (smoke / "new/all.html").read_bytes() == (smoke / "results/report.html").read_bytes()
+
+
+def test_report_never_replaces_what_is_no_page(smoke: Path) -> None:
+    before = (smoke / "results/smoke.csv").read_bytes()
+    done = run("report", "results/smoke.csv", "-o", "results/smoke.csv", cwd=smoke)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "no HTML file; name one, such as report.html" in done.stderr
+    assert (smoke / "results/smoke.csv").read_bytes() == before
+    (smoke / "folder.html").mkdir()
+    done = run("report", "results/smoke.csv", "-o", "folder.html", cwd=smoke)
+    assert done.returncode == 2
+    assert re.fullmatch(
+        r"mnist-sweep: error: folder\.html cannot be written: .+; .+ with -o\n", done.stderr
+    )
+
+
 def test_dry_run_prints_the_plan_of_the_full_grid_and_trains_nothing(tmp_path: Path) -> None:
     done = run("run", ROOT / "configs/mlp_full_grid.yaml", "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -149,7 +184,7 @@ def test_dry_run_prints_the_plan_of_the_full_grid_and_trains_nothing(tmp_path: P
 
 
 def test_dry_run_and_help_do_not_import_tinygrad_or_matplotlib(tmp_path: Path) -> None:
-    for arguments in (["--help"], ["doctor", "--help"], ["run", str(SMOKE), "--dry-run"]):
+    for arguments in (["--help"], ["report", "--help"], ["run", str(SMOKE), "--dry-run"]):
         code = (
             "import sys\nfrom mnist_sweep.cli import main\n"
             f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code\n"
@@ -159,7 +194,7 @@ def test_dry_run_and_help_do_not_import_tinygrad_or_matplotlib(tmp_path: Path) -
         assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "plot", "top", "doctor"])
+@pytest.mark.parametrize("command", ["run", "plot", "top", "report", "doctor"])
 def test_every_command_has_help(command: str, tmp_path: Path) -> None:
     listing = run("--help", cwd=tmp_path)
     assert re.search(rf"^    {command} +\w", listing.stdout, re.MULTILINE)
@@ -203,6 +238,8 @@ def test_the_readme_names_every_command_and_option() -> None:
         (["run", SMOKE, "--dry-run", "--set", "dataset.train_size=50"], "batch_size 64"),
         (["plot", "missing.csv"], "missing.csv"),
         (["top", "missing.csv"], "missing.csv"),
+        (["report", "missing.csv"], "missing.csv"),
+        (["report"], "RESULTS"),
     ],
 )
 def test_bad_input_is_one_line_of_error_and_exit_code_2(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mnist_sweep.config import (
     ACTIVATIONS,
+    EXTRA_NAMES,
     FIELD_NAMES,
     MODELS,
     OPTIMIZERS,
@@ -42,6 +43,12 @@ def test_defaults_are_the_baseline_of_the_study() -> None:
         "model": "mlp",
         "lr_schedule": "plateau",
         "seed": 0,
+        "label_smoothing": 0.0,
+        "weight_decay": 0.0,
+        "dropout": 0.0,
+        "shift": 0.0,
+        "rotation": 0.0,
+        "scale": 0.0,
     }
 
 
@@ -104,9 +111,15 @@ def test_numbers_out_of_range_are_refused(name: str, value: object) -> None:
         check_value(name, value)
 
 
-@pytest.mark.parametrize("name", [name for name in NUMBERS if name != "seed"])
+@pytest.mark.parametrize("name", EXTRA_NAMES)
+@pytest.mark.parametrize("value", [0, "0", -0.0])
+def test_zero_switches_an_extra_off(name: str, value: object) -> None:
+    assert repr(check_value(name, value)) == "0.0"
+
+
+@pytest.mark.parametrize("name", [name for name in NUMBERS if name not in ("seed", *EXTRA_NAMES)])
 @pytest.mark.parametrize("value", [0, 0.0, "0"])
-def test_zero_is_refused_for_everything_but_the_seed(name: str, value: object) -> None:
+def test_zero_is_refused_where_it_makes_no_sense(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"^{name}: must be "):
         check_value(name, value)
     assert check_value("seed", value) == 0

@@ -8,7 +8,7 @@ from tinygrad import Tensor
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.kernels.step import cross_entropy
-from mnist_sweep.models import MODELS, initial_values, is_statistic
+from mnist_sweep.models import MODELS, Pass, initial_values, is_statistic
 from tests import reference
 
 MLP = HPConfig(width=24, depth=3)
@@ -39,7 +39,7 @@ def test_forward_equals_the_numpy_reference(
         if is_statistic(name):  # let evaluation meet statistics that differ from the start
             values[name] = np.linspace(0.5, 1.5, len(values[name]), dtype=np.float32)
     tensors = {name: Tensor(value) for name, value in values.items()}
-    out = MODELS[config.model](tensors, Tensor(batch[0]), config, training)
+    out = MODELS[config.model](tensors, Tensor(batch[0]), config, Pass(training))
     expected = reference.logits(values, batch[0], config, training)
     np.testing.assert_allclose(out.logits.numpy(), expected, rtol=2e-4, atol=2e-5)
 
@@ -52,7 +52,7 @@ def test_gradients_equal_the_slopes_of_the_numpy_reference(
     values = initial_values(config, 10)
     names = [name for name in values if not is_statistic(name)]
     tensors = {name: Tensor(value) for name, value in values.items()}
-    output = MODELS[config.model](tensors, Tensor(x), config, True)
+    output = MODELS[config.model](tensors, Tensor(x), config, Pass(training=True))
     loss, _ = cross_entropy(output.logits, Tensor(labels))
     gradients = loss.mean().gradient(*(tensors[name] for name in names))
 

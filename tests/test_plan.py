@@ -6,7 +6,7 @@ import random
 import pytest
 
 from mnist_sweep.config import HPConfig
-from mnist_sweep.plan import Assignments, flops, plan, shape_of
+from mnist_sweep.plan import MOST_STACKED, Assignments, flops, plan, shape_of, stack_size
 from mnist_sweep.trial import DatasetConfig, Trial
 
 
@@ -35,6 +35,10 @@ def test_trials_that_differ_in_rate_schedule_epochs_or_seed_share_a_cohort() -> 
         Trial(HPConfig(opt="sgd")),
         Trial(HPConfig(activation_fn="relu")),
         Trial(HPConfig(model="cnn")),
+        Trial(HPConfig(label_smoothing=0.1)),
+        Trial(HPConfig(weight_decay=0.1)),
+        Trial(HPConfig(dropout=0.1)),
+        Trial(HPConfig(rotation=1)),
         Trial(HPConfig(), DatasetConfig(validation_size=5000)),
     ],
 )
@@ -121,3 +125,42 @@ def test_every_trial_is_handed_out_exactly_once() -> None:
         shapes[i] = shape_of(trial)
     assert sorted(seen) == sorted(t.trial_id for t in trials)
     assert assignments.left == 0
+
+
+def _taken(trials: list[Trial], most: int) -> list[list[Trial]]:
+    assignments, shape, taken = Assignments(plan(trials)), None, []
+    while stack := assignments.take_stack(shape, lambda _: most):
+        shape = shape_of(stack[0])
+        taken.append(stack)
+    return taken
+
+
+def test_a_stack_has_one_shape_and_one_number_of_epochs_and_no_trial_is_lost() -> None:
+    trials = [
+        Trial(HPConfig(width=width, epochs=epochs, seed=seed))
+        for seed in range(5)
+        for width in (16, 32)
+        for epochs in (1, 2)
+    ]
+    taken = _taken(trials, 4)
+    for stack in taken:
+        assert len({(shape_of(trial), trial.config.epochs) for trial in stack}) == 1
+        assert len(stack) <= 4
+    assert sorted(t.trial_id for s in taken for t in s) == sorted(t.trial_id for t in trials)
+
+
+def test_stacks_of_a_cohort_are_as_equal_as_they_can_be() -> None:
+    trials = [Trial(HPConfig(width=16, seed=seed)) for seed in range(9)]
+    assert [len(stack) for stack in _taken(trials, 4)] == [3, 3, 3]
+    assert [len(stack) for stack in _taken(trials, 1)] == [1] * 9
+
+
+def test_stack_size_follows_the_memory_and_the_size_of_a_trial() -> None:
+    small, large = (shape_of(Trial(HPConfig(width=w, depth=3))) for w in (128, 1024))
+    assert stack_size(small, 0) == 1
+    assert stack_size(small, 2**40) == MOST_STACKED
+    assert 1 < stack_size(large, 2**30) < stack_size(small, 2**30)
+    wide = shape_of(Trial(HPConfig(batch_size=10_000)))
+    assert stack_size(wide, 2**30) < stack_size(shape_of(Trial(HPConfig())), 2**30)
+    # 64 CNNs of batch 64 are some 12 GB with their activations, which a GPU of 80 GB has room for.
+    assert stack_size(shape_of(Trial(HPConfig(model="cnn"))), 80 * 2**30) == MOST_STACKED

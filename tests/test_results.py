@@ -30,7 +30,8 @@ HEADER = (
     "trial_id,sweep,model,dataset,batch_size,lr,lr_decay,patience,opt,width,depth,activation_fn,"
     "epochs,lr_schedule,seed,status,error,train_loss,train_accuracy,val_accuracy,test_accuracy,"
     "best_test_accuracy,best_step,steps,parameters,train_seconds,compile_seconds,device,"
-    "tinygrad_version,mnist_sweep_version,finished_at\n"
+    "tinygrad_version,mnist_sweep_version,finished_at,"
+    "label_smoothing,weight_decay,dropout,shift,rotation,scale\n"
 )
 CURVE_HEADER = "trial_id,step,epoch,lr,train_loss,train_accuracy,val_accuracy,test_accuracy\n"
 
@@ -305,7 +306,7 @@ def test_other_columns_of_the_curves_file_are_refused_too(path: Path) -> None:
         (",ok,", ",fine,", "status: is not one of ok, diverged, failed"),
         (",0.101,", ",nan,", "test_accuracy: 'nan' is not a number"),
         (",0.101,", ",10.1 %,", "test_accuracy: '10.1 %' is not a number"),
-        (",CPU,", ",", "has 30 cells instead of 31"),
+        (",CPU,", ",", "has 36 cells instead of 37"),
         (",CPU,", ',"C"PU,', "is not one line of CSV"),
         (",CPU,", ",C\rPU,", "is not one line of CSV"),
         (",CPU,", ',"C\nPU",', "is not one line of CSV"),

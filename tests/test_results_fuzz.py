@@ -178,6 +178,8 @@ def trial_results(draw: st.DrawFn) -> TrialResult:
         lr_schedule=draw(st.sampled_from(list(SCHEDULES))),
         model=draw(st.sampled_from(["mlp", "cnn"])),
         seed=draw(st.integers(0, 2**32 - 1)),
+        dropout=draw(st.floats(0, 0.99)),
+        weight_decay=draw(st.floats(0, 100)),
     )
     dataset = DatasetConfig(
         draw(labels.filter(lambda label: label[0] not in "=+-@")),

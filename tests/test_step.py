@@ -6,25 +6,29 @@ from tinygrad import Tensor, dtypes
 
 from mnist_sweep import backend
 from mnist_sweep.config import ACTIVATIONS, OPTIMIZERS
+from mnist_sweep.kernels import control as places
 from mnist_sweep.kernels import step
+from mnist_sweep.kernels.batch import gather_batch
+from mnist_sweep.kernels.control import Control
 
 
 def _control(
     rates: list[float], rows: list[int] | None = None, patience: int = 1, decay: float = 1.0
-) -> step.Control:
-    reals = np.zeros(step.REALS, np.float32)
-    reals[[step.SCALE, step.BEST_LOSS, step.DECAY]] = 1.0, np.inf, decay
-    counts = np.zeros(step.COUNTS, np.int32)
-    counts[step.PATIENCE] = patience
-    return step.Control(
-        rows=backend.to_device(np.array(rows or [0], np.int32)),
-        rates=backend.to_device(np.array(rates, np.float32)),
+) -> Control:
+    """The control of a single trial."""
+    reals = np.zeros((1, places.REALS), np.float32)
+    reals[0, [places.SCALE, places.BEST_LOSS, places.DECAY]] = 1.0, np.inf, decay
+    counts = np.zeros((1, places.COUNTS), np.int32)
+    counts[0, places.PATIENCE] = patience
+    return Control(
+        rows=backend.to_device(np.array([rows or [0]], np.int32)),
+        rates=backend.to_device(np.array([rates], np.float32)),
         reals=backend.to_device(reals),
         counts=backend.to_device(counts),
     )
 
 
-def _advance(control: step.Control, losses: np.ndarray) -> None:
+def _advance(control: Control, losses: np.ndarray) -> None:
     hits = Tensor.zeros(len(losses)).contiguous()
     Tensor.realize(*step.advance(control, Tensor(losses.astype(np.float32)).realize(), hits))
 
@@ -66,7 +70,7 @@ def test_the_plateau_schedule_decays_when_a_window_is_not_below_the_best_one() -
     for mean, scale in windows:
         for shift in (-0.5, 0.0, 0.5):
             _advance(control, np.array([mean + shift - 0.25, mean + shift + 0.25]))
-        assert backend.read(control.reals)[step.SCALE] == scale
+        assert backend.read(control.reals)[0, places.SCALE] == scale
 
 
 def test_the_rate_of_a_step_is_the_schedules_times_the_decay_so_far() -> None:
@@ -74,7 +78,7 @@ def test_the_rate_of_a_step_is_the_schedules_times_the_decay_so_far() -> None:
     seen = []
     for loss in (1.0, 2.0, 3.0):
         _advance(control, np.array([loss]))
-        seen.append(float(backend.read(control.reals)[step.LR]))
+        seen.append(float(backend.read(control.reals)[0, places.LR]))
     assert seen == pytest.approx([0.1, 0.2, 0.15])
 
 
@@ -107,11 +111,11 @@ def test_a_batch_holds_the_standardised_images_of_its_place_in_the_order() -> No
     control = _control([0.0] * 3, rows=order)
     device_images, device_labels = backend.to_device(images), backend.to_device(labels)
     for start in (0, 2, 4):
-        x, y = step.gather_batch(device_images, device_labels, control, 2, 0.13, 0.31)
+        x, y = gather_batch(device_images, device_labels, control, 2, 0.13, 0.31)
         Tensor.realize(x, y)
         rows = order[start : start + 2]
-        np.testing.assert_allclose(x.numpy(), (images[rows] / 255 - 0.13) / 0.31, atol=1e-5)
-        assert y.numpy().tolist() == labels[rows].tolist()
+        np.testing.assert_allclose(x.numpy()[0], (images[rows] / 255 - 0.13) / 0.31, atol=1e-5)
+        assert y.numpy().tolist() == [labels[rows].tolist()]
         _advance(control, np.zeros(1))
 
 
@@ -120,8 +124,8 @@ def test_counting_leaves_out_the_rows_after_the_last_image() -> None:
     for _ in range(2):
         loss, hits = Tensor([1.0, 2.0, 4.0]).realize(), Tensor([1.0, 1.0, 0.0]).realize()
         Tensor.realize(*step.count_batch(control, loss, hits))
-    reals = backend.read(control.reals)
-    assert (reals[step.LOSS_SUM], reals[step.HITS]) == (10.0, 4.0)
+    reals = backend.read(control.reals)[0]
+    assert (reals[places.LOSS_SUM], reals[places.HITS]) == (10.0, 4.0)
 
 
 @pytest.mark.parametrize("name", list(ACTIVATIONS))

@@ -191,12 +191,13 @@ def test_an_unknown_metric_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
-    [(1e-4, "1e-4"), (3e-3, "3e-3"), (0.02, "0.02"), (0.9, "0.9"), (1e-10, "1e-10"), (64, "64"),
-     (0.00123, "1.23e-3"), (None, "-"), ("adam", "adam"), (2.0, "2")],
+    ("name", "value", "text"),
+    [("lr", 1e-4, "1e-4"), ("lr", 3e-3, "3e-3"), ("lr", 0.02, "2e-2"), ("lr", 1e-10, "1e-10"),
+     ("lr", 0.00123, "1.23e-3"), ("lr", 2.0, "2"), ("lr_decay", 0.9, "0.9"), ("width", 64, "64"),
+     ("width", None, "-"), ("opt", "adam", "adam"), ("dropout", 0.05, "0.05")],
 )  # fmt: skip
-def test_values_are_written_as_people_write_them(value: object, text: str) -> None:
-    assert value_text(value) == text
+def test_values_are_written_as_people_write_them(name: str, value: object, text: str) -> None:
+    assert value_text(value, name) == text
 
 
 def test_values_that_are_powers_of_ten_apart_are_written_alike() -> None:

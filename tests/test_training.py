@@ -1,11 +1,13 @@
 """Training on real MNIST does what the configuration says."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
+from mnist_sweep.augmentation import draw_warps
 from mnist_sweep.config import HPConfig
 from mnist_sweep.data import load_dataset
 from mnist_sweep.kernels import csource
@@ -37,20 +39,24 @@ def _standardised(data: DeviceData, rows: np.ndarray) -> np.ndarray:
 
 
 def _mlp_gradients(
-    w: Mapping[str, np.ndarray], x: np.ndarray, labels: np.ndarray, depth: int
+    w: Mapping[str, np.ndarray], x: np.ndarray, targets: np.ndarray, factors: Sequence[np.ndarray]
 ) -> tuple[float, dict[str, np.ndarray]]:
-    """Mean loss of a SiLU network and its gradients, by backpropagation in float64."""
+    """Mean loss of a SiLU network and its gradients, by backpropagation in float64.
+
+    ``factors`` multiply the units of each hidden layer.
+    """
+    depth = len(factors)
     inputs, slopes = [x], []
     for i in range(1, depth + 1):
         z = inputs[-1] @ w[f"linear{i}.weight"] + w[f"linear{i}.bias"]
         s = 1 / (1 + np.exp(-z))
-        inputs.append(z * s)
-        slopes.append(s * (1 + z * (1 - s)))
+        inputs.append(z * s * factors[i - 1])
+        slopes.append(s * (1 + z * (1 - s)) * factors[i - 1])
     logits = inputs[-1] @ w[f"linear{depth + 1}.weight"] + w[f"linear{depth + 1}.bias"]
     p = np.exp(logits - logits.max(1, keepdims=True))
     p /= p.sum(1, keepdims=True)
-    loss = float(reference.cross_entropy(logits, labels).mean())
-    d = (p - np.eye(10)[labels]) / len(labels)
+    loss = float(-(targets * np.log(p)).sum(1).mean())
+    d = (p - targets) / len(targets)
     gradients = {}
     for i in range(depth + 1, 0, -1):
         gradients[f"linear{i}.weight"] = inputs[i - 1].T @ d
@@ -60,10 +66,24 @@ def _mlp_gradients(
     return loss, gradients
 
 
-@pytest.mark.parametrize("opt", ["adam", "sgd"])
-def test_an_epoch_equals_the_same_epoch_in_plain_numpy(data: DeviceData, opt: str) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"opt": "adam"},
+        {"opt": "sgd"},
+        {"label_smoothing": 0.2},
+        {"weight_decay": 5.0},
+        {"weight_decay": 5.0, "opt": "sgd"},
+        {"dropout": 0.3},
+        {"shift": 2.0, "rotation": 20.0, "scale": 0.2},
+    ],
+    ids=lambda settings: "-".join(map(str, settings)),
+)
+def test_an_epoch_equals_the_same_epoch_in_plain_numpy(
+    data: DeviceData, settings: dict[str, Any]
+) -> None:
     config = HPConfig(
-        width=20, depth=2, batch_size=100, opt=opt, lr=0.01, lr_decay=0.5, patience=2, seed=4
+        width=20, depth=2, batch_size=100, lr=0.01, lr_decay=0.5, patience=2, seed=4, **settings
     )
     trial = Trial(config, DATA)
     compiled = CompiledShape(shape_of(trial), data)
@@ -73,13 +93,24 @@ def test_an_epoch_equals_the_same_epoch_in_plain_numpy(data: DeviceData, opt: st
     m = {k: np.zeros_like(v) for k, v in weights.items()}
     v = {k: np.zeros_like(v) for k, v in weights.items()}
     order = epoch_order(4, 0, data.dataset.train_rows)
+    warps = draw_warps(config, 0, 1000).reshape(10, 100, 6)
+    noise = int(np.random.default_rng([4, 3]).integers(2**31))
     lr, best, window = config.lr, math.inf, []
     for t in range(1, 11):
         rows = order[(t - 1) * 100 : t * 100]
-        x, labels = _standardised(data, rows), data.dataset.labels[rows]
-        loss, gradients = _mlp_gradients(weights, x, labels, 2)
+        pairs = zip(data.dataset.images[rows], warps[t - 1], strict=True)
+        pixels = np.stack([reference.warped(image, warp) for image, warp in pairs])
+        x = (pixels / 255 - data.dataset.mean) / data.dataset.std
+        targets = np.eye(10)[data.dataset.labels[rows]] * (1 - config.label_smoothing)
+        targets += config.label_smoothing / 10
+        factors = [
+            reference.dropout_factors(noise, t - 1, layer, (100, 20), config.dropout)
+            for layer in (1, 2)
+        ]
+        loss, gradients = _mlp_gradients(weights, x, targets, factors)
         for name, g in gradients.items():
-            if opt == "sgd":
+            weights[name] *= 1 - lr * config.weight_decay
+            if config.opt == "sgd":
                 weights[name] -= lr * g
                 continue
             m[name] = 0.9 * m[name] + 0.1 * g

@@ -9,7 +9,7 @@ import pytest
 from tinygrad import Tensor, TinyJit
 
 from mnist_sweep import backend
-from mnist_sweep.config import HPConfig
+from mnist_sweep.config import EXTRA_NAMES, HPConfig
 from mnist_sweep.data import load_dataset
 from mnist_sweep.plan import shape_of
 from mnist_sweep.training import CompiledShape, DeviceData
@@ -70,13 +70,21 @@ def test_writing_refuses_an_array_of_another_size() -> None:
         {"lr_decay": 0.1},
         {"patience": 3},
         {"epochs": 2},
+        {"label_smoothing": 0.2},
+        {"weight_decay": 0.1},
+        {"dropout": 0.2},
+        {"shift": 1},
+        {"rotation": 5, "shift": 0},
+        {"scale": 0.1},
     ],
     ids=lambda change: next(iter(change)),
 )
 def test_one_compiled_step_serves_every_rate_schedule_and_seed(
     data: DeviceData, change: dict[str, object]
 ) -> None:
-    base = {"lr_decay": 0.5, "patience": 2}
+    base: dict[str, object] = {"lr_decay": 0.5, "patience": 2}
+    if next(iter(change)) in EXTRA_NAMES:  # any strength of those that are on
+        base |= {"label_smoothing": 0.1, "weight_decay": 0.01, "dropout": 0.4, "shift": 2}
     first, second = _trial(**base), _trial(**{**base, **change})
     shared = CompiledShape(shape_of(first), data)
     before, after = shared.train(first), shared.train(second)
@@ -114,8 +122,8 @@ def test_batch_norm_statistics_move_in_a_captured_step_and_evaluation_uses_them(
     assert not np.allclose(trained["norm1.running_mean"], 0)
     assert not np.allclose(trained["norm1.running_var"], 1)
     rows = data.dataset.test_rows
-    with_statistics = compiled.evaluate(rows)
+    with_statistics = np.concatenate(compiled.evaluate(rows))
     compiled.load({**trained, "norm1.running_mean": trained["norm1.running_mean"] + 1})
-    assert compiled.evaluate(rows) != with_statistics
+    assert not np.array_equal(np.concatenate(compiled.evaluate(rows)), with_statistics)
     compiled.load(trained)
-    assert compiled.evaluate(rows) == with_statistics
+    assert np.array_equal(np.concatenate(compiled.evaluate(rows)), with_statistics)

@@ -28,6 +28,12 @@ OTHER_VALUES: dict[str, Any] = {
     "model": "cnn",
     "lr_schedule": "cosine",
     "seed": 1,
+    "label_smoothing": 0.1,
+    "weight_decay": 0.01,
+    "dropout": 0.2,
+    "shift": 1.0,
+    "rotation": 5.0,
+    "scale": 0.1,
 }
 
 

@@ -211,13 +211,28 @@ def _gradients(gradient: UOp, call: UOp) -> tuple[UOp | None, ...]:
 def convolution(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     """Valid cross-correlation of ``x`` (n, size, size, ci) with ``w`` (f, f, ci, co), plus ``b``.
 
-    Returns (n, size - f + 1, size - f + 1, co), float32 as its arguments. Differentiable in all
-    three. On a CPU with clang it is a C kernel, elsewhere plain Tensor operations; the two agree
-    to rounding.
+    Returns (n, size - f + 1, size - f + 1, co), float32 as its arguments, which may all have a
+    leading axis of trials. Differentiable in all three. On a CPU with clang it is a C kernel where
+    there is no such axis, elsewhere plain Tensor operations; the two agree to rounding.
     """
-    if not csource.supported(x.device):
-        return x.permute(0, 3, 1, 2).conv2d(w.permute(3, 2, 0, 1), b).permute(0, 2, 3, 1)
+    if w.ndim > 4 or not csource.supported(x.device):
+        return _plain(x, w, b)
     kernel = partial(_kernel, source=_FORWARD, outputs=1, image=x.shape, weights=w.shape)
     out = x.shape[1] - w.shape[0] + 1
     result = csource.empty(x.shape[0], out, out, w.shape[3], like=x)
     return result.custom_kernel(x, w, b, fxn=kernel, grad_fxn=_gradients)[0]
+
+
+def _plain(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    """``convolution`` in Tensor operations: the trials of a leading axis are groups of channels."""
+    trials = w.shape[0] if w.ndim > 4 else 1
+    *_, n, size, _, inputs = x.shape
+    *_, taps, _, _, outputs = w.shape
+    out = size - taps + 1
+    images = x.reshape(trials, n, size, size, inputs).permute(1, 0, 4, 2, 3)
+    filters = w.reshape(trials, taps, taps, inputs, outputs).permute(0, 4, 3, 1, 2)
+    result = images.reshape(n, trials * inputs, size, size).conv2d(
+        filters.reshape(trials * outputs, inputs, taps, taps), b.flatten(), groups=trials
+    )
+    result = result.reshape(n, trials, outputs, out, out).permute(1, 0, 3, 4, 2)
+    return result.reshape(*x.shape[:-3], out, out, outputs)

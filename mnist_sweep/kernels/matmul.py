@@ -123,11 +123,12 @@ def _gradients(gradient: UOp, call: UOp) -> tuple[UOp | None, ...]:
 def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     """``x @ w + b`` of float32 ``x`` (rows, inputs), ``w`` (inputs, outputs), ``b`` (outputs,).
 
-    Differentiable in all three. On a CPU with clang it is a C kernel, elsewhere plain Tensor
-    operations; the two agree to rounding.
+    All three may have a leading axis of trials. Differentiable in all three. On a CPU with clang it
+    is a C kernel where there is no such axis, elsewhere plain Tensor operations; the two agree to
+    rounding.
     """
-    if not csource.supported(x.device):
-        return x @ w + b
+    if w.ndim > 2 or not csource.supported(x.device):
+        return x @ w + b.unsqueeze(-2)
     kernel = partial(_kernel, entry=_FORWARD, outputs=1, inner=x.shape[1], flags=(0, 0, 1, 0))
     out = csource.empty(x.shape[0], w.shape[1], like=x)
     return out.custom_kernel(x, w, b, fxn=kernel, grad_fxn=_gradients)[0]

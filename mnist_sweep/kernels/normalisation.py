@@ -126,17 +126,18 @@ def batch_norm(
     """Each channel of ``x`` (n, h, w, c) with mean ``bias`` and standard deviation ``weight`` (c,).
 
     Returns the result, shaped like ``x``, and the channels' means and variances (c,) in this batch
-    (over n, h and w; divided by their number). Differentiable in ``x``, ``weight`` and ``bias``
-    through the first result. ``epsilon`` is one over a whole number.
+    (over n, h and w; divided by their number). All may have a leading axis of trials, each of which
+    has statistics of its own. Differentiable in ``x``, ``weight`` and ``bias`` through the first
+    result. ``epsilon`` is one over a whole number.
     """
     channels = x.shape[-1]
     rows = x.numel() // channels
-    if not csource.supported(x.device):
-        mean = x.mean((0, 1, 2)).contiguous()
-        centred = x - mean
-        variance = (centred * centred).mean((0, 1, 2)).contiguous()
+    if x.ndim > 4 or not csource.supported(x.device):
+        mean = x.mean((-4, -3, -2)).contiguous()
+        centred = x - per_channel(mean)
+        variance = (centred * centred).mean((-4, -3, -2)).contiguous()
         factor = (weight * (variance + epsilon).rsqrt()).contiguous()
-        return centred * factor + bias, mean, variance
+        return centred * per_channel(factor) + per_channel(bias), mean, variance
     kernel = partial(_norm_kernel, rows=rows, epsilon=epsilon)
 
     def gradients(upstream: UOp, call: UOp) -> tuple[UOp | None, ...]:
@@ -158,12 +159,17 @@ def batch_norm(
     return out, mean, variance
 
 
+def per_channel(values: Tensor) -> Tensor:
+    """``values`` (..., c), shaped to meet the channels of images (..., n, h, w, c)."""
+    return values.reshape(*values.shape[:-1], 1, 1, 1, values.shape[-1])
+
+
 def max_pool(x: Tensor) -> Tensor:
-    """The largest of each 2 x 2 pixels of ``x`` (n, size, size, c), whose size is even."""
-    batch, size, _, channels = x.shape
+    """The largest of each 2 x 2 pixels of ``x`` (..., n, size, size, c), whose size is even."""
+    *_, batch, size, _, channels = x.shape
     half = size // 2
-    if not csource.supported(x.device):
-        return x.reshape(batch, half, 2, half, 2, channels).max((2, 4))
+    if x.ndim > 4 or not csource.supported(x.device):
+        return x.reshape(*x.shape[:-3], half, 2, half, 2, channels).max((-4, -2))
     constants = {"BATCH": batch, "SIZE": size, "CHANNELS": channels}
 
     def kernel(*arguments: UOp, name: str, source: str) -> UOp:

@@ -1,90 +1,33 @@
-"""The small kernels around the layers of a step, written once for every device.
-
-They read and write buffers that stay on the device, so that a step needs nothing from the host:
-the rows of its batch, its learning rate and the state of the plateau schedule all live in
-``Control``.
-"""
+"""The small kernels around the layers of a step, written once for every device."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
 
-from tinygrad import Device, Tensor, UOp, dtypes
+from tinygrad import Tensor, UOp, dtypes
 from tinygrad.mixin.gradient import compute_gradient
-from tinygrad.uop.ops import AxisType, KernelInfo, Ops
 
 from mnist_sweep.config import Optimizer
-
-# Places in Control.reals.
-SCALE, WINDOW_LOSS, BEST_LOSS, DECAY, LOSS_SUM, HITS, LR = range(7)
-REALS = 7
-# Places in Control.counts.
-POSITION, STEP, WINDOW_STEPS, PATIENCE = range(4)
-COUNTS = 4
-
-
-@dataclass(frozen=True)
-class Control:
-    """What steers a step, in device buffers that the host fills between epochs.
-
-    ``rows`` (images of an epoch,) int32: the rows of the data set in the order of the epoch;
-    ``rates`` (steps of an epoch,) float32: the schedule's learning rates; ``reals`` (REALS,)
-    float32 and ``counts`` (COUNTS,) int32: the running state.
-    """
-
-    rows: Tensor
-    rates: Tensor
-    reals: Tensor
-    counts: Tensor
-
-
-def _sink(name: str, *stores: UOp, over: tuple[UOp, ...] = ()) -> UOp:
-    """The kernel that makes ``stores`` for every value of the ranges ``over``."""
-    body = UOp.group(*stores)
-    # clang vectorises a plain loop better than tinygrad unrolls it; a GPU needs threads laid out.
-    opts = () if Device.DEFAULT.split(":")[0] == "CPU" else None
-    return (body.end(*over) if over else body).sink(arg=KernelInfo(name=name, opts_to_apply=opts))
-
-
-def _total(values: Callable[[UOp], UOp], size: int, axis: int) -> UOp:
-    """The sum of ``values(row)`` over ``size`` rows."""
-    if size == 1:  # tinygrad 0.14 cannot reduce over a single value
-        return values(UOp.const(0, dtypes.int))
-    row = UOp.range(size, axis, axis_type=AxisType.REDUCE)
-    return values(row).reduce(row, arg=Ops.ADD)
-
-
-def gather_batch(
-    images: Tensor, labels: Tensor, control: Control, size: int, mean: float, std: float
-) -> tuple[Tensor, Tensor]:
-    """The batch at the control's position: standardised pixels (size, 784), labels (size,).
-
-    ``images`` (n, 784) and ``labels`` (n,) are uint8; pixels become float32
-    ``(value / 255 - mean) / std``, labels int32.
-    """
-    scale, shift = 1 / (255 * std), -mean / std
-
-    def pixels(out: UOp, images: UOp, rows: UOp, counts: UOp) -> UOp:
-        i, j = UOp.range(size, 0), UOp.range(out.shape[1], 1)
-        row = rows[counts[POSITION].load() * size + i].load()
-        value = images[row, j].cast(dtypes.float) * scale + shift
-        return _sink(f"gather_{size}", out[i, j].store(value), over=(i, j))
-
-    def classes(out: UOp, labels: UOp, rows: UOp, counts: UOp) -> UOp:
-        i = UOp.range(size, 0)
-        row = rows[counts[POSITION].load() * size + i].load()
-        return _sink(f"labels_{size}", out[i].store(labels[row].cast(dtypes.int)), over=(i,))
-
-    device = images.device
-    x = Tensor.empty(size, images.shape[1], device=device)
-    y = Tensor.empty(size, dtype=dtypes.int, device=device)
-    return (
-        x.custom_kernel(images, control.rows, control.counts, fxn=pixels)[0],
-        y.custom_kernel(labels, control.rows, control.counts, fxn=classes)[0],
-    )
+from mnist_sweep.kernels.control import (
+    BEST_LOSS,
+    DECAY,
+    HITS,
+    LOSS_SUM,
+    LR,
+    PATIENCE,
+    POSITION,
+    SCALE,
+    SMOOTHING,
+    STEP,
+    WEIGHT_DECAY,
+    WINDOW_LOSS,
+    WINDOW_STEPS,
+    Control,
+    kernel_sink,
+    total,
+)
 
 
 def activate(x: Tensor, function: Callable[[Any], Any]) -> Tensor:
@@ -96,7 +39,7 @@ def activate(x: Tensor, function: Callable[[Any], Any]) -> Tensor:
 
     def forward(out: UOp, x: UOp) -> UOp:
         i = UOp.range(x.numel(), 0)
-        return _sink(
+        return kernel_sink(
             f"activation_{x.numel()}", out.flatten()[i].store(function(x.flatten()[i])), over=(i,)
         )
 
@@ -105,7 +48,7 @@ def activate(x: Tensor, function: Callable[[Any], Any]) -> Tensor:
         value = x.flatten()[i]
         slope = compute_gradient(function(value), UOp.const(1.0, dtypes.float), {value})[value]
         product = upstream.flatten()[i] * slope
-        return _sink(f"dactivation_{x.numel()}", out.flatten()[i].store(product), over=(i,))
+        return kernel_sink(f"dactivation_{x.numel()}", out.flatten()[i].store(product), over=(i,))
 
     def gradient(upstream: UOp, call: UOp) -> tuple[UOp | None, ...]:
         source, g = Tensor(call.src[2]), Tensor(upstream).contiguous()
@@ -116,44 +59,54 @@ def activate(x: Tensor, function: Callable[[Any], Any]) -> Tensor:
     return out.custom_kernel(x, fxn=forward, grad_fxn=gradient)[0]
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def cross_entropy(
+    logits: Tensor, labels: Tensor, smoothed: Control | None = None
+) -> tuple[Tensor, Tensor]:
     """Softmax cross-entropy of each row and whether its largest logit is the label (1.0 or 0.0).
 
     ``logits`` (rows, classes) float32, ``labels`` (rows,) int32; both results (rows,) float32.
-    Differentiable in the logits through the first result. Of equal logits the first counts.
+    Differentiable in the logits through the first result. Of equal logits the first counts. With
+    ``smoothed``, whose trials share the rows in equal parts, the labels are smoothed by each
+    trial's ``reals[SMOOTHING]`` (Szegedy et al., 2016): that share of each goes to all classes.
     """
     rows, classes = logits.shape
 
-    def kernel(loss: UOp, hit: UOp, slope: UOp, logits: UOp, labels: UOp) -> UOp:
+    def kernel(loss: UOp, hit: UOp, slope: UOp, logits: UOp, labels: UOp, *reals: UOp) -> UOp:
         i = UOp.range(rows, 0)
         z = [logits[i, c] for c in range(classes)]
         label = labels[i]
         top = reduce(lambda a, b: a.maximum(b), z)
         powers = [(value - top).exp() for value in z]
-        total = reduce(lambda a, b: a + b, powers)
+        sum_of_powers = reduce(lambda a, b: a + b, powers)
         chosen = reduce(lambda a, b: a + b, [label.eq(c).where(z[c], 0.0) for c in range(classes)])
         before = reduce(
             lambda a, b: a.maximum(b),
             [(UOp.const(c, dtypes.int) < label).where(z[c], -float("inf")) for c in range(classes)],
         )
-        return _sink(
+        targets = [label.eq(c).where(1.0, 0.0) for c in range(classes)]
+        expected = chosen  # the logit that the target expects
+        if reals:
+            share = reals[0][i // (rows // reals[0].shape[0]), SMOOTHING].load()
+            targets = [target * (1 - share) + share * (1 / classes) for target in targets]
+            mean = reduce(lambda a, b: a + b, z) * (1 / classes)
+            expected = chosen * (1 - share) + mean * share
+        return kernel_sink(
             f"cross_entropy_{rows}",
-            loss[i].store(total.log() + top - chosen),
+            loss[i].store(sum_of_powers.log() + top - expected),
             hit[i].store((chosen.eq(top) & (before < top)).where(1.0, 0.0)),
-            *(
-                slope[i, c].store(powers[c] / total - label.eq(c).where(1.0, 0.0))
-                for c in range(classes)
-            ),
+            *(slope[i, c].store(powers[c] / sum_of_powers - targets[c]) for c in range(classes)),
             over=(i,),
         )
 
     def gradient(upstream: UOp, call: UOp) -> tuple[Any, ...]:
         slope = Tensor(call.src[3].after(call))
-        return None, None, None, (slope * Tensor(upstream).reshape(rows, 1)).uop, None
+        own = (slope * Tensor(upstream).reshape(rows, 1)).uop
+        return None, None, None, own, *[None] * (len(call.src) - 5)
 
     empty = partial(Tensor.empty, device=logits.device)
+    arguments = [logits, labels, *([smoothed.reals] if smoothed else [])]
     loss, hit, *_ = empty(rows).custom_kernel(
-        empty(rows), empty(rows, classes), logits, labels, fxn=kernel, grad_fxn=gradient
+        empty(rows), empty(rows, classes), *arguments, fxn=kernel, grad_fxn=gradient
     )
     return loss, hit
 
@@ -164,21 +117,30 @@ def update_parameter(
     gradient: Tensor,
     slots: Sequence[Tensor],
     control: Control,
+    *,
+    decayed: bool = False,
 ) -> list[Tensor]:
-    """One optimizer step on ``parameter`` and its ``slots``, in place and in a single pass."""
-    size = parameter.numel()
+    """One optimizer step on ``parameter`` and its ``slots``, in place and in a single pass.
+
+    All hold the control's trials one behind the other. ``decayed``: with decoupled weight decay by
+    ``reals[WEIGHT_DECAY]`` (Loshchilov and Hutter, 2019).
+    """
+    trials = control.trials
+    size = parameter.numel() // trials
 
     def kernel(*arguments: UOp) -> UOp:
         written, (g, rates, reals, counts) = arguments[:-4], arguments[-4:]
         target, *state = (argument.flatten() for argument in written)
-        i = UOp.range(size, 0)
-        lr = rates[counts[POSITION].load()].load() * reals[SCALE].load()
-        step = (counts[STEP].load() + 1).cast(dtypes.float)
-        new, new_state = optimizer.update(
-            target[i], g.flatten()[i], [s[i] for s in state], lr, step
-        )
-        stores = [t[i].store(v) for t, v in zip((target, *state), (new, *new_state), strict=True)]
-        return _sink(f"update_{len(state)}_{size}", *stores, over=(i,))
+        k, i = UOp.range(trials, 0), UOp.range(size, 1)
+        at = k * size + i
+        lr = rates[k, counts[k, POSITION].load()].load() * reals[k, SCALE].load()
+        step = (counts[k, STEP].load() + 1).cast(dtypes.float)
+        value = target[at]
+        if decayed:
+            value = value * (1 - lr * reals[k, WEIGHT_DECAY].load())
+        new, new_state = optimizer.update(value, g.flatten()[at], [s[at] for s in state], lr, step)
+        stores = [t[at].store(v) for t, v in zip((target, *state), (new, *new_state), strict=True)]
+        return kernel_sink(f"update_{len(state)}_{size}", *stores, over=(k, i))
 
     arguments = (*slots, gradient.contiguous(), control.rates, control.reals, control.counts)
     written: list[Tensor] = parameter.custom_kernel(*arguments, fxn=kernel)
@@ -188,32 +150,43 @@ def update_parameter(
 def advance(control: Control, loss: Tensor, hits: Tensor) -> list[Tensor]:
     """End a training step: move on to the next batch and let the plateau schedule decide.
 
-    ``loss`` and ``hits`` are the (batch size,) results of ``cross_entropy``. When ``PATIENCE``
-    steps are full and their mean loss is not below the best such mean, SCALE *= DECAY.
+    ``loss`` and ``hits`` are the results of ``cross_entropy``, (trials * batch size,). When
+    ``PATIENCE`` steps are full and their mean loss is not below the best such mean,
+    SCALE *= DECAY.
     """
-    size = loss.shape[0]
+    trials = control.trials
+    size = loss.shape[0] // trials
 
     def kernel(reals: UOp, counts: UOp, loss: UOp, hits: UOp, rates: UOp) -> UOp:
-        batch_loss = _total(lambda row: loss[row], size, 0) * (1 / size)
-        window_loss = reals[WINDOW_LOSS].load() + batch_loss
-        window_steps = counts[WINDOW_STEPS].load() + 1
-        full = window_steps.eq(counts[PATIENCE].load())
+        k = UOp.range(trials, 0)
+
+        def real(place: int) -> UOp:
+            return reals[k, place].load()
+
+        def count(place: int) -> UOp:
+            return counts[k, place].load()
+
+        batch_loss = total(lambda row: loss[k * size + row], size, 1) * (1 / size)
+        window_loss = real(WINDOW_LOSS) + batch_loss
+        window_steps = count(WINDOW_STEPS) + 1
+        full = window_steps.eq(count(PATIENCE))
         mean = window_loss / window_steps.cast(dtypes.float)
-        scale, best = reals[SCALE].load(), reals[BEST_LOSS].load()
+        scale, best = real(SCALE), real(BEST_LOSS)
         better = mean < best
-        decayed = (full & better.logical_not()).where(scale * reals[DECAY].load(), scale)
-        position = counts[POSITION].load()
-        return _sink(
+        decayed = (full & better.logical_not()).where(scale * real(DECAY), scale)
+        position = count(POSITION)
+        return kernel_sink(
             f"advance_{size}",
-            reals[SCALE].store(decayed),
-            reals[WINDOW_LOSS].store(full.where(0.0, window_loss)),
-            reals[BEST_LOSS].store((full & better).where(mean, best)),
-            reals[LOSS_SUM].store(reals[LOSS_SUM].load() + batch_loss),
-            reals[HITS].store(reals[HITS].load() + _total(lambda row: hits[row], size, 1)),
-            reals[LR].store(rates[position].load() * scale),
-            counts[POSITION].store(position + 1),
-            counts[STEP].store(counts[STEP].load() + 1),
-            counts[WINDOW_STEPS].store(full.where(0, window_steps)),
+            reals[k, SCALE].store(decayed),
+            reals[k, WINDOW_LOSS].store(full.where(0.0, window_loss)),
+            reals[k, BEST_LOSS].store((full & better).where(mean, best)),
+            reals[k, LOSS_SUM].store(real(LOSS_SUM) + batch_loss),
+            reals[k, HITS].store(real(HITS) + total(lambda row: hits[k * size + row], size, 2)),
+            reals[k, LR].store(rates[k, position].load() * scale),
+            counts[k, POSITION].store(position + 1),
+            counts[k, STEP].store(count(STEP) + 1),
+            counts[k, WINDOW_STEPS].store(full.where(0, window_steps)),
+            over=(k,),
         )
 
     arguments = (control.counts, loss, hits, control.rates)
@@ -226,21 +199,25 @@ def count_batch(control: Control, loss: Tensor, hits: Tensor) -> list[Tensor]:
 
     The number of images is in ``counts[PATIENCE]``.
     """
-    size = loss.shape[0]
+    trials = control.trials
+    size = loss.shape[0] // trials
 
     def kernel(reals: UOp, counts: UOp, loss: UOp, hits: UOp) -> UOp:
-        position = counts[POSITION].load()
+        k = UOp.range(trials, 0)
+        position = counts[k, POSITION].load()
 
         def counted(values: UOp, row: UOp) -> UOp:
-            valid = position * size + row < counts[PATIENCE].load()
-            return valid.where(values[row], 0.0)
+            valid = position * size + row < counts[k, PATIENCE].load()
+            return valid.where(values[k * size + row], 0.0)
 
-        return _sink(
-            f"count_{size}",
-            reals[LOSS_SUM].store(reals[LOSS_SUM].load() + _total(partial(counted, loss), size, 0)),
-            reals[HITS].store(reals[HITS].load() + _total(partial(counted, hits), size, 1)),
-            counts[POSITION].store(position + 1),
-        )
+        sums = [
+            reals[k, place].store(
+                reals[k, place].load() + total(partial(counted, values), size, axis)
+            )
+            for axis, (place, values) in enumerate(((LOSS_SUM, loss), (HITS, hits)), 1)
+        ]
+        moved = counts[k, POSITION].store(position + 1)
+        return kernel_sink(f"count_{size}", *sums, moved, over=(k,))
 
     written: list[Tensor] = control.reals.custom_kernel(control.counts, loss, hits, fxn=kernel)
     return written[:2]

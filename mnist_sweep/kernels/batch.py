@@ -1,0 +1,82 @@
+"""The batch of a step: rows of the data set, standardised and, where asked for, distorted."""
+
+from __future__ import annotations
+
+from tinygrad import Tensor, UOp, dtypes
+
+from mnist_sweep.kernels.control import POSITION, Control, kernel_sink
+
+SIDE = 28
+#: The point that an image is turned and scaled about.
+_CENTRE = (SIDE - 1) / 2
+
+
+def gather_batch(
+    images: Tensor, labels: Tensor, control: Control, size: int, mean: float, std: float
+) -> tuple[Tensor, Tensor]:
+    """The batch at the control's position: pixels (trials, size, 784), labels (trials, size).
+
+    ``images`` (n, 784) and ``labels`` (n,) are uint8; pixels become float32
+    ``(value / 255 - mean) / std``, labels int32. The number of trials is that of ``control.rows``.
+    Where the control has ``warps``, pixel (r, c) is taken from the image at the row and column
+    ``c0 + A (r - c0, c - c0) + t``, between its four neighbours (bilinear, 0 outside); A (2, 2) and
+    t (2,) are the six numbers of the image, c0 is its centre.
+    """
+    scale, shift = 1 / (255 * std), -mean / std
+    trials = control.rows.shape[0]
+
+    def place(rows: UOp, counts: UOp, k: UOp, i: UOp) -> UOp:
+        return rows[k, counts[k, POSITION].load() * size + i].load()
+
+    def pixels(out: UOp, images: UOp, rows: UOp, counts: UOp, *warps: UOp) -> UOp:
+        k, i, j = UOp.range(trials, 0), UOp.range(size, 1), UOp.range(out.shape[2], 2)
+        row = place(rows, counts, k, i)
+        if warps:
+            at = counts[k, POSITION].load() * size + i
+            value = _warped(images, row, j, [warps[0][k, at, n].load() for n in range(6)])
+        else:
+            value = images[row, j].cast(dtypes.float)
+        store = out[k, i, j].store(value * scale + shift)
+        return kernel_sink(f"gather_{size}", store, over=(k, i, j))
+
+    def classes(out: UOp, labels: UOp, rows: UOp, counts: UOp) -> UOp:
+        k, i = UOp.range(trials, 0), UOp.range(size, 1)
+        value = labels[place(rows, counts, k, i)].cast(dtypes.int)
+        return kernel_sink(f"labels_{size}", out[k, i].store(value), over=(k, i))
+
+    device = images.device
+    warps = [] if control.warps is None else [control.warps]
+    x = Tensor.empty(trials, size, images.shape[1], device=device)
+    y = Tensor.empty(trials, size, dtype=dtypes.int, device=device)
+    return (
+        x.custom_kernel(images, control.rows, control.counts, *warps, fxn=pixels)[0],
+        y.custom_kernel(labels, control.rows, control.counts, fxn=classes)[0],
+    )
+
+
+def _warped(images: UOp, row: UOp, pixel: UOp, warp: list[UOp]) -> UOp:
+    """The value of the distorted image ``row`` at ``pixel``, 0 .. 255 as float32."""
+    r = (pixel // SIDE).cast(dtypes.float) - _CENTRE
+    c = (pixel % SIDE).cast(dtypes.float) - _CENTRE
+    # Far outside, every neighbour is outside; casting needs numbers that an int can hold.
+    y, x = (
+        (warp[2 * n] * r + warp[2 * n + 1] * c + warp[4 + n] + _CENTRE)
+        .maximum(-2.0)
+        .minimum(SIDE + 1.0)
+        for n in range(2)
+    )
+    # Casting cuts off the fraction: for numbers above 0 that is rounding down.
+    top, left = ((v + 2.0).cast(dtypes.int) - 2 for v in (y, x))
+    down, right = y - top.cast(dtypes.float), x - left.cast(dtypes.float)
+
+    def value(dy: int, dx: int) -> UOp:
+        at, inside = UOp.const(0, dtypes.int), UOp.const(True, dtypes.bool)
+        for base, offset, stride in ((top, dy, SIDE), (left, dx, 1)):
+            index = base + offset
+            inside = inside & (index < SIDE) & (index < 0).logical_not()
+            at = at + index.maximum(0).minimum(SIDE - 1) * stride
+        return inside.where(images[row, at].cast(dtypes.float), 0.0)
+
+    upper = value(0, 0) * (1 - right) + value(0, 1) * right
+    lower = value(1, 0) * (1 - right) + value(1, 1) * right
+    return upper * (1 - down) + lower * down

@@ -1,0 +1,301 @@
+// Parallel coordinates of trials: lines on a canvas, axes with brushes over it.
+// Positions along an axis are shares of it, from 0 (lowest) to 1.
+"use strict";
+
+const NARROW = 640, NARROW_ROW = 74, LINE_BINS = 16, MEASURE_STOPS = 50;
+// As close as this to an end of an axis, the pointer means the end.
+const SNAP = 0.05;
+const STEPS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 5, PageDown: -5,
+  Home: -Infinity, End: Infinity };
+const TRANSFORMS = {
+  linear: [(v) => v, (t) => t],
+  order: [(v) => v, (t) => t],
+  log: [(v) => Math.log10(v), (t) => 10 ** t],
+  // As far from 97 to 98 % as from 60 to 73 %: a third fewer errors.
+  error: [(v) => -Math.log10(Math.max(1 - v, 5e-5)), (t) => 1 - 10 ** -t],
+};
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+/** One dimension of the parallel coordinates: where each trial is on it, and its brush. */
+class Axis {
+  constructor(spec, columns, rows, trials) {
+    Object.assign(this, spec);
+    const column = columns[spec.column];
+    const values = column && (spec.scale === "order" ? column.values.keys() : column.values);
+    const known = column ? [...values] : trials.map((t) => t[spec.trial]).filter((v) => v !== null);
+    [this.forward, this.backward] = TRANSFORMS[spec.scale];
+    this.low = this.forward(known.reduce((a, b) => Math.min(a, b)));
+    this.span = this.forward(known.reduce((a, b) => Math.max(a, b))) - this.low || 1;
+    const read = column ? (t) => known[rows[t[0]][spec.column]] : (t) => t[spec.trial];
+    this.places = Float64Array.from(trials, (t) => this.place(read(t)));
+    this.hasGaps = this.places.some(Number.isNaN);
+    this.stops = column
+      ? known.map((value, i) => [this.place(value), column.texts[i]])
+      : Array.from({ length: MEASURE_STOPS + 1 }, (_, i) => this.stopAt(i / MEASURE_STOPS));
+    this.brush = null;
+  }
+
+  place(value) {
+    return value === null ? NaN : (this.forward(value) - this.low) / this.span;
+  }
+
+  stopAt(place) {
+    const value = this.backward(this.low + place * this.span);
+    return [place, this.percent ? (100 * value).toFixed(2) : value.toPrecision(3)];
+  }
+
+  holds(trial) {
+    const place = this.places[trial];
+    return !this.brush || (place >= this.brush[0] - 1e-9 && place <= this.brush[1] + 1e-9);
+  }
+
+  /** Indices of the lowest and the highest stop inside the brush; crossed if there is none. */
+  get range() {
+    if (!this.brush) return [0, this.stops.length - 1];
+    const inside = ([place]) => place >= this.brush[0] - 1e-9 && place <= this.brush[1] + 1e-9;
+    const low = this.stops.findIndex(inside);
+    return low < 0 ? [1, 0] : [low, this.stops.findLastIndex(inside)];
+  }
+
+  setRange(low, high) {
+    const all = low === 0 && high === this.stops.length - 1;
+    this.brush = all ? null : [this.stops[low][0], this.stops[high][0]];
+  }
+
+  get brushText() {
+    if (this.column === undefined) {
+      return this.brush.map((place) => this.stopAt(place)[1]).join(" to ");
+    }
+    const [low, high] = this.range;
+    if (low > high) return "no value";
+    return low === high ? this.stops[low][1] : `${this.stops[low][1]} to ${this.stops[high][1]}`;
+  }
+}
+
+/** The lines of the trials on two canvases, and the axes over them as elements. */
+class Coordinates {
+  constructor(host, axes, changed) {
+    this.host = host;
+    this.axes = axes;
+    this.changed = changed;
+    this.lines = make("canvas", { "aria-hidden": "true" });
+    this.marks = make("canvas", { "aria-hidden": "true" });
+    host.append(this.lines, this.marks);
+    for (const axis of axes) this.build(axis);
+    new ResizeObserver(() => this.layOut()).observe(host);
+    // On paper everything is dark on light.
+    matchMedia("screen and (prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+  }
+
+  build(axis) {
+    axis.element = make("div", { class: "axis", role: "group", "aria-label": `Filter by ${axis.label}` });
+    axis.track = make("div", { class: "track" });
+    axis.band = make("div", { class: "band" });
+    axis.handles = ["from", "to"].map((end, i) => {
+      const handle = make("div", { class: "handle", role: "slider", tabindex: 0,
+        "aria-label": `${axis.label}, ${end}`, "aria-valuemin": 0, "aria-valuemax": axis.stops.length - 1 });
+      handle.addEventListener("keydown", (event) => this.press(event, axis, i));
+      return handle;
+    });
+    axis.track.append(axis.band, ...axis.handles);
+    axis.element.append(make("span", { class: "name" }, axis.label), axis.track);
+    axis.track.addEventListener("pointerdown", (event) => this.drag(event, axis));
+    this.host.append(axis.element);
+  }
+
+  press(event, axis, end) {
+    const range = axis.range[0] > axis.range[1] ? [0, axis.stops.length - 1] : axis.range;
+    if (event.key === "Escape" || event.key === "Delete") axis.brush = null;
+    else if (event.key in STEPS) {
+      const [least, most] = end === 0 ? [0, range[1]] : [range[0], axis.stops.length - 1];
+      range[end] = Math.min(most, Math.max(least, range[end] + STEPS[event.key]));
+      axis.setRange(...range);
+    } else return;
+    event.preventDefault();
+    this.changed();
+  }
+
+  drag(event, axis) {
+    if (event.button !== 0) return;
+    event.preventDefault();
+    const { track } = axis;
+    const end = axis.handles.indexOf(event.target);
+    if (end >= 0) event.target.focus();
+    const start = this.pointerPlace(event, track);
+    const fixed = end < 0 ? start : (axis.brush ?? [0, 1])[1 - end];
+    const from = [event.clientX, event.clientY];
+    let moved = false;
+    const move = (next) => {
+      moved ||= Math.hypot(next.clientX - from[0], next.clientY - from[1]) > 3;
+      if (!moved) return;
+      const place = this.pointerPlace(next, track);
+      axis.brush = [Math.min(fixed, place), Math.max(fixed, place)];
+      this.changed();
+    };
+    const stop = () => {
+      track.removeEventListener("pointermove", move);
+      if (!moved && end < 0) {
+        axis.brush = null;
+        this.changed();
+      }
+    };
+    track.setPointerCapture(event.pointerId);
+    track.addEventListener("pointermove", move);
+    track.addEventListener("pointerup", stop, { once: true });
+    track.addEventListener("pointercancel", stop, { once: true });
+  }
+
+  pointerPlace(event, track) {
+    const box = track.getBoundingClientRect();
+    const share = this.narrow
+      ? (event.clientX - box.left) / box.width
+      : (box.bottom - event.clientY) / box.height;
+    return share < SNAP ? 0 : share > 1 - SNAP ? 1 : share;
+  }
+
+  layOut() {
+    const width = this.host.clientWidth;
+    if (!width) return;
+    this.narrow = width < NARROW;
+    this.host.classList.toggle("narrow", this.narrow);
+    const count = this.axes.length;
+    this.host.style.height = this.narrow ? `${count * NARROW_ROW + 8}px` : "400px";
+    this.axes.forEach((axis, i) => {
+      axis.element.style.left = this.narrow ? "" : `${(100 * (i + 0.5)) / count}%`;
+      axis.element.style.top = this.narrow ? `${i * NARROW_ROW}px` : "";
+      axis.element.style.width = this.narrow ? "" : `${100 / count}%`;
+      this.drawTicks(axis);
+    });
+    const ratio = devicePixelRatio || 1;
+    for (const canvas of [this.lines, this.marks]) {
+      canvas.width = Math.round(width * ratio);
+      canvas.height = Math.round(this.host.clientHeight * ratio);
+      canvas.getContext("2d").setTransform(ratio, 0, 0, ratio, 0, 0);
+    }
+    const box = this.host.getBoundingClientRect();
+    for (const axis of this.axes) {
+      const track = axis.track.getBoundingClientRect();
+      axis.box = { x: track.left - box.left, y: track.top - box.top, w: track.width, h: track.height };
+    }
+    this.draw();
+  }
+
+  drawTicks(axis) {
+    axis.track.querySelectorAll(".tick").forEach((tick) => tick.remove());
+    const length = this.narrow ? axis.track.clientWidth : axis.track.clientHeight;
+    const ticks = axis.ticks.map(([value, text]) => [axis.place(value), text]);
+    let last = -Infinity;
+    for (const [place, text] of ticks.sort((a, b) => a[0] - b[0])) {
+      const room = this.narrow ? 7 * text.length + 10 : 15;
+      if ((place - last) * length < room) continue;
+      last = place;
+      const tick = make("span", { class: "tick" }, text);
+      tick.style[this.narrow ? "left" : "bottom"] = `${100 * place}%`;
+      axis.track.append(tick);
+    }
+    if (axis.hasGaps) axis.track.append(make("span", { class: "tick none" }, "none"));
+  }
+
+  /** The point of a trial on an axis; what was not measured lies beyond its low end. */
+  point(axis, trial) {
+    const { x, y, w, h } = axis.box;
+    const place = axis.places[trial];
+    if (this.narrow) return [Number.isNaN(place) ? x - 38 : x + place * w, y + h / 2];
+    return [x + w / 2, Number.isNaN(place) ? y + h + 22 : y + (1 - place) * h];
+  }
+
+  trace(context, trials) {
+    context.beginPath();
+    for (const trial of trials) {
+      this.axes.forEach((axis, i) => {
+        const [x, y] = this.point(axis, trial);
+        if (i) context.lineTo(x, y);
+        else context.moveTo(x, y);
+      });
+    }
+    context.stroke();
+  }
+
+  show(kept) {
+    this.kept = kept;
+    for (const axis of this.axes) this.showBrush(axis);
+    this.draw();
+  }
+
+  showBrush(axis) {
+    const [low, high] = axis.brush ?? [0, 1];
+    const [start, size] = this.narrow ? ["left", "width"] : ["bottom", "height"];
+    axis.band.removeAttribute("style");
+    axis.band.style[start] = `${100 * low}%`;
+    axis.band.style[size] = `${100 * (high - low)}%`;
+    axis.element.classList.toggle("brushed", axis.brush !== null);
+    const range = axis.range[0] > axis.range[1] ? [0, axis.stops.length - 1] : axis.range;
+    axis.handles.forEach((handle, end) => {
+      handle.removeAttribute("style");
+      handle.style[start] = `${100 * (end ? high : low)}%`;
+      handle.setAttribute("aria-valuenow", range[end]);
+      handle.setAttribute("aria-valuetext", axis.stops[range[end]][1]);
+    });
+  }
+
+  draw() {
+    if (!this.kept || !this.axes[0]?.box) return;
+    this.axes.forEach((axis) => this.showBrush(axis));
+    const style = getComputedStyle(this.host);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    const context = this.lines.getContext("2d");
+    context.clearRect(0, 0, this.lines.width, this.lines.height);
+    const metric = this.axes[this.axes.length - 1];
+    const bins = Array.from({ length: LINE_BINS }, () => []);
+    const [out, unmeasured] = [[], []];
+    this.kept.forEach((kept, trial) => {
+      const place = metric.places[trial];
+      if (!kept) out.push(trial);
+      else if (Number.isNaN(place)) unmeasured.push(trial);
+      else bins[Math.min(LINE_BINS - 1, Math.floor(place * LINE_BINS))].push(trial);
+    });
+    const shown = this.kept.length - out.length;
+    context.lineJoin = "round";
+    context.lineWidth = 1;
+    context.strokeStyle = colour("--line-out");
+    context.globalAlpha = Math.min(0.7, 20 / Math.sqrt(out.length + 1));
+    this.trace(context, out);
+    context.lineWidth = shown > 1000 ? 1 : 1.5;
+    context.globalAlpha = Math.max(0.25, Math.min(0.9, 18 / Math.sqrt(shown + 1)));
+    context.strokeStyle = colour("--line-unmeasured");
+    context.setLineDash([5, 4]);
+    this.trace(context, unmeasured);
+    context.setLineDash([]);
+    const ramp = [0, 1, 2, 3].map((i) => rgb(colour(`--ramp-${i}`)));
+    bins.forEach((trials, i) => {
+      context.strokeStyle = mix(ramp, i / (LINE_BINS - 1));
+      this.trace(context, trials);
+    });
+    context.globalAlpha = 1;
+  }
+
+  highlight(trials) {
+    const context = this.marks.getContext("2d");
+    context.clearRect(0, 0, this.marks.width, this.marks.height);
+    context.lineWidth = 3;
+    context.strokeStyle = getComputedStyle(this.host).getPropertyValue("--highlight").trim();
+    if (trials.length && this.axes[0]?.box) this.trace(context, trials);
+  }
+}
+
+function rgb(hex) {
+  return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+}
+
+function mix(ramp, share) {
+  const place = share * (ramp.length - 1);
+  const at = Math.min(ramp.length - 2, Math.floor(place));
+  const parts = ramp[at].map((low, i) => Math.round(low + (ramp[at + 1][i] - low) * (place - at)));
+  return `rgb(${parts.join(",")})`;
+}

@@ -1,0 +1,69 @@
+"""What the trials were run on and with, and when, from their rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from mnist_sweep.report.markup import Html, element
+from mnist_sweep.report.review import count, dataset_text
+from mnist_sweep.results import ResultsFile
+from mnist_sweep.trial import TrialResult
+
+
+def environment(sources: Sequence[ResultsFile], results: Sequence[TrialResult]) -> Html:
+    """A section: files, sweeps, data sets, devices, versions, dates and times."""
+    facts = [
+        ("results", [f"{s.path.name} ({count(len(s.results), 'trial')})" for s in sources]),
+        ("sweeps", _counted(result.sweep for result in results)),
+        ("data sets", _counted(dataset_text(result.trial.dataset) for result in results)),
+        ("devices", _counted(result.device for result in results)),
+        ("tinygrad", _counted(result.tinygrad_version for result in results)),
+        ("mnist-sweep", _counted(result.mnist_sweep_version for result in results)),
+        ("finished", [span(results)] if results else []),
+        ("training time", _total(result.train_seconds for result in results)),
+        ("compile time", _total(result.compile_seconds for result in results)),
+    ]
+    rows = [
+        element("tr", element("th", name, scope="row"), element("td", "; ".join(values)))
+        for name, values in facts
+        if values
+    ]
+    table = element("table", element("tbody", *rows), class_="facts")
+    return element("section", element("h2", "Environment"), element("div", table, class_="card"))
+
+
+def _counted(values: Iterable[str]) -> list[str]:
+    """Each of ``values`` with its number of trials; only the value where it is one for all."""
+    counts = Counter(values)
+    if set(counts) == {""}:
+        return []
+    if len(counts) == 1:
+        return list(counts)
+    return [f"{value or 'unknown'} ({count(n, 'trial')})" for value, n in counts.most_common()]
+
+
+def _total(seconds: Iterable[float | None]) -> list[str]:
+    measured = [value for value in seconds if value is not None]
+    return [f"{duration(sum(measured))}, {count(len(measured), 'trial')}"] if measured else []
+
+
+def span(results: Iterable[TrialResult]) -> str:
+    """When ``results`` finished: "2026-11-24 16:30 to 17:05 UTC"."""
+    dates = sorted(result.finished_at for result in results if result.finished_at)
+    if not dates:
+        return "at unknown times"
+    (first, start), (last, end) = ((d[:10], d[11:16]) for d in (dates[0], dates[-1]))
+    if (first, start) == (last, end):
+        return f"{first} {start} UTC"
+    return f"{first} {start} to {end} UTC" if first == last else f"{first} to {last}"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: "8.3 s", "12 min", "3 h 20 min"."""
+    if seconds < 100:
+        return f"{seconds:.3g} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60:,} h {minutes % 60} min"

@@ -1,0 +1,194 @@
+// The table of each study, linked with its parallel coordinates, and the copy buttons. Text gets
+// into the page as textContent only.
+"use strict";
+
+const ROWS_AT_FIRST = 100, ROWS_MORE = 500;
+const COMPARE = {
+  "=": (a, b) => a === b, "!=": (a, b) => a !== b, "<": (a, b) => a < b, "<=": (a, b) => a <= b,
+  ">": (a, b) => a > b, ">=": (a, b) => a >= b,
+};
+
+/** Words that a row must hold and comparisons that it must meet, from the text of the filter. */
+function parseFilter(text, columns) {
+  const [tests, problems] = [[], []];
+  for (const token of text.toLowerCase().split(/\s+/).filter(Boolean)) {
+    const parts = /^([^<>=!]+)(<=|>=|!=|=|<|>)(.*)$/.exec(token);
+    if (!parts) {
+      tests.push((_row, texts) => texts.includes(token));
+      continue;
+    }
+    const [, name, operator, wanted] = parts;
+    const at = columns.findIndex((c) => c.key.toLowerCase() === name || c.label.toLowerCase() === name);
+    if (at < 0) problems.push(name);
+    else if (wanted) tests.push((row) => compare(columns[at], row[at], operator, wanted));
+  }
+  return { tests, problems };
+}
+
+function compare(column, cell, operator, wanted) {
+  const value = column.kind === "choice" ? column.values[cell] : cell;
+  if (typeof value === "number" && !Number.isNaN(Number(wanted))) {
+    return COMPARE[operator](value, Number(wanted));
+  }
+  return value !== null && COMPARE[operator](cellText(column, cell).toLowerCase(), wanted);
+}
+
+function cellText(column, cell) {
+  if (cell === null) return "";
+  if (column.kind === "choice") return column.texts[cell];
+  if (column.kind === "mark") return column.texts[cell][0];
+  return cell.toLocaleString("en", { minimumFractionDigits: column.digits,
+    maximumFractionDigits: column.digits });
+}
+
+class Explorer {
+  constructor(root, { columns, rows, trials, axes }) {
+    Object.assign(this, { columns, rows, trials });
+    this.part = (name) => root.querySelector(`.${name}`);
+    this.texts = rows.map((row) => columns.map((c, i) => cellText(c, row[i])).join("\n").toLowerCase());
+    this.axes = axes.map((axis) => new Axis(axis, columns, rows, trials));
+    this.trialsOf = rows.map(() => []);
+    trials.forEach(([row], trial) => this.trialsOf[row].push(trial));
+    this.sorting = { at: 0, sign: 1 };
+    this.limit = ROWS_AT_FIRST;
+    this.buildHead();
+    this.coordinates = new Coordinates(this.part("coordinates"), this.axes, () => this.schedule());
+    this.part("search").addEventListener("input", () => this.schedule());
+    this.part("reset").addEventListener("click", () => this.reset());
+    this.part("more").addEventListener("click", () => {
+      this.limit += ROWS_MORE;
+      this.fillBody();
+    });
+    const body = this.part("rows");
+    body.addEventListener("pointerover", (event) => {
+      const row = event.target.closest("tr");
+      if (row) this.coordinates.highlight(this.trialsOf[row.dataset.row]);
+    });
+    body.addEventListener("pointerleave", () => this.coordinates.highlight([]));
+    this.update();
+  }
+
+  reset() {
+    this.part("search").value = "";
+    for (const axis of this.axes) axis.brush = null;
+    this.update();
+  }
+
+  /** Update once a frame, however many events there are. */
+  schedule() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      this.update();
+    });
+  }
+
+  update() {
+    const { tests, problems } = parseFilter(this.part("search").value, this.columns);
+    const rowPasses = this.rows.map((row, i) => tests.every((test) => test(row, this.texts[i])));
+    const kept = this.trials.map(
+      ([row], trial) => rowPasses[row] && this.axes.every((axis) => axis.holds(trial)),
+    );
+    const brushed = this.axes.some((axis) => axis.brush);
+    this.shown = [];
+    this.rows.forEach((_, i) => {
+      if (rowPasses[i] && (!brushed || this.trialsOf[i].some((t) => kept[t]))) this.shown.push(i);
+    });
+    this.coordinates.show(kept);
+    this.sort();
+    this.showChips();
+    const trials = kept.filter(Boolean).length;
+    const of = (part, all, noun) => `${part.toLocaleString("en")} of ${all.toLocaleString("en")} ${noun}`;
+    this.part("count").textContent =
+      `${of(this.shown.length, this.rows.length, "configurations")}, ` +
+      `${of(trials, this.trials.length, "trials")}` +
+      (problems.length ? `. There is no column ${problems.join(", ")}` : "");
+    this.part("reset").disabled = !brushed && !this.part("search").value;
+  }
+
+  showChips() {
+    this.part("chips").replaceChildren(...this.axes.filter((axis) => axis.brush).map((axis) => {
+      const text = `${axis.label}: ${axis.brushText}`;
+      const button = make("button", { type: "button", "aria-label": `Remove the filter ${text}` },
+        text, make("span", { "aria-hidden": "true" }, " ×"));
+      button.addEventListener("click", () => {
+        axis.brush = null;
+        this.update();
+        axis.handles[0].focus();
+      });
+      return make("li", {}, button);
+    }));
+  }
+
+  buildHead() {
+    const row = make("tr");
+    this.columns.forEach((column, at) => {
+      const head = make("th", { scope: "col", class: column.kind });
+      if (column.kind === "mark") head.append(make("span", { class: "unseen" }, "against the best"));
+      else {
+        const button = make("button", { type: "button", title: `Sort; in the filter: ${column.key}` },
+          column.label);
+        button.addEventListener("click", () => this.sortBy(at));
+        head.append(button);
+      }
+      row.append(head);
+    });
+    this.part("heads").append(row);
+  }
+
+  sortBy(at) {
+    const first = /accuracy/.test(this.columns[at].key) ? -1 : 1;
+    this.sorting = { at, sign: this.sorting.at === at ? -this.sorting.sign : first };
+    this.sort();
+  }
+
+  sort() {
+    const { at, sign } = this.sorting;
+    const cell = (row) => this.rows[row][at];
+    // Equal ones stay in the order of the ranking; what was not measured comes last.
+    this.shown.sort((a, b) => {
+      const gaps = (cell(a) === null) - (cell(b) === null);
+      return gaps || sign * (cell(a) - cell(b)) || a - b;
+    });
+    [...this.part("heads").querySelectorAll("th")].forEach((head, i) => {
+      if (i !== at) head.removeAttribute("aria-sort");
+      else head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+    });
+    this.fillBody();
+  }
+
+  fillBody() {
+    const rows = this.shown.slice(0, this.limit).map((row) => {
+      const line = make("tr", { "data-row": row });
+      this.columns.forEach((column, at) => {
+        const cell = make("td", { class: column.kind }, cellText(column, this.rows[row][at]));
+        if (column.kind === "mark") cell.title = column.texts[this.rows[row][at]][1];
+        line.append(cell);
+      });
+      return line;
+    });
+    this.part("rows").replaceChildren(...rows);
+    const left = this.shown.length - rows.length;
+    this.part("more").hidden = left <= 0;
+    this.part("more").textContent = `Show ${Math.min(left, ROWS_MORE)} more of ${left.toLocaleString("en")}`;
+  }
+}
+
+async function copy(button) {
+  const source = document.getElementById(button.dataset.copy);
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    button.textContent = "Copied";
+  } catch {
+    // A page from a file may not be let at the clipboard: leave the last step to the reader.
+    getSelection().selectAllChildren(source);
+    button.textContent = "Selected: press Ctrl+C";
+  }
+  setTimeout(() => { button.textContent = "Copy"; }, 2000);
+}
+
+const studies = JSON.parse(document.getElementById("data").textContent);
+document.querySelectorAll(".explorer").forEach((root, i) => new Explorer(root, studies[i]));
+document.querySelectorAll("[data-copy]").forEach((button) => {
+  button.hidden = false;
+  button.addEventListener("click", () => copy(button));
+});

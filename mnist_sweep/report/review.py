@@ -1,0 +1,244 @@
+"""What a report says of one study: its ranking, the recommendation and the warnings, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mnist_sweep.analysis import (
+    Comparison,
+    Configuration,
+    choice_note,
+    compare_with_best,
+    images_behind,
+    rank,
+    varying_fields,
+)
+from mnist_sweep.config import HPConfig
+from mnist_sweep.figures import Study
+from mnist_sweep.labels import describe
+from mnist_sweep.report.rerun import rerun_spec, sweep_name
+from mnist_sweep.trial import DatasetConfig, TrialResult
+
+#: A tie with the best is worth naming if it takes at most this share of the best's training time.
+_CLEARLY_FASTER = 0.8
+#: Different reasons of failed trials that are repeated.
+_MAX_REASONS = 5
+
+
+@dataclass(frozen=True)
+class Review:
+    """A study with its configurations, best first, each compared with the best.
+
+    ``trials`` has every trial of a configuration (keyed with seed 0), whatever its status, by seed;
+    ``varying`` are the hyperparameters with several values.
+    """
+
+    study: Study
+    comparisons: Sequence[Comparison]
+    trials: Mapping[HPConfig, Sequence[TrialResult]]
+    varying: Sequence[str]
+
+    @property
+    def metric(self) -> str:
+        """The column that ranks."""
+        return self.study.source.metric
+
+    @property
+    def best(self) -> Configuration | None:
+        """The first in the ranking; None where no trial has the metric."""
+        first = self.comparisons[0].configuration
+        return first if first.values(self.metric) else None
+
+    def count(self, status: str) -> int:
+        """The number of trials that ended in ``status``."""
+        return sum(result.status == status for result in self.study.results)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The best configuration, sentences on how sure that is, and the spec that runs it again."""
+
+    configuration: Configuration
+    sentences: Sequence[str]
+    spec: str
+    spec_name: str
+
+
+def review(study: Study) -> Review:
+    """Rank and compare the configurations of ``study``."""
+    metric = study.source.metric
+    trials: dict[HPConfig, list[TrialResult]] = {}
+    for result in sorted(study.results, key=lambda r: r.trial.config.seed):
+        trials.setdefault(replace(result.trial.config, seed=0), []).append(result)
+    return Review(
+        study,
+        compare_with_best(rank(study.configurations, metric), metric),
+        trials,
+        varying_fields(trials),
+    )
+
+
+def title(study: Study) -> str:
+    """The model and the data set, for people: "MLP on mnist, validation size 5,000"."""
+    trial = study.results[0].trial
+    return f"{trial.config.model.upper()} on {dataset_text(trial.dataset)}"
+
+
+def dataset_text(dataset: DatasetConfig) -> str:
+    """A data set and the sizes that were set: "mnist, validation size 5,000"."""
+    name, *sizes = dataset.label.split(";")
+    pairs = (size.split("=") for size in sizes)
+    return ", ".join([name, *(f"{key.replace('_', ' ')} {int(n):,}" for key, n in pairs)])
+
+
+def percent(configuration: Configuration, metric: str) -> str:
+    """The mean of an accuracy with half of its 95 % interval: "97.25 ± 0.31 %"."""
+    mean, interval = configuration.mean(metric), configuration.interval(metric)
+    if mean is None:
+        return "none"
+    spread = f" ± {100 * interval.half_width:.2f}" if interval else ""
+    return f"{100 * mean:.2f}{spread} %"
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 trial", "1,600 trials"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def recommend(found: Review, name: str) -> Recommendation | None:
+    """What to use, by this study; None where no trial has the metric.
+
+    ``name`` begins the name of the spec.
+    """
+    best = found.best
+    if best is None:
+        return None
+    spec_name = sweep_name(f"{name}{found.study.prefix}best")
+    spec = rerun_spec(found.trials[best.config], spec_name)
+    sentences = _certainty(found)
+    # A choice on the test set is among the warnings.
+    if found.metric != "test_accuracy":
+        sentences.append(choice_note(best, found.metric))
+    return Recommendation(best, sentences, spec, spec_name)
+
+
+def _certainty(found: Review) -> list[str]:
+    """What its lead is worth."""
+    others = found.comparisons[1:]
+    if not others:
+        return ["It is the only configuration."]
+    verdicts = Counter(comparison.verdict for comparison in others)
+    compared = verdicts["tied"] + verdicts["worse"]
+    if not compared:
+        return [
+            f"It has the highest mean of {count(len(found.comparisons), 'configuration')}. None of "
+            "the others could be compared with it: that takes two seeds in common."
+        ]
+    sentences = [
+        f"It has the highest mean of {count(len(found.comparisons), 'configuration')}; of the "
+        f"{compared:,} compared with it, {verdicts['tied']:,} cannot be told apart from it (paired "
+        "t-test over common seeds, Holm-corrected for all pairs)."
+    ]
+    return sentences + _fastest_tie(found)
+
+
+def _fastest_tie(found: Review) -> list[str]:
+    """A configuration that does about as well in clearly less time, if there is one.
+
+    Few seeds leave much untold, so a tie is not enough: its mean must be in the best's interval.
+    """
+    best = found.comparisons[0].configuration
+    interval = best.interval(found.metric)
+    close = [
+        (seconds, c.configuration)
+        for c in found.comparisons
+        if c.verdict == "tied"
+        and (seconds := c.configuration.train_seconds)
+        and interval
+        and (c.configuration.mean(found.metric) or 0.0) >= interval.low
+    ]
+    if not close or not best.train_seconds:
+        return []
+    seconds, fastest = min(close, key=lambda pair: pair[0])
+    if seconds > _CLEARLY_FASTER * best.train_seconds:
+        return []
+    return [
+        "The fastest of these with a mean inside the interval of the best trains in "
+        f"{seconds:.3g} s instead of {best.train_seconds:.3g} s: "
+        f"{describe(fastest.config, found.varying)} ({percent(fastest, found.metric)})."
+    ]
+
+
+def warnings(found: Review) -> list[str]:
+    """What a reader must know before believing the rest, a sentence or two each."""
+    return [*_choice(found), *_seeds(found), *_unfinished(found), *_mixed(found)]
+
+
+def _choice(found: Review) -> list[str]:
+    if found.best is None:
+        return ["No trial finished well, so there is nothing to rank."]
+    if found.metric != "test_accuracy":
+        return []
+    return [
+        f"{choice_note(found.best, found.metric)} For an honest figure, sweep with "
+        "dataset: {name: mnist, validation_size: 5000}."
+    ]
+
+
+def _seeds(found: Review) -> list[str]:
+    counts = [len(c.configuration.values(found.metric)) for c in found.comparisons]
+    if max(counts) == 1:
+        behind = images_behind(found.comparisons[0].configuration, found.metric)
+        return [
+            f"One seed for each configuration: the intervals are over the {behind} and do not say "
+            "how another seed would do, and nothing can be compared with the best. Sweep with "
+            "seeds: 3 or more."
+        ]
+    every_seed = {result.trial.config.seed for result in found.study.results}
+    lacking = [len(every_seed) - len(trials) for trials in found.trials.values()]
+    if not any(lacking):
+        return []
+    return [
+        f"{count(sum(lacking), 'trial')} missing: {sum(map(bool, lacking)):,} of "
+        f"{count(len(lacking), 'configuration')} have fewer seeds than others. If a sweep was "
+        "stopped, the same run command goes on with it."
+    ]
+
+
+def _unfinished(found: Review) -> list[str]:
+    said = []
+    if diverged := found.count("diverged"):
+        configurations = sum(c.configuration.diverged > 0 for c in found.comparisons)
+        said.append(
+            f"{count(diverged, 'trial')} diverged, in {count(configurations, 'configuration')}; "
+            "these rank after all others, however good their other seeds are."
+        )
+    if failed := found.count("failed"):
+        reasons = Counter(
+            r.error or "no reason" for r in found.study.results if r.status == "failed"
+        )
+        listed = "; ".join(f"{text} ({n:,})" for text, n in reasons.most_common(_MAX_REASONS))
+        said.append(
+            f"{count(failed, 'trial')} failed: {listed}. run --retry-failed tries them again."
+        )
+    return said
+
+
+def _mixed(found: Review) -> list[str]:
+    said = []
+    done = [result for result in found.study.results if result.status == "ok"]
+    devices = sorted({result.device for result in done} - {""})
+    if len(devices) > 1:
+        said.append(
+            f"Trained on several devices ({', '.join(devices)}): training times compare within one "
+            "only."
+        )
+    versions = sorted({result.tinygrad_version for result in done} - {""})
+    if len(versions) > 1:
+        said.append(
+            f"Trained with several versions of tinygrad ({', '.join(versions)}), which may round "
+            "differently."
+        )
+    return said

@@ -1,0 +1,208 @@
+"""The sections of a report that are about studies, as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from mnist_sweep.config import FIELD_NAMES
+from mnist_sweep.figures import Study, draw_study
+from mnist_sweep.labels import describe, value_text
+from mnist_sweep.report.environment import duration
+from mnist_sweep.report.inline_svg import inline_svg
+from mnist_sweep.report.markup import Html, element
+from mnist_sweep.report.review import (
+    Recommendation,
+    Review,
+    count,
+    percent,
+    recommend,
+    title,
+    warnings,
+)
+from mnist_sweep.style import styled
+
+
+def overview(reviews: Sequence[Review]) -> Html:
+    """A table of several studies: the best of each, with a link to its section."""
+    heads = ("study", "configurations", "ranked by", "best", "with")
+    rows = []
+    for place, found in enumerate(reviews):
+        link = element("a", title(found.study), href=f"#study-{place}")
+        best = found.best
+        texts = [
+            f"{len(found.comparisons):,}",
+            found.study.source.label,
+            percent(best, found.metric) if best else "none",
+            describe(best.config, found.varying) if best else "",
+        ]
+        rows.append(element("tr", element("td", link), *(element("td", t) for t in texts)))
+    head = element("tr", *(element("th", text, scope="col") for text in heads))
+    table = element("table", element("thead", head), element("tbody", *rows))
+    return element(
+        "section",
+        element("h2", "Studies"),
+        element("div", _scroller(table, "Studies"), class_="card overview"),
+    )
+
+
+def _scroller(content: Html, label: str, class_: str = "table") -> Html:
+    """A box that scrolls by itself, with the keyboard too, so that the page never does sideways."""
+    return element("div", content, class_=class_, role="region", aria_label=label, tabindex=0)
+
+
+def study_section(found: Review, place: int, name: str) -> Html:
+    """All of one study, number ``place`` of the page; ``name`` begins the name of its spec."""
+    recommendation = recommend(found, name)
+    return element(
+        "section",
+        element("h2", title(found.study)),
+        _tiles(found),
+        warning_box("Before you rely on it", warnings(found)),
+        _recommendation(recommendation, found, place) if recommendation else None,
+        _explorer(found),
+        _figures(found.study, f"s{place}-"),
+        id=f"study-{place}",
+    )
+
+
+def warning_box(heading: str, lines: Sequence[str]) -> Html | None:
+    """``lines`` that a reader must not miss; None where there are none."""
+    if not lines:
+        return None
+    items = element("ul", *(element("li", line) for line in lines))
+    return element("div", element("h3", heading), items, class_="card warnings", role="note")
+
+
+def _tiles(found: Review) -> Html:
+    best, source = found.best, found.study.source
+    tiles = [(percent(best, source.metric), f"best {source.label}")] if best else []
+    if best and source.metric != "test_accuracy":
+        tiles.append((percent(best, "test_accuracy"), "its test accuracy"))
+    tiles.append((f"{len(found.comparisons):,}", "configurations"))
+    broken = [f"{n:,} {status}" for status in ("diverged", "failed") if (n := found.count(status))]
+    tiles.append((f"{len(found.study.results):,}", ", ".join(["trials", *broken])))
+    seconds = sum(result.train_seconds or 0.0 for result in found.study.results)
+    if seconds:
+        tiles.append((duration(seconds), "training time, all trials"))
+    return element(
+        "ul",
+        *(element("li", element("b", v), element("span", k)) for v, k in tiles),
+        class_="tiles",
+    )
+
+
+def _recommendation(found: Recommendation, of: Review, place: int) -> Html:
+    config = found.configuration.config
+    values = {n: v for n in FIELD_NAMES if n != "seed" and (v := getattr(config, n)) is not None}
+    ordered = sorted(values, key=lambda name: name not in of.varying)
+    settings = [
+        element(
+            "li",
+            f"{name} ",
+            element("b", value_text(values[name], name)),
+            class_="varies" if name in of.varying else None,
+        )
+        for name in ordered
+    ]
+    file_name = f"{found.spec_name}.yaml"
+    link = f"data:text/yaml;charset=utf-8,{quote(found.spec)}"
+    bar = element(
+        "p",
+        element("code", f"mnist-sweep run {file_name}"),
+        element("button", "Copy", type="button", data_copy=f"spec-{place}", hidden=True),
+        element("a", "Save", href=link, download=file_name, class_="button"),
+        class_="file",
+    )
+    words = element(
+        "div",
+        element("h3", "Recommended configuration"),
+        element("ul", *settings, class_="settings"),
+        *(element("p", sentence) for sentence in found.sentences),
+    )
+    spec = element(
+        "div",
+        element("h3", "Run it again"),
+        bar,
+        element("pre", found.spec, id=f"spec-{place}", tabindex=0),
+    )
+    return element("div", words, spec, class_="card recommendation")
+
+
+def _explorer(found: Review) -> Html:
+    """The empty frame that report.js fills from the data island."""
+    label = element(
+        "label",
+        f"Filter, such as {_filter_example(found)}",
+        element("input", type="search", class_="search", autocomplete="off", spellcheck="false"),
+    )
+    toolbar = element(
+        "div",
+        label,
+        element("button", "Reset filters", type="button", class_="reset"),
+        element("output", class_="count"),
+        class_="toolbar",
+    )
+    hint = (
+        "Each line is a trial; the stronger its colour, the better. Drag along an axis to keep a "
+        "range, click on the axis to drop it; with the keyboard, Tab to the ends of an axis, move "
+        "them with the arrow keys, drop the range with Escape. The table shows what is kept, and "
+        "pointing at a row shows its trials."
+    )
+    table = element("table", element("thead", class_="heads"), element("tbody", class_="rows"))
+    return element(
+        "div",
+        element("h3", "Configurations and trials"),
+        element("noscript", element("p", "This part needs JavaScript; all others do not.")),
+        toolbar,
+        element("ul", class_="chips", aria_label="Kept ranges"),
+        element("div", class_="coordinates", role="group", aria_label="Parallel coordinates"),
+        element("p", hint, class_="hint"),
+        _scroller(table, "Configurations"),
+        element("button", type="button", class_="more", hidden=True),
+        element("p", _key(), class_="hint"),
+        class_="card explorer",
+    )
+
+
+def _filter_example(found: Review) -> str:
+    """A filter in words of this study: "adam lr<=1e-3 test_accuracy>97"."""
+    configs = [comparison.configuration.config for comparison in found.comparisons]
+    parts = []
+    for name in found.varying[:2]:
+        value = getattr(configs[0], name)
+        parts.append(value if isinstance(value, str) else f"{name}<={value_text(value, name)}")
+    return " ".join([*parts, f"{found.metric}>97"])
+
+
+def _key() -> str:
+    """What the marks and intervals of the table are."""
+    return (
+        "=: cannot be told apart from the best; ?: not compared with it, for want of two seeds in "
+        "common or because a seed diverged. ± 95 %: reach of the interval, Student's t over seeds, "
+        "with one seed Wilson's over images. In the filter, words must occur in the row; "
+        "comparisons (=, !=, <, <=, >, >=) take a column's name and the values as shown."
+    )
+
+
+def _figures(study: Study, prefix: str) -> Html:
+    drawn, left_out = [], []
+    with styled():
+        for place, (name, figure) in enumerate(draw_study(study)):
+            if isinstance(figure, str):
+                left_out.append(f"{name}: {figure}")
+            else:
+                svg = inline_svg(figure, f"{prefix}{place}-")
+                drawn.append(element("figure", svg, tabindex=0))
+    return element(
+        "div",
+        element("h3", "Figures"),
+        element("div", *drawn, class_="figures"),
+        element(
+            "details",
+            element("summary", f"{count(len(left_out), 'figure')} left out"),
+            element("ul", *(element("li", line) for line in left_out)),
+        )
+        if left_out
+        else None,
+    )

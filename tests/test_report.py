@@ -1,0 +1,381 @@
+"""What a report says, that its spec runs the same trials, and that no value can become markup."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+from mnist_sweep import figures
+from mnist_sweep.analysis import configurations, rank
+from mnist_sweep.config import HPConfig
+from mnist_sweep.figures import split_studies
+from mnist_sweep.report import render_report, write_report
+from mnist_sweep.report.inline_svg import colour_rules, inline_svg
+from mnist_sweep.report.markup import element, json_text
+from mnist_sweep.report.rerun import rerun_spec, sweep_name
+from mnist_sweep.report.review import recommend, review, warnings
+from mnist_sweep.spec import load_spec
+from mnist_sweep.style import BACKGROUND, styled
+from mnist_sweep.trial import DatasetConfig, TrialResult
+from tests import synthetic
+from tests.report_helpers import Page, page, source
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`<!--&amp;${7}"
+
+
+@cache
+def study(name: str) -> Page:
+    return page(getattr(synthetic, name)())
+
+
+def warned(results: Sequence[TrialResult]) -> str:
+    (found,) = split_studies(results)
+    return " ".join(warnings(review(found)))
+
+
+def said(results: Sequence[TrialResult]) -> str:
+    (found,) = split_studies(results)
+    recommendation = recommend(review(found), "")
+    assert recommendation
+    return " ".join(recommendation.sentences)
+
+
+# The spec that runs it again
+
+
+def reloaded(results: Sequence[TrialResult], folder: Path) -> set[str]:
+    path = folder / "again.yaml"
+    path.write_text(rerun_spec(results, sweep_name("again")), encoding="utf-8")
+    return {trial.trial_id for trial in load_spec(path).trials}
+
+
+@pytest.mark.parametrize(
+    ("config", "dataset"),
+    [
+        (HPConfig(), DatasetConfig()),
+        (HPConfig(model="cnn", lr=3e-3), DatasetConfig(validation_size=5000)),
+        (HPConfig(lr=0.1234567890123456, lr_decay=1e-10), DatasetConfig(test_size=10)),
+        (HPConfig(lr_schedule="cosine", epochs=3), DatasetConfig("./a: {b} #c 'd' \"é\"", 0, 64)),
+        (HPConfig(activation_fn="relu", opt="sgd"), DatasetConfig("./mnist")),
+        (HPConfig(), DatasetConfig("null")),
+    ],
+)
+def test_the_spec_has_exactly_the_trials_it_was_made_of(
+    config: HPConfig, dataset: DatasetConfig, tmp_path: Path
+) -> None:
+    results = synthetic.sweep([replace(config, seed=s) for s in (4, 0, 2**32 - 1)], dataset)
+    assert reloaded(results, tmp_path) == {result.trial.trial_id for result in results}
+
+
+def test_the_report_shows_a_spec_of_the_best_with_all_its_seeds(tmp_path: Path) -> None:
+    results = synthetic.phase2()
+    path = tmp_path / "best.yaml"
+    path.write_text(page(results).by_id["spec-0"], encoding="utf-8")
+    best = rank(configurations(results), "val_accuracy")[0].config
+    again = load_spec(path)
+    assert again.name == "study_best"
+    assert [trial.config for trial in again.trials] == [replace(best, seed=s) for s in range(3)]
+    assert {t.trial_id for t in again.trials} <= {r.trial.trial_id for r in results}
+    assert again.dataset == DatasetConfig(validation_size=5000)
+
+
+def test_seeds_that_failed_or_diverged_are_run_again_too(tmp_path: Path) -> None:
+    results = [synthetic.measured(HPConfig(seed=0)), synthetic.broken(HPConfig(seed=1), "failed")]
+    path = tmp_path / "best.yaml"
+    path.write_text(page(results).by_id["spec-0"], encoding="utf-8")
+    assert [trial.config.seed for trial in load_spec(path).trials] == [0, 1]
+
+
+def test_curves_are_recorded_as_densely_as_they_were() -> None:
+    assert "evals_per_epoch: 4" in study("quickstart").by_id["spec-0"]
+    assert "evals_per_epoch" not in study("phase2").by_id["spec-0"]
+
+
+def test_the_link_to_save_the_spec_holds_what_is_shown() -> None:
+    from urllib.parse import unquote
+
+    found = study("phase2")
+    (link,) = (href for href in found.values("href") if href.startswith("data:"))
+    assert unquote(link.partition(",")[2]) == found.by_id["spec-0"]
+
+
+@pytest.mark.parametrize("text", ["a b", "../x", "-n", "é", "", "a" * 300, "1e5"])
+def test_any_text_makes_a_name_that_a_spec_takes(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(rerun_spec([synthetic.measured(HPConfig())], sweep_name(text)))
+    assert load_spec(path).name == sweep_name(text)
+
+
+# What it says
+
+
+def test_it_warns_of_a_choice_on_the_test_set_and_says_what_else_to_do() -> None:
+    found = warned(synthetic.quickstart())
+    assert "Chosen on the test set, for want of a validation split" in found
+    assert "validation_size: 5000" in found
+    assert found in study("quickstart").text
+    assert warned(synthetic.phase2()) == ""
+    assert "Before you rely on it" not in study("phase2").text
+    assert "Chosen on 5,000 validation images" in study("phase2").text
+
+
+def test_it_warns_of_single_seeds() -> None:
+    results = synthetic.phase2(seeds=1)
+    assert "One seed for each configuration: the intervals are over the 5,000 val" in warned(
+        results
+    )
+    assert "None of the others could be compared" in said(results)
+
+
+def test_it_warns_of_trials_that_failed_diverged_or_are_missing() -> None:
+    results = synthetic.phase2()[:-1]
+    results += [synthetic.broken(HPConfig(lr=0.5, seed=s), "diverged",
+                                 synthetic.WITH_VALIDATION) for s in range(3)]  # fmt: skip
+    results.append(synthetic.broken(HPConfig(lr=0.1), "failed", synthetic.WITH_VALIDATION))
+    found = warned(results)
+    assert "3 trials missing: 2 of 39 configurations have fewer seeds" in found
+    assert "3 trials diverged, in 1 configuration;" in found
+    assert "1 trial failed: MemoryError: out of memory (1)." in found
+
+
+def test_it_warns_of_several_devices_and_versions() -> None:
+    results = [
+        replace(result, device=f"GPU{i % 2}", tinygrad_version=f"0.{i % 3}")
+        for i, result in enumerate(synthetic.quickstart())
+    ]
+    found = warned(results)
+    assert "several devices (GPU0, GPU1)" in found
+    assert "several versions of tinygrad (0.0, 0.1, 0.2)" in found
+
+
+def test_notes_on_damaged_files_are_repeated() -> None:
+    html = render_report([source(synthetic.quickstart(), notes=["study.csv:7: left out"])])
+    assert "study.csv:7: left out" in Page(html).text
+
+
+def test_a_faster_configuration_that_does_as_well_is_named() -> None:
+    def trial(width: int, seed: int, accuracy: float, seconds: float) -> TrialResult:
+        result = synthetic.measured(HPConfig(width=width, seed=seed))
+        return replace(result, test_accuracy=accuracy, train_seconds=seconds)
+
+    slow = [trial(1024, seed, 0.97 + seed / 1000, 20.0) for seed in range(3)]
+    fast = [trial(128, seed, 0.9702 + seed / 2000, 1.0) for seed in range(3)]
+    bad = [trial(256, seed, 0.9 - seed / 20, 0.1) for seed in range(3)]
+    found = said([*slow, *fast, *bad])
+    assert "trains in 1 s instead of 20 s: width 128 (97.07 ± 0.12 %)" in found
+    assert "trains in" not in said([*slow, *bad])
+
+
+@pytest.mark.parametrize("status", ["failed", "diverged"])
+def test_without_a_finished_trial_there_is_a_report_all_the_same(status: str) -> None:
+    assert "No trial has finished yet." in page([]).text
+    results = [synthetic.broken(HPConfig(seed=seed), status) for seed in range(2)]
+    text = page(results).text
+    assert "No trial finished well" in text
+    assert "Recommended" not in text
+
+
+def test_one_trial_alone_makes_a_report() -> None:
+    text = page(synthetic.sweep([HPConfig()])).text
+    assert "It is the only configuration." in text
+    assert "1 trial of 1 configuration" in text
+
+
+def test_the_environment_is_that_of_the_rows() -> None:
+    results = [
+        replace(
+            result,
+            device="CUDA" if i else "CPU",
+            tinygrad_version="0.14.0",
+            mnist_sweep_version="0.1.0",
+            finished_at=f"2026-11-24T16:{10 + i}:05+00:00",
+            train_seconds=600.0,
+        )
+        for i, result in enumerate(synthetic.quickstart())
+    ]
+    text = " ".join(page(results).text.partition("Environment")[2].split())
+    assert "study.csv (8 trials)" in text
+    assert "CUDA (7 trials); CPU (1 trial)" in text
+    assert "tinygrad 0.14.0" in text
+    assert "2026-11-24 16:10 to 16:17 UTC" in text
+    assert "80 min, 8 trials" in text
+
+
+# Several files
+
+
+def test_several_files_make_one_report_where_each_trial_counts_once() -> None:
+    phase2 = synthetic.phase2()
+    cnn = synthetic.sweep(synthetic.grid(HPConfig(model="cnn"), range(2), lr=[1e-3, 3e-3]))
+    found = Page(
+        render_report([source(phase2, "a.csv"), source(phase2[:9], "b.csv"), source(cnn, "c.csv")])
+    )
+    assert found.by_tag["h1"] == ["Sweep report: a, b, c"]
+    assert f"{len(phase2) + 4} trials of 39 configurations" in found.text
+    assert found.by_tag["h2"] == [
+        "Studies",
+        "MLP on mnist, validation size 5,000",
+        "CNN on mnist",
+        "Environment",
+    ]
+    assert {"#study-0", "#study-1"} <= set(found.values("href"))
+    assert [len(part["rows"]) for part in json.loads(found.by_id["data"])] == [37, 2]
+
+
+# Its form
+
+
+@pytest.mark.parametrize("name", ["quickstart", "phase2", "phase4"])
+def test_the_page_refers_to_nothing_outside_itself(name: str) -> None:
+    found = study(name)
+    assert not re.search(
+        r"https?:|@import|url\((?!#)", str(found.elements) + found.by_tag["style"][0]
+    )
+    assert "src" not in {key for _, attributes in found.elements for key in attributes}
+    ids = found.values("id")
+    assert len(ids) == len(set(ids))
+    links = [href[1:] for href in found.values("href") if href.startswith("#")]
+    clips = re.findall(r"url\(#([^)]+)\)", str(found.elements))
+    assert set(links + clips) <= set(ids)
+    assert clips
+
+
+def test_the_policy_allows_this_script_and_no_other() -> None:
+    found = study("quickstart")
+    data, script = found.by_tag["script"]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = (value for value in found.values("content") if "default-src" in value)
+    assert policy.startswith(f"default-src 'none'; script-src 'sha256-{digest}';")
+    assert json.loads(data)
+
+
+def test_every_figure_is_in_it_and_speaks() -> None:
+    found = study("phase2")
+    (drawn,) = split_studies(synthetic.phase2(), "study")
+    with styled():
+        wanted = [figure for _, figure in figures.draw_study(drawn)]
+    labels = [a["aria-label"] for tag, a in found.elements if tag == "svg"]
+    assert len(labels) == sum(isinstance(figure, Figure) for figure in wanted)
+    assert (labels[0] or "").startswith("Validation accuracy by batch size. Mean and 95 %")
+    for reason in wanted:
+        if isinstance(reason, str):
+            assert reason in found.text
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_texts_and_lines_of_figures_stand_out_on_dark_as_on_light() -> None:
+    """WCAG 2.1 asks for a contrast of 4.5 of text (ours is grey) and of 3 of graphics."""
+    svgs = "".join(f"var(--svg-{c})" for c in ("222222", "5f5f5f", "0072b2", "d55e00", "009e73"))
+    background = f"--svg-{BACKGROUND[1:]}"
+    for rules, dark in zip(colour_rules(svgs + f"var({background})"), (False, True), strict=True):
+        colours = dict(rule.split(":") for rule in rules.rstrip(";").split(";"))
+        page_light = _luminance(colours.pop(background))
+        assert (page_light < 0.05) == dark
+        for name, colour in colours.items():
+            light = _luminance(colour)
+            contrast = (max(light, page_light) + 0.05) / (min(light, page_light) + 0.05)
+            assert contrast > (4.5 if name in ("--svg-222222", "--svg-5f5f5f") else 3), name
+
+
+def test_no_figure_speaks_of_dark_or_light_which_change_places() -> None:
+    for name in ("quickstart", "phase2", "phase4"):
+        for label in study(name).values("aria-label"):
+            assert not re.search(r"\b(dark|light|black|white|pale)", label, re.IGNORECASE)
+
+
+def test_figures_bring_no_style_sheet_and_only_ids_that_are_used() -> None:
+    figure = Figure()
+    figure.subplots().plot([1, 2], [1, 2], "o")
+    svg = inline_svg(figure, "p-")
+    assert "<style" not in svg
+    ids = re.findall(r' id="([^"]+)"', svg)
+    assert ids
+    assert all(name.startswith("p-") and f"#{name}" in svg for name in ids)
+
+
+def test_the_same_results_give_the_same_page() -> None:
+    results = [source(synthetic.quickstart())]
+    assert render_report(results) == render_report(results)
+
+
+# Values from files are no markup
+
+
+def hostile(text: str) -> list[TrialResult]:
+    results = [
+        replace(
+            result,
+            sweep=text,
+            device=text,
+            tinygrad_version=text,
+            mnist_sweep_version=text,
+            finished_at=text,
+            trial=replace(result.trial, dataset=DatasetConfig(text.replace(";", ""))),
+        )
+        for result in synthetic.quickstart()
+    ]
+    return [*results[1:], TrialResult(text, results[0].trial, "failed", error=text)]
+
+
+def shape(found: Page) -> list[tuple[str, list[str]]]:
+    """Tags and names of attributes outside the figures, whose number of letters varies."""
+    tags = ("svg", "g", "use", "path", "defs", "clippath", "rect")
+    return [(tag, sorted(a)) for tag, a in found.elements if tag not in tags]
+
+
+def test_no_value_of_a_row_becomes_an_element_or_an_attribute() -> None:
+    harmless = shape(page(hostile("harmless")))
+    found = page(hostile(HOSTILE))
+    assert shape(found) == harmless
+    assert found.text.count(HOSTILE) >= 5
+    assert not [a for _, attributes in found.elements for a in attributes if a.startswith("on")]
+
+
+def test_nor_does_the_name_of_a_file() -> None:
+    # A file's name holds no slash.
+    found = page(synthetic.quickstart(), HOSTILE.replace("/", "") + ".csv")
+    assert shape(found) == shape(study("quickstart"))
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_markup_escapes_whatever_it_is_given(text: str, value: str) -> None:
+    (tag, attributes), = Page(element("p", text, title=value)).elements  # fmt: skip
+    assert tag == "p"
+    assert list(attributes) == ["title"]
+    assert "<" not in element("p", text)[3:-4]
+
+
+@given(st.text(max_size=30) | st.just("</script><!--<script>"))
+def test_no_data_ends_the_element_it_is_in(text: str) -> None:
+    data = json_text({text: [text, 1.5, None]})
+    assert "<" not in data
+    assert json.loads(data) == {text: [text, 1.5, None]}
+
+
+@pytest.mark.parametrize("text", ["$x^{", "$\\frac{$", "a$b$c", "\\", "{}%s"])
+def test_formulas_in_names_are_text(text: str, tmp_path: Path) -> None:
+    found = page(synthetic.quickstart(), f"{text}.csv")
+    assert f"Sweep report: {text}" in found.text
+    assert any(text in label for label in found.values("aria-label"))
+
+
+def test_a_name_that_is_no_text_can_be_written(tmp_path: Path) -> None:
+    write_report([source([], "a\udcff.csv")], tmp_path / "new" / "report.html")
+    assert "Sweep report: a?" in (tmp_path / "new" / "report.html").read_text(encoding="utf-8")

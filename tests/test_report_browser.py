@@ -1,0 +1,392 @@
+"""The report as a reader uses it, in a real Chromium: mouse, keyboard, phone, paper.
+
+scripts/test_browser installs what this needs and runs it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mnist_sweep.config import HPConfig
+from mnist_sweep.report import write_report
+from mnist_sweep.trial import TrialResult
+from tests import synthetic
+from tests.report_helpers import source
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+#: Chromium looks for updates and for its maker's hosts otherwise.
+QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+Open = Callable[..., "Page"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    assert path, "no Chromium found; scripts/test_browser installs one, CHROMIUM=PATH names one"
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the reports that the tests open."""
+    found = tmp_path_factory.mktemp("reports")
+    diverged = [
+        synthetic.broken(HPConfig(lr=0.1, seed=seed), "diverged", synthetic.WITH_VALIDATION)
+        for seed in range(3)
+    ]
+    hostile = "</script><img src=x onerror=document.title='taken'>"
+    results = [*synthetic.phase2(), *diverged]
+    results[0] = replace(results[0], sweep=hostile, device=hostile)
+    write_report([source(results)], found / "phase2.html")
+    return found
+
+
+@pytest.fixture
+def show(browser: Browser, folder: Path) -> Iterator[Open]:
+    """Opens a report; any message on the console and any request but for the file fails."""
+    problems: list[str] = []
+    contexts = []
+
+    def opened(name: str = "phase2", viewport: Any = WIDE, **settings: Any) -> Page:
+        context = browser.new_context(viewport=viewport, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto((folder / f"{name}.html").as_uri())
+        page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+        return page
+
+    requests: list[str] = []
+    yield opened
+    for context in contexts:
+        context.close()
+    assert problems == []
+    assert all(url.startswith("file:") for url in requests)
+
+
+def column(page: Page, name: str) -> list[str]:
+    """The texts of a column of the table."""
+    heads = [text.split("\n")[0].strip(" ▲▼\u00a0") for text in
+             page.locator(".heads th").all_inner_texts()]  # fmt: skip
+    place = heads.index(name) + 1
+    texts: list[str] = page.locator(f".rows td:nth-child({place})").all_inner_texts()
+    return texts
+
+
+def settled(page: Page) -> str:
+    """What the page counts, once it has dealt with what happened."""
+    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+    text: str = page.locator(".count").inner_text()
+    return text
+
+
+def pixels(page: Page, canvas: int = 0) -> int:
+    """How many pixels of the lines (0) or the marks (1) are drawn on."""
+    found: int = page.evaluate(
+        "n => { const from = document.querySelectorAll('canvas')[n];"
+        "const c = document.createElement('canvas'); c.width = from.width; c.height = from.height;"
+        "const context = c.getContext('2d'); context.drawImage(from, 0, 0);"
+        "const d = context.getImageData(0, 0, c.width, c.height).data;"
+        "let drawn = 0; for (let i = 3; i < d.length; i += 4) drawn += d[i] > 0; return drawn; }",
+        canvas,
+    )
+    return found
+
+
+def test_a_report_opens_from_disk_without_a_word_on_the_console(show: Open) -> None:
+    page = show()
+    assert page.title() == "Sweep report: study"
+    assert settled(page) == "38 of 38 configurations, 114 of 114 trials"
+    assert pixels(page) > 10_000
+
+
+def test_the_policy_stops_markup_that_would_get_in(browser: Browser, folder: Path) -> None:
+    html = (folder / "phase2.html").read_text()
+    attack = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+    (folder / "attacked.html").write_text(html.replace("<header>", f"<header>{attack}"))
+    page = browser.new_page()
+    page.goto((folder / "attacked.html").as_uri())
+    assert settled(page).startswith("38 of 38")
+    assert page.title() == "Sweep report: study"
+    page.close()
+
+
+def test_heads_sort_the_table_both_ways_with_mouse_and_keyboard(show: Open) -> None:
+    page = show()
+    assert column(page, "rank") == [str(rank) for rank in range(1, 39)]
+    page.get_by_role("button", name="lr", exact=True).click()
+    rates = [float(text) for text in column(page, "lr")]
+    assert rates == sorted(rates)
+    assert page.locator("th[aria-sort=ascending]").inner_text().startswith("lr")
+    page.keyboard.press("Enter")
+    assert [float(text) for text in column(page, "lr")] == sorted(rates, reverse=True)
+    assert page.locator("th[aria-sort=descending]").count() == 1
+    page.get_by_role("button", name="test accuracy", exact=False).click()
+    accuracies = [float(text) for text in column(page, "test accuracy\u00a0%") if text]
+    assert accuracies == sorted(accuracies, reverse=True)
+    # What diverged has none, and stays last whichever way.
+    assert column(page, "test accuracy\u00a0%")[-1] == ""
+    page.keyboard.press("Enter")
+    assert column(page, "test accuracy\u00a0%")[-1] == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "configurations"),
+    [("sgd", 5), ("SGD", 5), ("lr<=3e-4", 6), ("opt=sgd lr>=3e-3", 2), ("width!=512", 15),
+     ("batch=32", 1), ("depth<", 38), ("nothing", 0)],
+)  # fmt: skip
+def test_the_filter_takes_words_and_comparisons(show: Open, text: str, configurations: int) -> None:
+    page = show()
+    page.get_by_role("searchbox").fill(text)
+    assert settled(page).startswith(f"{configurations} of 38 configurations")
+    assert page.locator(".rows tr").count() == configurations
+    page.get_by_role("button", name="Reset filters").click()
+    assert settled(page) == "38 of 38 configurations, 114 of 114 trials"
+
+
+def test_the_filter_compares_accuracies_as_they_are_shown(show: Open) -> None:
+    page = show()
+    shown = [float(text) for text in column(page, "validation accuracy\u00a0%") if text]
+    middle = (shown[9] + shown[10]) / 2
+    page.get_by_role("searchbox").fill(f"val_accuracy>{middle}")
+    assert settled(page).startswith("10 of 38 configurations")
+
+
+def test_a_filter_on_an_unknown_column_says_so(show: Open) -> None:
+    page = show()
+    page.get_by_role("searchbox").fill("lrr<1")
+    assert settled(page).endswith("There is no column lrr")
+
+
+def drag(page: Page, axis: str, start: float, end: float, *, across: bool = False) -> None:
+    """Drag along an axis between two places, shares of it from its low end."""
+    track = page.get_by_role("group", name=f"Filter by {axis}", exact=True).locator(".track")
+    track.scroll_into_view_if_needed()
+    box = track.bounding_box()
+    assert box
+
+    def point(share: float) -> tuple[float, float]:
+        if across:
+            return box["x"] + share * box["width"], box["y"] + box["height"] / 2
+        return box["x"] + box["width"] / 2, box["y"] + (1 - share) * box["height"]
+
+    page.mouse.move(*point(start))
+    page.mouse.down()
+    page.mouse.move(*point((start + end) / 2))
+    page.mouse.move(*point(end))
+    page.mouse.up()
+
+
+def test_dragging_along_an_axis_filters_lines_and_table_and_a_click_ends_it(show: Open) -> None:
+    page = show()
+    all_drawn = pixels(page)
+    drag(page, "opt", 0.8, 1.0)
+    assert settled(page) == "5 of 38 configurations, 15 of 114 trials"
+    assert set(column(page, "opt")) == {"sgd"}
+    assert page.locator(".chips").inner_text().startswith("opt: sgd")
+    assert pixels(page) > all_drawn / 2  # the others stay, faint
+    drag(page, "lr", 0.04, 0.5)  # next to the end is at the end
+    assert {float(rate) for rate in column(page, "lr")} == {1e-4, 3e-4, 1e-3, 3e-3}
+    assert len(column(page, "lr")) == 4
+    # A click on the axis.
+    drag(page, "opt", 0.5, 0.5)
+    assert not settled(page).startswith("4 of")
+    page.get_by_role("button", name="Remove the filter lr").click()
+    assert settled(page) == "38 of 38 configurations, 114 of 114 trials"
+
+
+def test_the_ends_of_a_range_can_be_dragged(show: Open) -> None:
+    page = show()
+    drag(page, "width", 0.9, 1.0)
+    assert set(column(page, "width")) == {"1024"}
+    handle = page.get_by_role("slider", name="width, from")
+    box = handle.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"], box["y"] + 90, steps=3)
+    page.mouse.up()
+    settled(page)
+    assert set(column(page, "width")) == {"1024", "512"}
+
+
+def test_an_axis_can_be_brushed_with_the_keyboard(show: Open) -> None:
+    page = show()
+    page.get_by_role("slider", name="lr, from").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowUp")
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowDown")
+    settled(page)
+    assert {float(rate) for rate in column(page, "lr")} == {3e-3, 1e-2}
+    low, high = (page.get_by_role("slider", name=f"lr, {end}") for end in ("from", "to"))
+    assert [s.get_attribute("aria-valuetext") for s in (low, high)] == ["3e-3", "1e-2"]
+    page.keyboard.press("Home")  # no further than the other end
+    settled(page)
+    assert high.get_attribute("aria-valuetext") == "3e-3"
+    assert {float(rate) for rate in column(page, "lr")} == {3e-3}
+    page.keyboard.press("Escape")
+    assert settled(page) == "38 of 38 configurations, 114 of 114 trials"
+    page.get_by_role("slider", name="validation accuracy\u00a0%, from").focus()
+    page.keyboard.press("PageUp")
+    assert settled(page) != "38 of 38 configurations, 114 of 114 trials"
+    assert "" not in column(
+        page, "validation accuracy\u00a0%"
+    )  # a trial without one is no longer in
+
+
+def test_everything_can_be_reached_with_the_tab_key(show: Open) -> None:
+    page = show()
+    page.get_by_role("searchbox").fill("adam")
+    page.locator("body").click(position={"x": 2, "y": 2})
+    reached = set()
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate(
+            "[document.activeElement.tagName, document.activeElement.className,"
+            " document.activeElement.getAttribute('aria-label')].join(' ')"
+        ))  # fmt: skip
+    text = "\n".join(reached)
+    for what in (
+        "INPUT search",
+        "BUTTON reset",
+        "DIV handle",
+        "DIV table",
+        "FIGURE",
+        "PRE",
+        "A button",
+    ):
+        assert what in text, what
+    assert "SUMMARY" in text
+
+
+def test_pointing_at_a_row_shows_its_trials(show: Open) -> None:
+    page = show()
+    assert pixels(page, 1) == 0
+    page.locator(".rows tr").nth(3).hover()
+    assert pixels(page, 1) > 500
+    page.mouse.move(5, 5)
+    assert pixels(page, 1) == 0
+
+
+def test_the_spec_can_be_copied_and_saved(show: Open, tmp_path: Path) -> None:
+    page = show(permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    text = page.locator("#spec-0").inner_text()
+    assert page.evaluate("navigator.clipboard.readText()").strip() == text.strip()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save").click()
+    assert download.value.suggested_filename == "study_best.yaml"
+    download.value.save_as(tmp_path / "spec.yaml")
+    assert (tmp_path / "spec.yaml").read_text().strip() == text.strip()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 700])
+def test_a_narrow_page_does_not_scroll_sideways_and_can_be_brushed(
+    show: Open, scheme: str, width: int
+) -> None:
+    page = show(viewport={**PHONE, "width": width}, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if width < 640:
+        drag(page, "opt", 0.8, 1.0, across=True)
+        assert settled(page) == "5 of 38 configurations, 15 of 114 trials"
+
+
+def test_dark_mode_darkens_the_page_its_figures_and_its_lines(show: Open) -> None:
+    def colours(scheme: str) -> list[str]:
+        page = show(color_scheme=scheme)
+        found: list[str] = page.evaluate(
+            "['body', 'figure svg path'].map(s => { const c = getComputedStyle("
+            "document.querySelector(s)); return s === 'body' ? c.backgroundColor : c.fill; })"
+        )
+        return found
+
+    def light(colour: str) -> float:
+        return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
+
+    assert all(light(colour) > 240 for colour in colours("light"))
+    assert all(light(colour) < 40 for colour in colours("dark"))
+
+
+def test_it_prints_dark_on_light_without_its_controls(show: Open, tmp_path: Path) -> None:
+    page = show(color_scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    settled(page)
+    assert not page.locator(".search").is_visible()
+    assert not page.get_by_role("button", name="Reset filters").is_visible()
+    assert not page.get_by_role("link", name="Save").is_visible()
+    assert page.locator("th button").first.is_visible()
+    assert page.locator(".coordinates").is_visible()
+    assert page.locator(".rows tr").last.is_visible()
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    assert max(map(int, re.findall(r"\d+", ink)[:3])) < 60
+    paper = page.pdf(path=tmp_path / "report.pdf", format="A4", print_background=True)
+    assert paper.startswith(b"%PDF")
+    assert 2 <= paper.count(b"/Type /Page\n") + paper.count(b"/Type /Page ") <= 20
+
+
+def busy_seconds(page: Page) -> float:
+    """CPU time that it takes the page to open again, which does not depend on the machine's load.
+
+    Nearly all of it is one thread's, so on an idle machine it is the time that a reader waits.
+    """
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def spent() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return float(next(m["value"] for m in metrics if m["name"] == "TaskDuration"))
+
+    before = spent()
+    page.reload()
+    settled(page)
+    return spent() - before
+
+
+def many() -> list[TrialResult]:
+    configs = synthetic.grid(
+        HPConfig(),
+        range(5),
+        lr=synthetic.LRS,
+        depth=[1, 2, 3, 4, 5],
+        width=synthetic.WIDTHS,
+        batch_size=[32, 64, 128, 256, 512],
+        opt=["adam", "sgd"],
+        activation_fn=["relu", "silu"],
+    )
+    return synthetic.sweep(configs, synthetic.WITH_VALIDATION)
+
+
+def test_10_000_trials_open_in_under_3_seconds(show: Open, folder: Path) -> None:
+    write_report([source(many())], folder / "many.html")
+    assert (folder / "many.html").stat().st_size < 5_000_000
+    page = show("many")
+    assert settled(page) == "2,000 of 2,000 configurations, 10,000 of 10,000 trials"
+    assert busy_seconds(page) < 3
+    assert page.locator(".rows tr").count() == 100
+    page.get_by_role("button", name="Show 500 more").click()
+    assert page.locator(".rows tr").count() == 600
