@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from mnist_sweep.analysis import METRICS, Configuration, compare_with_best, rank
-from mnist_sweep.labels import assignment, axis_label, parameter_name, value_texts
+from mnist_sweep.labels import assignment, axis_label, capital, parameter_name, value_texts
 from mnist_sweep.slices import Cell, Slice
 from mnist_sweep.style import (
     BACKGROUND,
@@ -61,7 +61,7 @@ def by_parameter(found: Slice, source: Source) -> Figure:
     cells = _cells(found, source.metric)
     note = source.note(_fixed_note(found), *_warnings(cells))
     figure = new_figure(
-        _capital(f"{source.label} by {names}"), spread_text(cells, found, source), note
+        capital(f"{source.label} by {names}"), spread_text(cells, found, source), note
     )
     axes = figure.subplots(gridspec_kw=frame(figure, note, legend=found.line is not None))
     _draw_slice(axes, found, source.metric)
@@ -79,7 +79,7 @@ def accuracy_and_time(found: Slice, source: Source) -> Figure:
         _fixed_note(found), "Lower panel: mean training time of one trial.", *_warnings(cells)
     )
     figure = new_figure(
-        _capital(f"{source.label} and training time by {parameter_name(found.x)}"),
+        capital(f"{source.label} and training time by {parameter_name(found.x)}"),
         spread_text(cells, found, source),
         note,
         height=5.2,
@@ -220,10 +220,6 @@ def _fixed_note(found: Slice) -> str:
     return "Every point over the same settings." if found.settings > 1 else ""
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def heat_map(found: Slice, source: Source) -> Figure:
     """The metric by ``found``'s two crossed parameters, written into the cells of a map."""
     assert found.line is not None
@@ -235,7 +231,7 @@ def heat_map(found: Slice, source: Source) -> Figure:
     )
     names = f"{parameter_name(found.x)} and {parameter_name(found.line)}"
     subtitle = spread_text(cells, found, source).split("; faint")[0]
-    figure = new_figure(_capital(f"{source.label} (%) by {names}"), subtitle, note)
+    figure = new_figure(capital(f"{source.label} (%) by {names}"), subtitle, note)
     axes = figure.subplots(gridspec_kw=frame(figure, note, legend=False))
     centres = [cell.centre for cell in cells if cell.centre is not None]
     scale = AccuracyScale.fit(centres)
@@ -260,8 +256,8 @@ def _label_map(axes: Axes, found: Slice) -> None:
     axes.set_ylim(-0.5, len(found.line_values) - 0.5)
     axes.set_xticks(range(len(found.x_values)), value_texts(found.x_values, found.x))
     axes.set_yticks(range(len(found.line_values)), value_texts(found.line_values, found.line))
-    axes.set_xlabel(_capital(axis_label(found.x)))
-    axes.set_ylabel(_capital(axis_label(found.line)))
+    axes.set_xlabel(capital(axis_label(found.x)))
+    axes.set_ylabel(capital(axis_label(found.line)))
 
 
 def _draw_cell(

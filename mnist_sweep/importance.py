@@ -20,7 +20,7 @@ interactions of three or more hyperparameters (of two, on a grid of two) are tak
 **How sure.** An effect is tested by F = mean square / noise with the degrees of freedom of Box
 (1954) as Geisser and Greenhouse (1958) estimate them: the seeds are the subjects of a
 repeated-measures design. One error pooled over all configurations would find more, but too much:
-where two levels differ in their noise, or seeds shift a level as a whole, it calls 15 to 50 % of
+where two levels differ in their noise, or seeds shift a level as a whole, it calls 10 to 50 % of
 inert hyperparameters real. The p-values are corrected by Holm's method over all effects of a study.
 The interval of a share is Scheffé's (1953): effect and noise are vectors, so the length of the true
 effect differs from that of the measured one by at most the length of the noise, whose 95 % quantile

@@ -66,6 +66,11 @@ def assignment(name: str, value: Any) -> str:
     return value if isinstance(value, str) else f"{short_name(name)} {value_text(value, name)}"
 
 
+def capital(text: str) -> str:
+    """``text`` with its first letter as at the start of a sentence."""
+    return text[:1].upper() + text[1:]
+
+
 def dataset_text(label: str) -> str:
     """A data set's label in a sentence: "mnist, validation_size 5000"."""
     return label.replace(";", ", ").replace("=", " ")

@@ -17,7 +17,7 @@ from mnist_sweep.analysis import Configuration, choice_note, varying_fields
 from mnist_sweep.charts import Source, seeds_text
 from mnist_sweep.columns import Columns, value_columns
 from mnist_sweep.expected_best import ExpectedBest
-from mnist_sweep.labels import describe
+from mnist_sweep.labels import capital, describe
 from mnist_sweep.pareto import COSTS, Cost
 from mnist_sweep.style import (
     BACKGROUND,
@@ -83,7 +83,7 @@ def accuracy_and_cost(
     )
     height = 2.35 + _PLOT_INCHES + _TABLE_ROW * len(named) + 0.14 * note.count("\n")
     figure = new_figure(
-        f"{_capital(source.label)} against {COSTS[cost]}",
+        f"{capital(source.label)} against {COSTS[cost]}",
         f"Each point a configuration ({seeds_text(configurations, source.metric)}); "
         f"numbered: the Pareto front",
         note,
@@ -215,10 +215,6 @@ def _value_text(configuration: Configuration, metric: str) -> str:
     mean, interval = configuration.mean(metric), configuration.interval(metric)
     spread = f" ± {100 * interval.half_width:.2f}" if interval else ""
     return f"{100 * (mean or 0.0):.2f}{spread} %"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def best_by_trials(best: ExpectedBest, chosen: Configuration, source: Source) -> Figure:

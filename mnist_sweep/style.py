@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from mnist_sweep.labels import axis_label, value_texts
+from mnist_sweep.labels import axis_label, capital, value_texts
 from mnist_sweep.slices import log_spaced
 
 Format = Literal["png", "svg", "pdf"]
@@ -206,7 +206,7 @@ class AccuracyScale:
         suffix = ", log error scale" if self.logarithmic else ""
         room = axes.bbox.height / DPI
         between = "\n" if axis == "y" and room < LABEL_INCHES else " "
-        name = f"{label[:1].upper()}{label[1:]}{between}(%{suffix})" if label else ""
+        name = f"{capital(label)}{between}(%{suffix})" if label else ""
         if axis == "y":
             axes.set_ylim(self.low, self.high)
             axes.set_yticks(places, texts)
@@ -247,7 +247,7 @@ class ParameterAxis:
         axes.set_xticks([self(value) for value in ticks], value_texts(ticks, self.name))
         text = axis_label(self.name)
         scale = " (log scale)" if self.logarithmic else ""
-        axes.set_xlabel(f"{text[:1].upper()}{text[1:]}{scale}" if label else "")
+        axes.set_xlabel(f"{capital(text)}{scale}" if label else "")
 
     def _ticks(self) -> list[Any]:
         if self.named or len(self.values) <= MAX_VALUE_TICKS:
