@@ -26,6 +26,11 @@ def check_device() -> None:
         raise RuntimeError(f"{device_name()} computed 1 + 1 wrongly")
 
 
+def count_devices() -> int:
+    """How many devices of the current kind this process can see."""
+    return int(Device[Device.DEFAULT].count())
+
+
 def warning() -> str:
     """What a user should know of how this device computes; empty if there is nothing."""
     device = device_name()

@@ -123,7 +123,7 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     run.add_argument(
         "--jobs",
         type=_positive,
-        help="worker processes (default: one per CPU core, or 1 on a GPU)",
+        help="worker processes (default: one per CPU core, or one per GPU)",
     )
     run.add_argument("--executor", choices=["local"], default="local", help="where workers run")
     run.add_argument(
@@ -193,7 +193,7 @@ def _run(arguments: argparse.Namespace) -> int:
         _show(plan)
         return DONE
     choice = choose_device(arguments.device)
-    jobs = arguments.jobs or (physical_cores() if is_cpu(choice.device) else 1)
+    jobs = arguments.jobs or (physical_cores() if is_cpu(choice.device) else len(choice.gpus) or 1)
 
     from mnist_sweep.executors import LocalExecutor
 

@@ -13,6 +13,7 @@ from mnist_sweep.cache import cache_dir
 from mnist_sweep.data import describe_bundled
 from mnist_sweep.devices import (
     NO_COMPILER,
+    Probe,
     candidates,
     choose_device,
     find_compiler,
@@ -34,11 +35,12 @@ def diagnose() -> tuple[list[str], bool]:
     )
     for device in candidates():
         if is_cpu(device) and compiler is None:
-            problem: str | None = "no compiler"
+            probed = Probe("no compiler")
         else:
-            problem = probe(device, compiler)
-        cores = f", {physical_cores()} cores" if is_cpu(device) else ""
-        lines.append(f"device       {device}: {f'no ({problem})' if problem else f'usable{cores}'}")
+            probed = probe(device, compiler)
+        size = f"{physical_cores()} cores" if is_cpu(device) else f"{probed.count} of them"
+        state = f"no ({probed.problem})" if probed.problem else f"usable, {size}"
+        lines.append(f"device       {device}: {state}")
     try:
         choice = choose_device(None)
         lines.append(f"run takes    {choice.device}: {choice.reason}")
