@@ -253,3 +253,8 @@ def physical_cores() -> int:
         except OSError:
             cores.add(str(cpu))
     return len(cores)
+
+
+def default_jobs(choice: Choice) -> int:
+    """Workers for ``choice`` on this machine: one for each core of a CPU, or for each GPU."""
+    return physical_cores() if is_cpu(choice.device) else len(choice.gpus) or 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
 from mnist_sweep import __version__, backend
-from mnist_sweep.data import load_dataset
+from mnist_sweep.data import Dataset, load_dataset
 from mnist_sweep.executors import Ready, Settings
 from mnist_sweep.plan import Shape, shape_of
 from mnist_sweep.training import CompiledShape, DeviceData
@@ -26,10 +27,16 @@ def first_line(error: BaseException) -> str:
 
 
 class TrialRunner:
-    """Runs trials one after another in this process, keeping what the last one had compiled."""
+    """Runs trials one after another in this process, keeping what the last one had compiled.
 
-    def __init__(self, settings: Settings) -> None:
+    ``load`` gets a data set that the last trial did not have.
+    """
+
+    def __init__(
+        self, settings: Settings, load: Callable[[DatasetConfig], Dataset] = load_dataset
+    ) -> None:
         self._settings = settings
+        self._load = load
         self._data: tuple[DatasetConfig, DeviceData] | None = None
         self._compiled: tuple[Shape, CompiledShape] | None = None
 
@@ -61,7 +68,7 @@ class TrialRunner:
             return self._compiled[1], 0.0
         self._compiled = None  # let go of its buffers before the next ones are made
         if self._data is None or self._data[0] != trial.dataset:
-            self._data = trial.dataset, DeviceData(load_dataset(trial.dataset))
+            self._data = trial.dataset, DeviceData(self._load(trial.dataset))
         compiled = CompiledShape(shape, self._data[1])
         self._compiled = shape, compiled
         return compiled, compiled.compile_seconds
