@@ -13,6 +13,7 @@ import os
 import pickle
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ from mnist_sweep.plan import Cohort
 from mnist_sweep.processes import Child
 from mnist_sweep.trial import TrialResult
 
+#: Seconds that Ray may take to start, or to connect to a cluster.
+CONNECT_TIMEOUT = 120.0
 #: Seconds that Ray gets to end in good order before its processes are killed.
 GRACE = 3.5
 
@@ -92,6 +95,11 @@ class Failure:
     """Why the service cannot do what it was asked: one line, with what to do next."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Connected:
+    """The service's first message."""
 
 
 @dataclass(frozen=True)
@@ -200,10 +208,16 @@ _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error"}
 
 
 def _heard(service: Child, stopped: Callable[[], bool]) -> Iterator[object]:
-    """The messages of ``service`` up to Done. Raises DeviceError if it ends without that."""
+    """The messages of ``service`` between its first and Done. Raises DeviceError without those."""
+    connected, started = False, time.monotonic()
     while not stopped():
         try:
             if not service.connection.poll(POLL):
+                if not connected and time.monotonic() - started > CONNECT_TIMEOUT:
+                    raise DeviceError(
+                        f"no answer from Ray within {CONNECT_TIMEOUT:.0f} s; see that the cluster "
+                        "runs (ray status), and that --address is that of its head"
+                    )
                 continue
             message = service.connection.recv()
         except (OSError, EOFError, pickle.UnpicklingError):
@@ -213,7 +227,10 @@ def _heard(service: Child, stopped: Callable[[], bool]) -> Iterator[object]:
             ) from None
         if isinstance(message, Done):
             return
-        yield message
+        if isinstance(message, Connected):
+            connected = True
+        else:
+            yield message
 
 
 def _end(service: Child) -> None:

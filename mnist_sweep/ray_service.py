@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -18,8 +19,8 @@ import ray
 
 from mnist_sweep.data import read_images
 from mnist_sweep.errors import UserError
-from mnist_sweep.ray_executor import GRACE, Cluster, Done, Failure, Inspection, Sweep
-from mnist_sweep.ray_pool import Pool, inspect_nodes
+from mnist_sweep.ray_executor import GRACE, Cluster, Connected, Done, Failure, Inspection, Sweep
+from mnist_sweep.ray_pool import ANSWER_TIMEOUT, Pool, inspect_nodes
 
 
 def _connect(address: str | None, cpus: int | None) -> None:
@@ -31,17 +32,23 @@ def _connect(address: str | None, cpus: int | None) -> None:
     os.chdir("/")
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     ours = {"num_cpus": cpus, "include_dashboard": False} if address is None else {}
+    where = f"the Ray cluster at {address}" if address else "a Ray instance on this machine"
     try:
+        if address and address != "auto":
+            # Ray itself waits for minutes for somebody to answer there.
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), ANSWER_TIMEOUT).close()
         ray.init(address=address or "local", configure_logging=False, log_to_driver=False, **ours)
     except Exception as error:  # of half a dozen kinds, Ray's and those of its parts
-        where = f"the Ray cluster at {address}" if address else "a Ray instance on this machine"
-        reason = " ".join(str(error).split())[:500] or type(error).__name__
+        message = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = " ".join(message.split())[:500]
         raise UserError(f"cannot connect to {where}: {reason}") from error
 
 
 def _answer(request: Sweep | Inspection, stopped: Callable[[], bool]) -> Iterator[object]:
     if isinstance(request, Inspection):
         _connect(request.address, None)
+        yield Connected()
         address = ray.get_runtime_context().gcs_address
         yield Cluster(address, ray.__version__, inspect_nodes())
         return
@@ -50,6 +57,7 @@ def _answer(request: Sweep | Inspection, stopped: Callable[[], bool]) -> Iterato
     datasets = {cohort.shape.dataset.name: cohort.shape.dataset for cohort in request.cohorts}
     images = {name: read_images(dataset) for name, dataset in datasets.items()}
     _connect(options.address, options.jobs)
+    yield Connected()
     references = {name: ray.put(data) for name, data in images.items()}
     images.clear()
     pool = Pool(options, request.settings, references, elastic=options.address is not None)

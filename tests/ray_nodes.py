@@ -53,7 +53,7 @@ def processes(text: str, session: int | None = None) -> list[int]:
     which = ["-s", str(session)] if session else ["-e"]
     listing = subprocess.run(["ps", "-o", "pid=,args=", *which], capture_output=True, text=True)
     lines = (line.split(None, 1) for line in listing.stdout.splitlines())
-    return [int(pid) for pid, arguments in lines if text in arguments]
+    return [int(pid) for pid, args in lines if text in args and "<defunct>" not in args]
 
 
 def ray_processes() -> set[int]:
