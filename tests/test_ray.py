@@ -54,3 +54,16 @@ def test_it_stops_in_good_order_goes_on_and_leaves_no_process_and_the_same_rows(
     assert "12 of 12 trials done" in out
     assert ray_processes() == before
     assert outcome(remote) == outcome(local)
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_takes_its_ray_with_it(tmp_path: Path) -> None:
+    spec = tmp_path / "sweep.yaml"
+    spec.write_text(SPEC)
+    before = ray_processes()
+    run = start_sweep(spec, "--device", "CPU", "--jobs", "2", "-o", tmp_path / "out.csv")
+    wait_until(lambda: rows_in(tmp_path / "out.csv") >= 1)
+    run.kill()
+    run.communicate()
+    wait_until(lambda: ray_processes() == before, 10)
+    assert rows_in(tmp_path / "out.csv") >= 1
