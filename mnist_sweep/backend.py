@@ -66,6 +66,11 @@ def release() -> None:
         allocator.free_cache()
 
 
+def count_devices() -> int:
+    """How many devices of the current kind this process can see."""
+    return int(Device[Device.DEFAULT].count())
+
+
 def warning() -> str:
     """What a user should know of how this device computes; empty if there is nothing."""
     device = device_name()

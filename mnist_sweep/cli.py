@@ -14,10 +14,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mnist_sweep import __version__
 from mnist_sweep.errors import UserError
+
+if TYPE_CHECKING:
+    from mnist_sweep.executors import Executor
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -93,6 +96,25 @@ def _positive(text: str) -> int:
     return value
 
 
+def _share(text: str) -> float:
+    """A number of GPUs: a whole one, or a fraction of one."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not (0 < value < 1 or (value >= 1 and value.is_integer())):
+        raise argparse.ArgumentTypeError(f"expected 1, 2, ... or a fraction of 1, got {text!r}")
+    return value
+
+
+def _add_address(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--address",
+        metavar="auto|HOST:PORT",
+        help="the Ray cluster (default: RAY_ADDRESS, else a Ray of its own on this machine)",
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="mnist-sweep", description=__import__("mnist_sweep").__doc__)
     parser.add_argument("--version", action="version", version=f"mnist-sweep {__version__}")
@@ -106,6 +128,10 @@ def _parser() -> argparse.ArgumentParser:
         help="show versions, devices, the compiler, caches and data",
         description="Show what this machine can train on, and what run would choose and why.",
     )
+    doctor.add_argument(
+        "--executor", choices=["local", "ray"], default="local", help="ray: show its nodes instead"
+    )
+    _add_address(doctor)
     doctor.set_defaults(command=_doctor)
     return parser
 
@@ -124,9 +150,18 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     run.add_argument(
         "--jobs",
         type=_positive,
-        help="worker processes (default: one per CPU core, or 1 on a GPU)",
+        help="worker processes (default: one per CPU core, or one per GPU)",
     )
-    run.add_argument("--executor", choices=["local"], default="local", help="where workers run")
+    run.add_argument(
+        "--executor", choices=["local", "ray"], default="local", help="where workers run"
+    )
+    _add_address(run)
+    run.add_argument(
+        "--gpus-per-worker",
+        type=_share,
+        metavar="N",
+        help="GPUs of each worker of Ray, such as 1 or 0.25 (default: 1, or 0 on the CPU)",
+    )
     run.add_argument(
         "--set",
         action="append",
@@ -198,7 +233,7 @@ def _add_report(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from mnist_sweep.devices import choose_device, is_cpu, physical_cores
+    from mnist_sweep.devices import is_cpu, physical_cores
     from mnist_sweep.runner import default_output, describe_plan, load_sweep, run_sweep
 
     spec = load_sweep(arguments.spec, overrides=arguments.overrides, data_dir=arguments.data_dir)
@@ -219,17 +254,13 @@ def _run(arguments: argparse.Namespace) -> int:
         )
         _show(plan)
         return DONE
-    choice = choose_device(arguments.device)
-    jobs = arguments.jobs or (physical_cores() if is_cpu(choice.device) else 1)
-
-    from mnist_sweep.executors import LocalExecutor
-
+    executor, device = _executor(arguments)
     with _Stop() as stop:
         summary = run_sweep(
             spec,
             output,
-            LocalExecutor(jobs, choice, _note),
-            device=choice.device,
+            executor,
+            device=device,
             overwrite=arguments.overwrite,
             retry_failed=arguments.retry_failed,
             limit=arguments.limit,
@@ -249,6 +280,24 @@ def _run(arguments: argparse.Namespace) -> int:
         )
         return SOME_FAILED
     return DONE
+
+
+def _executor(arguments: argparse.Namespace) -> tuple[Executor, str]:
+    """What runs the trials, and the device it runs them on."""
+    from mnist_sweep.devices import choose_device, default_jobs
+    from mnist_sweep.executors import LocalExecutor
+
+    if arguments.executor == "ray":
+        from mnist_sweep.ray_executor import RayExecutor, cluster_options
+
+        options = cluster_options(
+            arguments.address, arguments.jobs, arguments.device, arguments.gpus_per_worker
+        )
+        return RayExecutor(options, _note), options.device
+    if arguments.address is not None or arguments.gpus_per_worker is not None:
+        raise UserError("--address and --gpus-per-worker are for --executor ray")
+    choice = choose_device(arguments.device)
+    return LocalExecutor(arguments.jobs or default_jobs(choice), choice, _note), choice.device
 
 
 def _command_again() -> str:
@@ -314,10 +363,15 @@ def _report(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _doctor(_arguments: argparse.Namespace) -> int:
-    from mnist_sweep.doctor import diagnose
+def _doctor(arguments: argparse.Namespace) -> int:
+    from mnist_sweep.doctor import diagnose, diagnose_cluster
 
-    lines, healthy = diagnose()
+    if arguments.executor == "ray":
+        lines, healthy = diagnose_cluster(arguments.address)
+    elif arguments.address is not None:
+        raise UserError("--address is for --executor ray")
+    else:
+        lines, healthy = diagnose()
     for line in lines:
         _show(line)
     return DONE if healthy else SOME_FAILED

@@ -14,7 +14,7 @@ from mnist_sweep.errors import DataError
 from mnist_sweep.idx import CLASSES, PIXELS, LabelledImages, read_folder
 from mnist_sweep.trial import BUNDLED_DATASET, SPLIT_SIZES, DatasetConfig
 
-__all__ = ["Dataset", "describe_bundled", "load_dataset", "train_images"]
+__all__ = ["Dataset", "describe_bundled", "load_dataset", "read_images", "train_images"]
 
 #: Seeds of the shuffles before splitting. Results depend on them: they never change.
 TRAIN_SHUFFLE_SEED = 0
@@ -41,15 +41,23 @@ class Dataset:
     classes: int
 
 
-def load_dataset(config: DatasetConfig) -> Dataset:
-    """The data set that ``config`` names, split as it says.
+def read_images(config: DatasetConfig) -> LabelledImages:
+    """The images and labels that ``config`` names, before they are split.
+
+    Raises DataError if they are missing or damaged.
+    """
+    return load_bundled() if config.name == BUNDLED_DATASET else read_folder(_folder(config.name))
+
+
+def load_dataset(config: DatasetConfig, data: LabelledImages | None = None) -> Dataset:
+    """The data set that ``config`` names, split as it says; ``data`` is what ``read_images`` gave.
 
     The training file is shuffled in a fixed order, whatever the sizes; the last
     ``validation_size`` rows of that order validate, and the first ``train_size`` of the others
     train. The test split is the first ``test_size`` rows of a fixed shuffle of the test file.
     Raises DataError if the data is missing or damaged, or if the sizes do not fit it.
     """
-    data = load_bundled() if config.name == BUNDLED_DATASET else read_folder(_folder(config.name))
+    data = data or read_images(config)
     n_train, n_test = data.n_train, len(data.labels) - data.n_train
     _check_sizes(config, n_train, n_test)
     order = _shuffled(TRAIN_SHUFFLE_SEED, n_train)

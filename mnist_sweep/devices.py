@@ -31,7 +31,11 @@ NO_COMPILER = (
 #: What a machine must have before it is worth opening an accelerator: device -> path.
 _ACCELERATOR_TRACES = {"CUDA": "/dev/nvidiactl", "AMD": "/dev/kfd"}
 
-_PROBE = "from mnist_sweep.backend import check_device; check_device()"
+_PROBE = (
+    "from mnist_sweep.backend import check_device, count_devices\n"
+    "check_device()\n"
+    "print(count_devices())"
+)
 
 
 @dataclass(frozen=True)
@@ -99,10 +103,14 @@ def _ziglang_launcher() -> str | None:
     return str(launcher)
 
 
-def environment(device: str, compiler: Compiler | None) -> dict[str, str]:
-    """The environment of a process that trains on ``device``."""
+def environment(device: str, compiler: Compiler | None, gpu: str | None = None) -> dict[str, str]:
+    """The environment of a process that trains on ``device``, and there on the GPU named ``gpu``.
+
+    None leaves the choice of the GPU to tinygrad, which takes the first.
+    """
     settings = {
         "DEV": device,
+        **({} if gpu is None else _only(gpu, device)),
         # tinygrad's own pool of compiling processes would fight the workers for the cores.
         "PARALLEL": "0",
         # A worker is one thread: the results must not depend on how many cores a machine has.
@@ -118,13 +126,32 @@ def environment(device: str, compiler: Compiler | None) -> dict[str, str]:
     return {**os.environ, **settings}
 
 
+def _only(gpu: str, device: str) -> dict[str, str]:
+    """Settings that leave a process no other GPU than ``gpu``.
+
+    tinygrad's DEV cannot name one of CUDA's GPUs ("CUDA:1" asks for a renderer "1"), so CUDA itself
+    must see no other; NV and AMD bypass the vendor's library and its variables, but can be told.
+    """
+    if device.split(":")[0].upper() in ("NV", "AMD"):
+        return {"DEV": f":{gpu}+{device}"}
+    return {"CUDA_VISIBLE_DEVICES": gpu}
+
+
 def is_cpu(device: str) -> bool:
     """Whether ``device``, as in DEV ("CPU", "CPU:LLVM", "CUDA:1"), is the CPU."""
     return device.split(":")[0].upper() == "CPU"
 
 
-def probe(device: str, compiler: Compiler | None) -> str | None:
-    """Open ``device`` in a process of its own and compute with it; None, or what went wrong."""
+@dataclass(frozen=True)
+class Probe:
+    """What came of opening a device: what went wrong, if anything, and how many of it there are."""
+
+    problem: str = ""
+    count: int = 0
+
+
+def probe(device: str, compiler: Compiler | None) -> Probe:
+    """Open ``device`` in a process of its own and compute with it."""
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-c", _PROBE],
@@ -134,18 +161,31 @@ def probe(device: str, compiler: Compiler | None) -> str | None:
             timeout=PROBE_TIMEOUT,
         )
     except subprocess.TimeoutExpired:
-        return f"no answer in {PROBE_TIMEOUT} s"
+        return Probe(f"no answer in {PROBE_TIMEOUT} s")
     except OSError as error:
-        return str(error)
+        return Probe(str(error))
     if done.returncode == 0:
-        return None
+        return Probe(count=int(done.stdout))
     lines = done.stderr.strip().splitlines()
     if not lines:
-        return f"ended with status {done.returncode}"
+        return Probe(f"ended with status {done.returncode}")
     if "No module named 'tinygrad.runtime" in lines[-1]:
-        return "tinygrad knows no such device"
+        return Probe("tinygrad knows no such device")
     # Without the exception's class, which says nothing to a user.
-    return lines[-1].partition(": ")[2].rstrip(" ;") or lines[-1]
+    return Probe(lines[-1].partition(": ")[2].rstrip(" ;") or lines[-1])
+
+
+def gpu_names(device: str, count: int) -> tuple[str, ...]:
+    """What ``environment`` takes as the names of the ``count`` GPUs that ``device`` stands for.
+
+    None where there is no choice: a single one, a kind that cannot be chosen from, or one that the
+    user chose already ("PCI:1+AMD"). CUDA's GPUs are those of CUDA_VISIBLE_DEVICES where it is set.
+    """
+    if device.split(":")[0].upper() not in ("CUDA", "NV", "AMD") or count < 2:
+        return ()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") if device.upper().startswith("CUDA") else None
+    names = visible.split(",") if visible else map(str, range(count))
+    return tuple(name.strip() for name in names)[:count]
 
 
 def candidates() -> list[str]:
@@ -157,11 +197,15 @@ def candidates() -> list[str]:
 
 @dataclass(frozen=True)
 class Choice:
-    """The device that a sweep takes, the compiler it needs, and the reason."""
+    """The device that a sweep takes, the compiler it needs, and the reason.
+
+    ``gpus`` are the names of its GPUs (see ``environment``), where there are several.
+    """
 
     device: str
     compiler: Compiler | None
     reason: str
+    gpus: tuple[str, ...] = ()
 
 
 def choose_device(requested: str | None) -> Choice:
@@ -176,17 +220,19 @@ def choose_device(requested: str | None) -> Choice:
         wanted, reason = os.environ["DEV"], "named by the environment variable DEV"
     if wanted is not None and not is_cpu(wanted):
         # A GPU's failure to open is worth a second's wait before a sweep is planned on it.
-        problem = probe(wanted, None)
-        if problem:
+        probed = probe(wanted, None)
+        if probed.problem:
             raise DeviceError(
-                f"device {wanted} cannot be used: {problem}; "
+                f"device {wanted} cannot be used: {probed.problem}; "
                 "mnist-sweep doctor lists the devices that can"
             )
-        return Choice(wanted, None, reason)
+        return Choice(wanted, None, reason, gpu_names(wanted, probed.count))
     if wanted is None:
         for device in candidates()[:-1]:
-            if probe(device, None) is None:
-                return Choice(device, None, "the fastest device that works")
+            probed = probe(device, None)
+            if not probed.problem:
+                gpus = gpu_names(device, probed.count)
+                return Choice(device, None, "the fastest device that works", gpus)
         wanted, reason = "CPU", "no accelerator was found"
     compiler = find_compiler()
     if compiler is None:
@@ -207,3 +253,8 @@ def physical_cores() -> int:
         except OSError:
             cores.add(str(cpu))
     return len(cores)
+
+
+def default_jobs(choice: Choice) -> int:
+    """Workers for ``choice`` on this machine: one for each core of a CPU, or for each GPU."""
+    return physical_cores() if is_cpu(choice.device) else len(choice.gpus) or 1

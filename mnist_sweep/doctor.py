@@ -13,6 +13,7 @@ from mnist_sweep.cache import cache_dir
 from mnist_sweep.data import describe_bundled
 from mnist_sweep.devices import (
     NO_COMPILER,
+    Probe,
     candidates,
     choose_device,
     find_compiler,
@@ -21,6 +22,7 @@ from mnist_sweep.devices import (
     probe,
 )
 from mnist_sweep.errors import UserError
+from mnist_sweep.ray_executor import cluster_address, inspect_cluster
 
 
 def diagnose() -> tuple[list[str], bool]:
@@ -34,11 +36,12 @@ def diagnose() -> tuple[list[str], bool]:
     )
     for device in candidates():
         if is_cpu(device) and compiler is None:
-            problem: str | None = "no compiler"
+            probed = Probe("no compiler")
         else:
-            problem = probe(device, compiler)
-        cores = f", {physical_cores()} cores" if is_cpu(device) else ""
-        lines.append(f"device       {device}: {f'no ({problem})' if problem else f'usable{cores}'}")
+            probed = probe(device, compiler)
+        size = f"{physical_cores()} cores" if is_cpu(device) else f"{probed.count} of them"
+        state = f"no ({probed.problem})" if probed.problem else f"usable, {size}"
+        lines.append(f"device       {device}: {state}")
     try:
         choice = choose_device(None)
         lines.append(f"run takes    {choice.device}: {choice.reason}")
@@ -50,6 +53,27 @@ def diagnose() -> tuple[list[str], bool]:
     lines.append(f"kernel cache {_tinygrad_cache()}")
     lines.append(f"data set     {describe_bundled()}")
     return lines, healthy
+
+
+def diagnose_cluster(address: str | None) -> tuple[list[str], bool]:
+    """Lines for a person about a Ray cluster, and whether a node of it can train.
+
+    ``address`` is that of ``run --address``. Raises DeviceError if there is no cluster there.
+    """
+    cluster = inspect_cluster(cluster_address(address))
+    nodes = cluster.nodes
+    cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+    lines = [f"{name:<12} {text}" for name, text in _versions()]
+    lines.append(f"ray          {cluster.ray_version}")
+    lines.append(f"cluster      {cluster.address}: {len(nodes)} nodes, {cpus:g} CPU, {gpus:g} GPU")
+    for node in nodes:
+        versions = ", ".join(f"{name} {v or 'missing'}" for name, v in node.versions.items())
+        state = f"not used: {node.problem}" if node.problem else "usable"
+        known = f", {versions}" if versions else ""
+        lines.append(
+            f"node         {node.name}: {node.cpus:g} CPU, {node.gpus:g} GPU{known}: {state}"
+        )
+    return lines, any(not node.problem for node in nodes)
 
 
 def _versions() -> Iterator[tuple[str, str]]:

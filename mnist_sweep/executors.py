@@ -6,23 +6,18 @@ the trials and writes nothing: the driver that asked for the results is their on
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
-import signal
-import subprocess
-import sys
-import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import Pipe
 from multiprocessing.connection import wait
-from typing import IO, Protocol
+from typing import Protocol
 
 from mnist_sweep.devices import Choice, environment
 from mnist_sweep.errors import DeviceError
 from mnist_sweep.plan import Assignments, Cohort, Shape, plan, shape_of, stack_size
+from mnist_sweep.processes import Child
 from mnist_sweep.trial import Trial, TrialResult
 
 #: Seconds that a worker may take to import tinygrad and to open its device.
@@ -92,71 +87,36 @@ class InProcessExecutor:
                 yield result
 
 
-class _Worker:
+class _Worker(Child):
     """A worker process and what it is doing."""
 
-    def __init__(self, choice: Choice, settings: Settings) -> None:
-        self.connection, theirs = Pipe()
-        # Open until the worker ends, for its last words.
-        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+    def __init__(self, choice: Choice, gpu: str | None, settings: Settings) -> None:
+        self.gpu = gpu
         self.started = time.monotonic()
         self.ready: Ready | None = None
         self.trials: list[Trial] = []
         self.shape: Shape | None = None
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "mnist_sweep.worker", str(theirs.fileno())],
-            env=environment(choice.device, choice.compiler),
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=self.log,
-            stderr=self.log,
-            # Ctrl-C in the terminal is for the driver, which ends its workers itself.
-            start_new_session=True,
-        )
-        theirs.close()
-        with contextlib.suppress(OSError):  # a dead worker is noticed when its answer is awaited
-            self.connection.send(settings)
+        super().__init__("mnist_sweep.worker", environment(choice.device, choice.compiler, gpu))
+        self.send(settings)
 
     def give(self, trials: list[Trial]) -> None:
         """Send ``trials`` to the worker, to be trained side by side."""
         self.trials, self.shape = trials, shape_of(trials[0])
-        with contextlib.suppress(OSError):
-            self.connection.send(trials)
+        self.send(trials)
 
     def overdue(self) -> bool:
         """Whether the worker has taken too long to start."""
         return not self.ready and time.monotonic() - self.started > START_TIMEOUT
-
-    def last_words(self) -> str:
-        """How the process ended, and the last line that it wrote."""
-        try:
-            status = self.process.wait(timeout=POLL)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            status = self.process.wait()
-        how = f"exit status {status}"
-        if status < 0:
-            with contextlib.suppress(ValueError):
-                how = signal.Signals(-status).name
-        self.log.seek(max(0, self.log.seek(0, os.SEEK_END) - 4096))
-        lines = self.log.read().decode(errors="replace").strip().splitlines()
-        return how + (f": {lines[-1]}" if lines else "")
-
-    def end(self) -> None:
-        """Kill the process and free what it held."""
-        self.process.kill()
-        self.process.wait()
-        self.connection.close()
-        self.log.close()
 
 
 @dataclass
 class LocalExecutor:
     """Runs trials in ``jobs`` worker processes of this machine, each on the chosen device.
 
-    Workers are new Python processes, never forks, with the device and the compiler in their
-    environment. A worker ends with this process, however this process ends. ``say`` gets what the
-    workers have to tell the user.
+    Where the device has several GPUs, the workers are spread over them. Workers are new Python
+    processes, never forks, with the device and the compiler in their environment. A worker ends
+    with this process, however this process ends. ``say`` gets what the workers have to tell the
+    user.
     """
 
     jobs: int
@@ -194,7 +154,7 @@ class LocalExecutor:
         self._failed_starts = 0
         while not stopped():
             while len(self._workers) < min(jobs, len(self._busy()) + assignments.left):
-                self._workers.append(_Worker(self.choice, settings))
+                self._workers.append(_Worker(self.choice, self._next_gpu(), settings))
             if not self._workers:
                 return
             for worker in self._with_news():
@@ -206,6 +166,11 @@ class LocalExecutor:
                     else:
                         self._remove(worker)
                 yield from results
+
+    def _next_gpu(self) -> str | None:
+        """The GPU with the fewest workers, where there are several."""
+        taken = Counter(worker.gpu for worker in self._workers)
+        return min(self.choice.gpus, key=lambda gpu: taken[gpu], default=None)
 
     def _busy(self) -> list[_Worker]:
         return [worker for worker in self._workers if worker.trials]

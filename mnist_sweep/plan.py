@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -147,25 +148,27 @@ class Assignments:
     """
 
     def __init__(self, cohorts: Iterable[Cohort]) -> None:
-        self._waiting = [list(cohort.trials) for cohort in cohorts]
-        self._begun = [False] * len(self._waiting)
-        self._shapes = [shape_of(trials[0]) for trials in self._waiting]
-
-    @property
-    def left(self) -> int:
-        """How many trials nobody has taken yet."""
-        return sum(len(trials) for trials in self._waiting)
+        self._untouched = deque(cohorts)
+        # Those that somebody has begun and that have trials left: few, whatever the sweep's size.
+        self._begun: dict[Shape, deque[Trial]] = {}
+        #: How many trials nobody has taken yet.
+        self.left = sum(len(cohort.trials) for cohort in self._untouched)
 
     def take(self, shape: Shape | None) -> Trial | None:
         """The next trial for a worker that last had ``shape`` (None: a new one), or None."""
-        left = [i for i, trials in enumerate(self._waiting) if trials]
-        if not left:
-            return None
-        own = [i for i in left if self._shapes[i] == shape]
-        untouched = [i for i in left if not self._begun[i]]
-        chosen = (own or untouched or sorted(left, key=lambda i: -flops(self._waiting[i])))[0]
-        self._begun[chosen] = True
-        return self._waiting[chosen].pop(0)
+        if shape is None or shape not in self._begun:
+            if self._untouched:
+                cohort = self._untouched.popleft()
+                shape = cohort.shape
+                self._begun.setdefault(shape, deque()).extend(cohort.trials)
+            elif self._begun:
+                shape = max(self._begun, key=self._work)
+            else:
+                return None
+        trials = self._begun[shape]
+        trial = trials.popleft()
+        self._taken(shape, 1)
+        return trial
 
     def take_stack(self, shape: Shape | None, most: Callable[[Shape], int]) -> list[Trial]:
         """The next trials for a worker that trains up to ``most(shape)`` of a shape side by side.
@@ -176,11 +179,24 @@ class Assignments:
         first = self.take(shape)
         if first is None:
             return []
-        limit = most(shape_of(first))
-        waiting = self._waiting[self._shapes.index(shape_of(first))]
+        shape = shape_of(first)
+        limit, waiting = most(shape), self._begun.get(shape)
+        if limit == 1 or waiting is None:
+            return [first]
         alike = [trial for trial in waiting if trial.config.epochs == first.config.epochs]
         parts = -(-(1 + len(alike)) // limit)
-        taken = alike[: -(-(1 + len(alike)) // parts) - 1]
-        for trial in taken:
-            waiting.remove(trial)
-        return [first, *taken]
+        beside = alike[: -(-(1 + len(alike)) // parts) - 1]
+        ids = {trial.trial_id for trial in beside}
+        self._begun[shape] = deque(trial for trial in waiting if trial.trial_id not in ids)
+        self._taken(shape, len(beside))
+        return [first, *beside]
+
+    def _taken(self, shape: Shape, count: int) -> None:
+        self.left -= count
+        if not self._begun[shape]:
+            del self._begun[shape]
+
+    def _work(self, shape: Shape) -> float:
+        """What is left of a cohort, roughly: as if all its trials cost as much as the next."""
+        trials = self._begun[shape]
+        return len(trials) * _trial_flops(trials[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
 from mnist_sweep import __version__, backend
-from mnist_sweep.data import load_dataset
+from mnist_sweep.data import Dataset, load_dataset
 from mnist_sweep.executors import Ready, Settings
 from mnist_sweep.plan import Shape, shape_of
 from mnist_sweep.training import CompiledShape, DeviceData
@@ -27,10 +27,16 @@ def first_line(error: BaseException) -> str:
 
 
 class TrialRunner:
-    """Runs trials in this process, keeping what the last ones had compiled."""
+    """Runs trials in this process, keeping what the last ones had compiled.
 
-    def __init__(self, settings: Settings) -> None:
+    ``load`` gets a data set that the last trial did not have.
+    """
+
+    def __init__(
+        self, settings: Settings, load: Callable[[DatasetConfig], Dataset] = load_dataset
+    ) -> None:
         self._settings = settings
+        self._load = load
         self._data: tuple[DatasetConfig, DeviceData] | None = None
         self._compiled: tuple[Shape, CompiledShape] | None = None
 
@@ -78,7 +84,7 @@ class TrialRunner:
         self._compiled = None
         backend.release()
         if self._data is None or self._data[0] != trial.dataset:
-            self._data = trial.dataset, DeviceData(load_dataset(trial.dataset))
+            self._data = trial.dataset, DeviceData(self._load(trial.dataset))
         compiled = CompiledShape(shape, self._data[1], stack=len(trials))
         self._compiled = shape, compiled
         return compiled, compiled.compile_seconds

@@ -229,6 +229,17 @@ def test_the_readme_names_every_command_and_option() -> None:
         (["run", SMOKE, "--device", "ABACUS"], "device ABACUS"),
         (["run", SMOKE, "--device", ""], "--device is empty"),
         (["run", SMOKE, "--overw"], "--overw"),
+        (["run", SMOKE, "--address", "auto"], "--executor ray"),
+        (["run", SMOKE, "--gpus-per-worker", "1"], "--executor ray"),
+        (["run", SMOKE, "--executor", "ray", "--gpus-per-worker", "1.5"], "fraction of 1"),
+        (["run", SMOKE, "--executor", "ray", "--gpus-per-worker", "nan"], "fraction of 1"),
+        (["run", SMOKE, "--executor", "ray", "--address", "ray://a:1"], "expected HOST:PORT"),
+        (["run", SMOKE, "--executor", "ray", "--address", ""], "expected HOST:PORT"),
+        (
+            ["run", SMOKE, "--executor", "ray", "--device", "CPU", "--gpus-per-worker", "1"],
+            "device CPU takes no GPU",
+        ),
+        (["doctor", "--address", "auto"], "--executor ray"),
         (["run", SMOKE, "--set", "lr"], "--set"),
         (["run", SMOKE, "--data-dir", "nowhere"], "nowhere"),
         (["run", SMOKE, "--set", "batch_size=60000", "--device", "CPU"], "batch_size 60000"),
@@ -290,6 +301,24 @@ def test_without_a_compiler_doctor_and_run_name_both_ways_out(tmp_path: Path) ->
         assert "install it" in done.stdout + done.stderr
         assert "mnist-sweep[cpu]" in done.stdout + done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", str(SMOKE), "--executor", "ray"], ["doctor", "--executor", "ray"]]
+)
+def test_without_ray_the_error_names_the_extra(tmp_path: Path, arguments: list[str]) -> None:
+    hidden = "import sys; sys.modules['ray'] = None; from mnist_sweep.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", hidden, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "mnist-sweep: error: --executor ray needs Ray: pip install 'mnist-sweep[ray]'\n"
+    )
+    assert list(tmp_path.rglob("*.csv")) == []
 
 
 def _heed_signals() -> None:

@@ -1,0 +1,69 @@
+"""A sweep on a Ray instance of its own is the sweep that local processes run.
+
+Needs the extra ``ray``; ``scripts/test_ray`` runs it.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.ray_nodes import outcome, ray_processes, rows_in, start_sweep, wait_until
+
+pytestmark = pytest.mark.ray
+
+#: Two shapes; one trial of each diverges.
+SPEC = """
+dataset: {name: mnist, train_size: 4000, test_size: 500}
+base: {depth: 1, batch_size: 50, epochs: 4}
+seeds: 2
+parameters: {width: [16, 32], lr: [1e-3, 1e-2, 1e3]}
+"""
+
+
+def test_it_stops_in_good_order_goes_on_and_leaves_no_process_and_the_same_rows(
+    tmp_path: Path,
+) -> None:
+    spec = tmp_path / "sweep.yaml"
+    spec.write_text(SPEC)
+    local, remote = tmp_path / "local.csv", tmp_path / "ray.csv"
+    arguments = ["--device", "CPU", "--jobs", "2", "-o"]
+    command = [sys.executable, "-m", "mnist_sweep", "run", str(spec), *arguments, str(local)]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
+    before = ray_processes()
+
+    first = start_sweep(spec, *arguments, remote)
+    wait_until(lambda: rows_in(remote) >= 1)
+    first.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    out, err = first.communicate(timeout=30)
+    assert time.monotonic() - asked < 5
+    assert (first.returncode, out) == (130, "")
+    assert [line for line in err.splitlines() if "interrupted" not in line] == []
+    assert 1 <= rows_in(remote) < 12
+    assert ray_processes() == before
+
+    second = start_sweep(spec, *arguments, remote)
+    out, err = second.communicate(timeout=120)
+    assert (second.returncode, err) == (0, "")
+    assert "12 of 12 trials done" in out
+    assert ray_processes() == before
+    assert outcome(remote) == outcome(local)
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_takes_its_ray_with_it(tmp_path: Path) -> None:
+    spec = tmp_path / "sweep.yaml"
+    spec.write_text(SPEC)
+    before = ray_processes()
+    run = start_sweep(spec, "--device", "CPU", "--jobs", "2", "-o", tmp_path / "out.csv")
+    wait_until(lambda: rows_in(tmp_path / "out.csv") >= 1)
+    run.kill()
+    run.communicate()
+    wait_until(lambda: ray_processes() == before, 10)
+    assert rows_in(tmp_path / "out.csv") >= 1
