@@ -28,6 +28,8 @@ NO_COMPILER = (
     "of the extra mnist-sweep[cpu]: pip install ziglang"
 )
 
+NO_NAME = "--device is empty; name one, such as CPU, or leave it out"
+
 #: What a machine must have before it is worth opening an accelerator: device -> path.
 _ACCELERATOR_TRACES = {"CUDA": "/dev/nvidiactl", "AMD": "/dev/kfd"}
 
@@ -214,7 +216,7 @@ def choose_device(requested: str | None) -> Choice:
     Raises DeviceError, with what to do next, if that device cannot train here.
     """
     if requested is not None and not requested.strip():
-        raise DeviceError("--device is empty; name one, such as CPU, or leave it out")
+        raise DeviceError(NO_NAME)
     wanted, reason = requested, "asked for with --device"
     if wanted is None and os.environ.get("DEV"):
         wanted, reason = os.environ["DEV"], "named by the environment variable DEV"

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
-from mnist_sweep.devices import choose_device, default_jobs, is_cpu
+from mnist_sweep.devices import NO_NAME, choose_device, default_jobs, is_cpu
 from mnist_sweep.errors import DeviceError
 from mnist_sweep.executors import POLL, Settings
 from mnist_sweep.plan import Cohort
@@ -180,6 +180,8 @@ def cluster_options(
     itself or, for a Ray instance on this machine, cannot train here.
     """
     where = cluster_address(address)
+    if device is not None and not device.strip():
+        raise DeviceError(NO_NAME)
     wanted = device or os.environ.get("DEV") or ("CUDA" if gpus_per_worker else None)
     if where is None:
         choice = choose_device(wanted)

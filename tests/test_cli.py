@@ -239,6 +239,10 @@ def test_the_readme_names_every_command_and_option() -> None:
             ["run", SMOKE, "--executor", "ray", "--device", "CPU", "--gpus-per-worker", "1"],
             "device CPU takes no GPU",
         ),
+        (
+            ["run", SMOKE, "--executor", "ray", "--address", "a:1", "--device", ""],
+            "--device is empty",
+        ),
         (["doctor", "--address", "auto"], "--executor ray"),
         (["run", SMOKE, "--set", "lr"], "--set"),
         (["run", SMOKE, "--data-dir", "nowhere"], "nowhere"),
