@@ -178,6 +178,11 @@ def augments(config: HPConfig) -> bool:
     return bool(config.shift or config.rotation or config.scale)
 
 
+def settings(config: HPConfig) -> dict[str, Any]:
+    """Field -> value of what is set: without what the model lacks and the extras that are off."""
+    return {k: v for k, v in vars(config).items() if v is not None and (v or k not in EXTRA_NAMES)}
+
+
 def check_value(name: str, value: object) -> Any:
     """Return ``value`` as the type of HPConfig's field ``name``.
 

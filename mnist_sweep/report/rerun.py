@@ -8,27 +8,26 @@ from typing import Any
 
 import yaml
 
-from mnist_sweep.config import FIELD_NAMES
+from mnist_sweep.config import settings
 from mnist_sweep.trial import BUNDLED_DATASET, SPLIT_SIZES, DatasetConfig, TrialResult
 
 
 def rerun_spec(results: Sequence[TrialResult], name: str) -> str:
     """A spec in YAML whose trials are those of ``results``, which differ in their seeds only.
 
-    Every hyperparameter is written out, so that a later default changes nothing.
+    Every hyperparameter that is not off is written out: a later default changes nothing.
     """
     config, dataset = results[0].trial.config, results[0].trial.dataset
-    values = {field: getattr(config, field) for field in FIELD_NAMES}
+    base = settings(config)
     spec: dict[str, Any] = {
         "name": name,
-        "model": values.pop("model"),
+        "model": base.pop("model"),
         "dataset": _dataset(dataset),
         "seeds": sorted(result.trial.config.seed for result in results),
     }
     if (evaluations := _evals_per_epoch(results)) > 1:
         spec["evals_per_epoch"] = evaluations
-    del values["seed"]
-    base = {field: value for field, value in values.items() if value is not None}
+    del base["seed"]
     return _dump(spec, flow=None) + _dump({"base": base}, flow=False)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from mnist_sweep.config import FIELD_NAMES
+from mnist_sweep.config import settings
 from mnist_sweep.figures import Study, draw_study
 from mnist_sweep.labels import describe, value_text
 from mnist_sweep.report.environment import duration
@@ -94,9 +94,9 @@ def _tiles(found: Review) -> Html:
 
 def _recommendation(found: Recommendation, of: Review, place: int) -> Html:
     config = found.configuration.config
-    values = {n: v for n in FIELD_NAMES if n != "seed" and (v := getattr(config, n)) is not None}
+    values = {name: value for name, value in settings(config).items() if name != "seed"}
     ordered = sorted(values, key=lambda name: name not in of.varying)
-    settings = [
+    chips = [
         element(
             "li",
             f"{name} ",
@@ -117,7 +117,7 @@ def _recommendation(found: Recommendation, of: Review, place: int) -> Html:
     words = element(
         "div",
         element("h3", "Recommended configuration"),
-        element("ul", *settings, class_="settings"),
+        element("ul", *chips, class_="settings"),
         *(element("p", sentence) for sentence in found.sentences),
     )
     spec = element(
