@@ -20,7 +20,7 @@ from mnist_sweep import __version__
 from mnist_sweep.errors import UserError
 
 if TYPE_CHECKING:
-    from mnist_sweep.executors import Executor
+    from mnist_sweep.executors.local import Executor
 
 DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -285,10 +285,10 @@ def _run(arguments: argparse.Namespace) -> int:
 def _executor(arguments: argparse.Namespace) -> tuple[Executor, str]:
     """What runs the trials, and the device it runs them on."""
     from mnist_sweep.devices import choose_device, default_jobs
-    from mnist_sweep.executors import LocalExecutor
+    from mnist_sweep.executors.local import LocalExecutor
 
     if arguments.executor == "ray":
-        from mnist_sweep.ray_executor import RayExecutor, cluster_options
+        from mnist_sweep.executors.ray_executor import RayExecutor, cluster_options
 
         options = cluster_options(
             arguments.address, arguments.jobs, arguments.device, arguments.gpus_per_worker
@@ -306,8 +306,8 @@ def _command_again() -> str:
 
 
 def _plot(arguments: argparse.Namespace) -> int:
-    from mnist_sweep.figures import draw_figures
-    from mnist_sweep.results import read_results
+    from mnist_sweep.figures.draw import draw_figures
+    from mnist_sweep.results.file import read_results
 
     results = read_results(arguments.results)
     for note in results.notes:
@@ -328,8 +328,8 @@ def _plot(arguments: argparse.Namespace) -> int:
 def _top(arguments: argparse.Namespace) -> int:
     from shutil import get_terminal_size
 
-    from mnist_sweep.ranked import records, records_as_csv, records_as_json
-    from mnist_sweep.results import read_results
+    from mnist_sweep.analysis.ranked import records, records_as_csv, records_as_json
+    from mnist_sweep.results.file import read_results
     from mnist_sweep.table import format_top
 
     results = read_results(arguments.results)
@@ -347,7 +347,7 @@ def _top(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     from mnist_sweep.report import write_report
-    from mnist_sweep.results import read_results
+    from mnist_sweep.results.file import read_results
 
     paths = list(dict.fromkeys(arguments.results))
     default = paths[0].with_name("report.html") if paths[1:] else paths[0].with_suffix(".html")

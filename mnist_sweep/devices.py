@@ -34,7 +34,7 @@ NO_NAME = "--device is empty; name one, such as CPU, or leave it out"
 _ACCELERATOR_TRACES = {"CUDA": "/dev/nvidiactl", "AMD": "/dev/kfd"}
 
 _PROBE = (
-    "from mnist_sweep.backend import check_device, count_devices\n"
+    "from mnist_sweep.training.backend import check_device, count_devices\n"
     "check_device()\n"
     "print(count_devices())"
 )

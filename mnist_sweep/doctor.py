@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mnist_sweep import __version__
 from mnist_sweep.cache import cache_dir
-from mnist_sweep.data import describe_bundled
+from mnist_sweep.data.dataset import describe_bundled
 from mnist_sweep.devices import (
     NO_COMPILER,
     Probe,
@@ -22,7 +22,7 @@ from mnist_sweep.devices import (
     probe,
 )
 from mnist_sweep.errors import UserError
-from mnist_sweep.ray_executor import cluster_address, inspect_cluster
+from mnist_sweep.executors.ray_executor import cluster_address, inspect_cluster
 
 
 def diagnose() -> tuple[list[str], bool]:

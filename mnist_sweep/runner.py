@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from mnist_sweep.analysis import best_configs
+from mnist_sweep.analysis.ranking import best_configs
 from mnist_sweep.config import HPConfig
-from mnist_sweep.data import load_dataset, train_images
+from mnist_sweep.data.dataset import load_dataset, train_images
 from mnist_sweep.errors import ResultsError, UserError
-from mnist_sweep.executors import Executor, Settings
+from mnist_sweep.executors.local import Executor, Settings
 from mnist_sweep.plan import flops, plan
-from mnist_sweep.results import ResultsWriter, read_results
-from mnist_sweep.spec import Metric, SweepSpec, load_spec
+from mnist_sweep.results.file import ResultsWriter, read_results
+from mnist_sweep.spec.load import Metric, SweepSpec, load_spec
 from mnist_sweep.trial import TrialResult
 
 #: What one core of a CPU does in a second of training, for the estimate before a sweep; measured

@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mnist_sweep.analysis import (
+from mnist_sweep.analysis.ranked import Ranking, rankings
+from mnist_sweep.analysis.ranking import (
     METRICS,
     Comparison,
     Configuration,
@@ -16,7 +17,6 @@ from mnist_sweep.analysis import (
     varying_fields,
 )
 from mnist_sweep.labels import dataset_text, short_name, value_texts
-from mnist_sweep.ranked import Ranking, rankings
 from mnist_sweep.trial import TrialResult
 
 #: The notes below the table are not wider than this, however wide the terminal.

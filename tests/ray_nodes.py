@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_sweep.results import curves_path
+from mnist_sweep.results.file import curves_path
 
 TIMING = ("train_seconds", "compile_seconds", "finished_at")
 PORT = 6399
@@ -59,7 +59,7 @@ def processes(text: str, session: int | None = None) -> list[int]:
 
 def ray_processes() -> set[int]:
     """Every process of Ray's on this machine, and our processes in which Ray lives."""
-    marks = ("ray::", "/raylet/raylet", "gcs/gcs_server", "mnist_sweep.ray_service")
+    marks = ("ray::", "/raylet/raylet", "gcs/gcs_server", "mnist_sweep.executors.ray_service")
     return {pid for mark in marks for pid in processes(mark)}
 
 

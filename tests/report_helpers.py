@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from mnist_sweep.report import render_report
-from mnist_sweep.results import ResultsFile
+from mnist_sweep.results.file import ResultsFile
 from mnist_sweep.trial import TrialResult
 
 _VOID = {"meta", "input"}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_sweep.config import HPConfig
-from mnist_sweep.results import ResultsWriter, curves_path
+from mnist_sweep.results.file import ResultsWriter, curves_path
 from mnist_sweep.trial import CurvePoint, Status, Trial, TrialResult
 
 
@@ -60,7 +60,7 @@ APPEND = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from mnist_sweep.results import ResultsWriter
+from mnist_sweep.results.file import ResultsWriter
 from tests.results_helpers import result
 with ResultsWriter.open(Path(sys.argv[2])) as writer:
     print("open", flush=True)

@@ -9,7 +9,7 @@ import pytest
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import SpecError
-from mnist_sweep.spec import BestConfigs, SweepSpec, load_spec
+from mnist_sweep.spec.load import BestConfigs, SweepSpec, load_spec
 
 
 def load(

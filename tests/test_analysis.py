@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
-from mnist_sweep.analysis import (
+from mnist_sweep.analysis.intervals import (
+    holm,
+    paired_t_p_value,
+    t_interval,
+    t_quantile,
+    t_two_sided_p,
+    wilson_interval,
+)
+from mnist_sweep.analysis.ranking import (
     Configuration,
     best_configs,
     compare_with_best,
@@ -22,14 +30,6 @@ from mnist_sweep.analysis import (
 )
 from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import UserError
-from mnist_sweep.intervals import (
-    holm,
-    paired_t_p_value,
-    t_interval,
-    t_quantile,
-    t_two_sided_p,
-    wilson_interval,
-)
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
 from tests import synthetic
 

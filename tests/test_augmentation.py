@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from tinygrad import Tensor
 
-from mnist_sweep import backend
-from mnist_sweep.augmentation import draw_warps
 from mnist_sweep.config import HPConfig
 from mnist_sweep.kernels import control as places
 from mnist_sweep.kernels.batch import gather_batch
 from mnist_sweep.kernels.control import Control
+from mnist_sweep.training import backend
+from mnist_sweep.training.augmentation import draw_warps
 from tests import reference
 
 

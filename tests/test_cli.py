@@ -348,7 +348,7 @@ def _workers(pid: int) -> list[int]:
     return [
         int(child)
         for child in children
-        if b"mnist_sweep.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
+        if b"mnist_sweep.executors.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
     ]
 
 

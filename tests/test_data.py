@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnist_sweep import bundled
 from mnist_sweep.cache import atomic_write, cache_dir
-from mnist_sweep.data import Dataset, describe_bundled, load_dataset
+from mnist_sweep.data import bundled
+from mnist_sweep.data.dataset import Dataset, describe_bundled, load_dataset
 from mnist_sweep.errors import DataError, UserError
 from mnist_sweep.trial import DatasetConfig
 
@@ -34,7 +34,7 @@ PIXELS_SHA256 = "5b92582eb909c82a9bfefcd44acbe9233be3eb5b419a44cf211022ad2bf4bf9
 #: Loads MNIST and prints that hash of it.
 PRINT_SHA256 = """
 import hashlib
-from mnist_sweep.data import load_dataset
+from mnist_sweep.data.dataset import load_dataset
 from mnist_sweep.trial import DatasetConfig
 print(hashlib.sha256(load_dataset(DatasetConfig()).images.data).hexdigest())
 """

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from mnist_sweep import executors
 from mnist_sweep.config import HPConfig
 from mnist_sweep.devices import Choice, choose_device
 from mnist_sweep.errors import DeviceError
-from mnist_sweep.executors import Executor, InProcessExecutor, LocalExecutor, Settings
+from mnist_sweep.executors import local as executors
+from mnist_sweep.executors.local import Executor, InProcessExecutor, LocalExecutor, Settings
 from mnist_sweep.plan import plan
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
 
@@ -56,7 +56,7 @@ def _children() -> list[int]:
         int(pid)
         for task in listing.iterdir()
         for pid in (task / "children").read_text().split()
-        if b"mnist_sweep.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"mnist_sweep.executors.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
 
 

@@ -21,8 +21,8 @@ from matplotlib.image import imread, imsave
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
-from mnist_sweep.figures import draw_study, split_studies
-from mnist_sweep.style import styled
+from mnist_sweep.figures.draw import draw_study, split_studies
+from mnist_sweep.figures.style import styled
 from mnist_sweep.trial import Status, TrialResult
 from tests import synthetic
 

@@ -17,12 +17,12 @@ from matplotlib.image import imread
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from mnist_sweep.analysis import configurations
+from mnist_sweep.analysis.curves import generalisation_gap, mean_curve
+from mnist_sweep.analysis.ranking import configurations
+from mnist_sweep.analysis.slices import crossing, log_spaced, parameter_slices, single
 from mnist_sweep.config import HPConfig
-from mnist_sweep.curves import generalisation_gap, mean_curve
-from mnist_sweep.figures import FiguresReport, draw_figures, draw_study, split_studies
-from mnist_sweep.slices import crossing, log_spaced, parameter_slices, single
-from mnist_sweep.style import AccuracyScale, Format, ParameterAxis, styled
+from mnist_sweep.figures.draw import FiguresReport, draw_figures, draw_study, split_studies
+from mnist_sweep.figures.style import AccuracyScale, Format, ParameterAxis, styled
 from mnist_sweep.trial import DatasetConfig, TrialResult
 from tests import synthetic
 

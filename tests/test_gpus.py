@@ -13,7 +13,7 @@ import pytest
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.devices import Choice, choose_device, environment, gpu_names
-from mnist_sweep.executors import LocalExecutor, Settings
+from mnist_sweep.executors.local import LocalExecutor, Settings
 from mnist_sweep.plan import plan
 from mnist_sweep.trial import DatasetConfig, Trial
 from tests.test_executors import _children

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnist_sweep.data import Dataset, load_dataset
+from mnist_sweep.data.dataset import Dataset, load_dataset
+from mnist_sweep.data.idx import FILE_NAMES
 from mnist_sweep.errors import DataError
-from mnist_sweep.idx import FILE_NAMES
 from mnist_sweep.trial import DatasetConfig
 
 N_TRAIN, N_TEST = 20, 12

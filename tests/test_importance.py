@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
-from mnist_sweep.analysis import configurations
+from mnist_sweep.analysis.grids import complete_grids
+from mnist_sweep.analysis.importance import Effect, Importance, importance
+from mnist_sweep.analysis.intervals import f_quantile, f_upper_p
+from mnist_sweep.analysis.ranking import configurations
 from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import UserError
-from mnist_sweep.grids import complete_grids
-from mnist_sweep.importance import Effect, Importance, importance
-from mnist_sweep.intervals import f_quantile, f_upper_p
 from mnist_sweep.trial import Trial, TrialResult
 from tests import synthetic
 

@@ -8,7 +8,7 @@ from tinygrad import Tensor
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.kernels.step import cross_entropy
-from mnist_sweep.models import MODELS, Pass, initial_values, is_statistic
+from mnist_sweep.training.models import MODELS, Pass, initial_values, is_statistic
 from tests import reference
 
 MLP = HPConfig(width=24, depth=3)

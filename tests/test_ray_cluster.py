@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnist_sweep.idx import FILE_NAMES, idx_header
+from mnist_sweep.data.idx import FILE_NAMES, idx_header
 from tests.ray_nodes import (
     ENVIRONMENT,
     Cluster,

@@ -16,17 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from mnist_sweep import figures
-from mnist_sweep.analysis import configurations, rank
+from mnist_sweep.analysis.ranking import configurations, rank
 from mnist_sweep.config import HPConfig
-from mnist_sweep.figures import split_studies
+from mnist_sweep.figures import draw as figures
+from mnist_sweep.figures.draw import split_studies
+from mnist_sweep.figures.style import BACKGROUND, styled
 from mnist_sweep.report import render_report, write_report
 from mnist_sweep.report.inline_svg import colour_rules, inline_svg
 from mnist_sweep.report.markup import element, json_text
 from mnist_sweep.report.rerun import rerun_spec, sweep_name
 from mnist_sweep.report.review import recommend, review, warnings
-from mnist_sweep.spec import load_spec
-from mnist_sweep.style import BACKGROUND, styled
+from mnist_sweep.spec.load import load_spec
 from mnist_sweep.trial import DatasetConfig, TrialResult
 from tests import synthetic
 from tests.report_helpers import Page, page, source

@@ -16,7 +16,7 @@ import pytest
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import ResultsError
-from mnist_sweep.results import (
+from mnist_sweep.results.file import (
     COLUMNS,
     CURVE_COLUMNS,
     ResultsWriter,

@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from mnist_sweep.errors import ResultsError
-from mnist_sweep.results import ResultsWriter, curves_path, read_results
+from mnist_sweep.results.file import ResultsWriter, curves_path, read_results
 from tests.results_helpers import files, memory_folder, result, start_appending, write
 
 
@@ -423,7 +423,7 @@ def test_a_second_run_is_refused_at_once_by_the_pid_of_the_first(path: Path) -> 
 def test_the_lock_ends_with_its_holder_though_its_children_live_on(path: Path) -> None:
     code = (
         "import subprocess, sys, time; from pathlib import Path\n"
-        "from mnist_sweep.results import ResultsWriter\n"
+        "from mnist_sweep.results.file import ResultsWriter\n"
         "writer = ResultsWriter.open(Path(sys.argv[1]))\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
         "print(child.pid, flush=True); time.sleep(60)\n"

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from mnist_sweep.config import ACTIVATIONS, OPTIMIZERS, SCHEDULES, HPConfig
 from mnist_sweep.errors import ResultsError
-from mnist_sweep.result_rows import (
+from mnist_sweep.results.file import ResultsWriter, curves_path, read_results
+from mnist_sweep.results.rows import (
     COLUMNS,
     CURVE_COLUMNS,
     format_curve,
@@ -24,7 +25,6 @@ from mnist_sweep.result_rows import (
     parse_point,
     parse_row,
 )
-from mnist_sweep.results import ResultsWriter, curves_path, read_results
 from mnist_sweep.trial import CurvePoint, DatasetConfig, Trial, TrialResult
 from tests.results_helpers import files, memory_folder, result, write
 

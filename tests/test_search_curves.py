@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from mnist_sweep.analysis import configurations
+from mnist_sweep.analysis.expected_best import expected_best
+from mnist_sweep.analysis.pareto import Cost, pareto_front
+from mnist_sweep.analysis.ranking import configurations
 from mnist_sweep.config import HPConfig
-from mnist_sweep.expected_best import expected_best
-from mnist_sweep.pareto import Cost, pareto_front
 from mnist_sweep.trial import Trial, TrialResult
 from tests import synthetic
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import ResultsError, SpecError
-from mnist_sweep.spec import Metric, SweepSpec, load_spec
+from mnist_sweep.spec.load import Metric, SweepSpec, load_spec
 from mnist_sweep.trial import DatasetConfig
 from tests.spec_helpers import best, configs, load, problems
 
@@ -59,6 +59,11 @@ def load_published(name: str, **arguments: Any) -> SweepSpec:
         ("cnn_phase3", 10, 2, "val_accuracy"),
         ("cnn_phase4", 8, 1, "val_accuracy"),
         ("mlp_full_grid", 1600, 1, "val_accuracy"),
+        ("mlp_sgd", 16, 3, "val_accuracy"),
+        ("mlp_schedule", 24, 3, "val_accuracy"),
+        # 4 + 3 + 3 + 3 + 8 + 8 + 4, of which the grids share 4
+        ("mlp_regularisation", 29, 2, "val_accuracy"),
+        ("cnn_regularisation", 9, 1, "val_accuracy"),
         ("mlp_initial", 1, 3, "test_accuracy"),
         ("cnn_initial", 1, 3, "test_accuracy"),
         ("mlp_reference", 1, 5, "test_accuracy"),
@@ -114,7 +119,7 @@ def test_full_grid_is_the_product_in_the_order_of_the_file() -> None:
 
 def test_full_grid_expands_quickly_without_numpy_and_tinygrad() -> None:
     code = (
-        "import sys, pathlib, mnist_sweep.spec as spec;"
+        "import sys, pathlib, mnist_sweep.spec.load as spec;"
         "n = len(spec.load_spec(pathlib.Path(sys.argv[1])).trials);"
         "print(n, *{'numpy', 'tinygrad', 'matplotlib'} & set(sys.modules))"
     )

@@ -16,11 +16,11 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mnist_sweep import yaml_lines
 from mnist_sweep.config import FIELD_NAMES
 from mnist_sweep.errors import SpecError
-from mnist_sweep.spec import SweepSpec, load_spec
-from mnist_sweep.spec_sections import SPEC_KEYS
+from mnist_sweep.spec import yaml_lines
+from mnist_sweep.spec.load import SweepSpec, load_spec
+from mnist_sweep.spec.sections import SPEC_KEYS
 
 CORPUS = sorted(Path(__file__).with_name("spec_corpus").glob("*.yaml"))
 

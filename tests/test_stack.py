@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from mnist_sweep.config import HPConfig
-from mnist_sweep.data import load_dataset
-from mnist_sweep.executors import Settings
+from mnist_sweep.data.dataset import load_dataset
+from mnist_sweep.executors.local import Settings
+from mnist_sweep.executors.worker import TrialRunner
 from mnist_sweep.plan import shape_of
-from mnist_sweep.training import CompiledShape, DeviceData
+from mnist_sweep.training.compiled import CompiledShape, DeviceData
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
-from mnist_sweep.worker import TrialRunner
 
 DATA = DatasetConfig(train_size=1000, test_size=500, validation_size=100)
 EXTRAS = {

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from tinygrad import Tensor, dtypes
 
-from mnist_sweep import backend
 from mnist_sweep.config import ACTIVATIONS, OPTIMIZERS
 from mnist_sweep.kernels import control as places
 from mnist_sweep.kernels import step
 from mnist_sweep.kernels.batch import gather_batch
 from mnist_sweep.kernels.control import Control
+from mnist_sweep.training import backend
 
 
 def _control(

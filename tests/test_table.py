@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from mnist_sweep.analysis.ranked import RECORD_KEYS, records, records_as_csv, records_as_json
 from mnist_sweep.config import FIELD_NAMES, HPConfig
 from mnist_sweep.errors import UserError
 from mnist_sweep.labels import describe, value_text
-from mnist_sweep.ranked import RECORD_KEYS, records, records_as_csv, records_as_json
 from mnist_sweep.table import format_top
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
 from tests import synthetic

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mnist_sweep.augmentation import draw_warps
 from mnist_sweep.config import HPConfig
-from mnist_sweep.data import load_dataset
+from mnist_sweep.data.dataset import load_dataset
 from mnist_sweep.kernels import csource
-from mnist_sweep.models import initial_values
 from mnist_sweep.plan import shape_of
-from mnist_sweep.training import (
+from mnist_sweep.training.augmentation import draw_warps
+from mnist_sweep.training.compiled import (
     STEPS_BETWEEN_CHECKS,
     CompiledShape,
     DeviceData,
@@ -21,6 +20,7 @@ from mnist_sweep.training import (
     learning_rates,
     steps_per_epoch,
 )
+from mnist_sweep.training.models import initial_values
 from mnist_sweep.trial import DatasetConfig, Trial
 from tests import reference
 

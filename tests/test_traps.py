@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from tinygrad import Tensor, TinyJit
 
-from mnist_sweep import backend
 from mnist_sweep.config import EXTRA_NAMES, HPConfig
-from mnist_sweep.data import load_dataset
+from mnist_sweep.data.dataset import load_dataset
 from mnist_sweep.plan import shape_of
-from mnist_sweep.training import CompiledShape, DeviceData
+from mnist_sweep.training import backend
+from mnist_sweep.training.compiled import CompiledShape, DeviceData
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
 
 SMALL = DatasetConfig(train_size=1000, test_size=500)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from mnist_sweep.report.markup import Html, element
 from mnist_sweep.report.review import count, dataset_text
-from mnist_sweep.results import ResultsFile
+from mnist_sweep.results.file import ResultsFile
 from mnist_sweep.trial import TrialResult
 
 

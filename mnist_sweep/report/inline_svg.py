@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 
 from matplotlib.figure import Figure
 
+from mnist_sweep.figures.style import save
 from mnist_sweep.report.markup import Html
-from mnist_sweep.style import save
 
 _COLOUR = re.compile(r"#([0-9a-fA-F]{6})\b")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")

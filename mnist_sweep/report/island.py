@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from mnist_sweep.analysis import METRICS, Configuration
+from mnist_sweep.analysis.ranking import METRICS, Configuration
+from mnist_sweep.analysis.slices import log_spaced
+from mnist_sweep.figures.style import AccuracyScale
 from mnist_sweep.labels import short_name, value_text, value_texts
 from mnist_sweep.report.markup import Html, json_text
 from mnist_sweep.report.review import Review
-from mnist_sweep.slices import log_spaced
-from mnist_sweep.style import AccuracyScale
 from mnist_sweep.trial import TrialResult
 
 _VERDICTS = {

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mnist_sweep.analysis import (
+from mnist_sweep.analysis.ranking import (
     Comparison,
     Configuration,
     choice_note,
@@ -16,7 +16,7 @@ from mnist_sweep.analysis import (
     varying_fields,
 )
 from mnist_sweep.config import HPConfig
-from mnist_sweep.figures import Study
+from mnist_sweep.figures.draw import Study
 from mnist_sweep.labels import describe
 from mnist_sweep.report.rerun import rerun_spec, sweep_name
 from mnist_sweep.trial import DatasetConfig, TrialResult

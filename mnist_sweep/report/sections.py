@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from mnist_sweep.config import settings
-from mnist_sweep.figures import Study, draw_study
+from mnist_sweep.figures.draw import Study, draw_study
+from mnist_sweep.figures.style import styled
 from mnist_sweep.labels import describe, value_text
 from mnist_sweep.report.environment import duration
 from mnist_sweep.report.inline_svg import inline_svg
@@ -20,7 +21,6 @@ from mnist_sweep.report.review import (
     title,
     warnings,
 )
-from mnist_sweep.style import styled
 
 
 def overview(reviews: Sequence[Review]) -> Html:

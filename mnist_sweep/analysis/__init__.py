@@ -1,0 +1,1 @@
+"""What results say: replicates, intervals, ranking, importance. No matplotlib in here."""

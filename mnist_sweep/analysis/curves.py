@@ -1,0 +1,71 @@
+"""Accuracy against steps, and the generalisation gap, as means over a configuration's seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from mnist_sweep.analysis.intervals import t_interval
+from mnist_sweep.analysis.ranking import Configuration
+
+CURVES = ("train_accuracy", "val_accuracy", "test_accuracy")
+
+
+@dataclass(frozen=True)
+class MeanCurve:
+    """``steps`` at which every seed was evaluated, and accuracies (fractions) at them.
+
+    ``means`` and ``seeds`` (one sequence per seed) are keyed by CURVES' names and leave out what
+    was not measured.
+    """
+
+    steps: Sequence[int]
+    means: Mapping[str, Sequence[float]]
+    seeds: Mapping[str, Sequence[Sequence[float]]]
+
+
+def mean_curve(configuration: Configuration) -> MeanCurve | None:
+    """The curves of ``configuration``; None where fewer than two steps are common to its seeds.
+
+    Seeds without a curve (say, from a file whose curves were lost) are left out.
+    """
+    curves = [{p.step: p for p in result.curve} for result in configuration.results if result.curve]
+    if not curves:
+        return None
+    steps = sorted(set(curves[0]).intersection(*curves[1:]))
+    if len(steps) < 2:
+        return None
+    seeds: dict[str, list[list[float]]] = {}
+    for name in CURVES:
+        values = [[getattr(curve[step], name) for step in steps] for curve in curves]
+        if all(value is not None for row in values for value in row):
+            seeds[name] = values
+    means = {
+        name: [fmean(column) for column in zip(*rows, strict=True)] for name, rows in seeds.items()
+    }
+    return MeanCurve(steps, means, seeds)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Training minus test accuracy, as fractions: the mean over seeds, and half its 95 % interval.
+
+    ``half_width`` is None with one seed. Large: overfitting. About 0 where the accuracy itself is
+    low: underfitting.
+    """
+
+    mean: float
+    half_width: float | None
+
+
+def generalisation_gap(configuration: Configuration) -> Gap | None:
+    """The gap at the end of training, both accuracies measured with the final weights.
+
+    Student's t interval over seeds. None where no seed has both accuracies.
+    """
+    train, test = (configuration.by_seed(f"{part}_accuracy") for part in ("train", "test"))
+    gaps = [train[seed] - test[seed] for seed in train if seed in test]
+    if not gaps:
+        return None
+    return Gap(fmean(gaps), t_interval(gaps).half_width if len(gaps) > 1 else None)

@@ -1,0 +1,96 @@
+"""Expected best: how good the best of so many trials is, had they been run in random order.
+
+A search is judged by what it finds with a given number of trials, not by its luckiest one (Dodge,
+Gururangan, Card, Schwartz and Smith, "Show your work", 2019). Their estimate draws trials with
+replacement and is too low; this is the unbiased one of Tang, Lee, Xin, Liu, Yu and Lin, "Showing
+your work doesn't always work" (2020): the mean over all subsets of the trials that were run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_sweep.analysis.ranking import METRICS
+from mnist_sweep.trial import TrialResult
+
+Floats: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ExpectedBest:
+    """After ``trials`` (from 1 up) in random order, the best one's metric.
+
+    ``mean`` is its expectation; ``low`` and ``high`` hold it in the middle 80 % of all orders:
+    that is the luck of the order, not the uncertainty of ``mean``. ``test_accuracy`` is the
+    expected test accuracy of the trial that was best by the metric; empty if not all trials have
+    one.
+    """
+
+    trials: list[int]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+    test_accuracy: list[float]
+
+
+def expected_best(
+    results: Iterable[TrialResult], metric: str, counts: Sequence[int] | None = None
+) -> ExpectedBest:
+    """The best by ``metric`` after each of ``counts`` trials; by default 1 up to all of them.
+
+    Every trial counts, whatever its seed: a lucky seed is part of what a search finds. A diverged
+    trial costs one and finds nothing; expectations are given that something was found. Failed
+    trials are as if they had not been run. Raises ValueError for a count that is not between 1 and
+    the number of trials.
+    """
+    rows = [row for row in results if row.status != "failed"]
+    found = [row for row in rows if row.status == "ok" and getattr(row, metric) is not None]
+    nothing = sum(row.status == "diverged" for row in rows)
+    n = len(found) + nothing
+    wanted = range(1, n + 1) if counts is None else counts
+    if any(not 1 <= count <= n for count in wanted) or not found:
+        raise ValueError(f"cannot draw {max(wanted, default=0)} of {n} trials")
+    values = np.array([getattr(row, metric) for row in found])
+    tests = np.array([np.nan if row.test_accuracy is None else row.test_accuracy for row in found])
+    worst_first = np.argsort(values if METRICS[metric].goal == "maximize" else -values)
+    values, tests = (
+        values[worst_first],
+        _averaged_over_ties(tests[worst_first], values[worst_first]),
+    )
+    has_test = metric != "test_accuracy" and not np.isnan(tests).any()
+    best = ExpectedBest(list(wanted), [], [], [], [])
+    for count in wanted:
+        # Where nothing was found at all, there is no best.
+        weights = _chances(n, count)[nothing:]
+        weights = weights / weights.sum()
+        places = np.searchsorted(np.cumsum(weights), (0.1, 0.9)).clip(max=len(values) - 1)
+        best.mean.append(float(weights @ values))
+        best.low.append(float(values[places].min()))
+        best.high.append(float(values[places].max()))
+        if has_test:
+            best.test_accuracy.append(float(weights @ tests))
+    return best
+
+
+def _chances(n: int, count: int) -> Floats:
+    """The chance of each of ``n`` trials, worst first, to be the best of ``count`` random ones.
+
+    C(i - 1, count - 1) / C(n, count) for the i-th, by logarithms of factorials.
+    """
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    i = np.arange(count, n + 1)
+    subsets = log_factorial[n] - log_factorial[count] - log_factorial[n - count]
+    with_best = log_factorial[i - 1] - log_factorial[count - 1] - log_factorial[i - count]
+    return np.concatenate([np.zeros(count - 1), np.exp(with_best - subsets)])
+
+
+def _averaged_over_ties(tests: Floats, values: Floats) -> Floats:
+    """``tests``, averaged where ``values`` are equal: which of them is taken is chance."""
+    _, ties, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    means: Floats = (np.bincount(ties, tests) / sizes)[ties]
+    return means

@@ -1,0 +1,205 @@
+"""Which results belong in one figure: slices of the search space that compare like with like.
+
+A sweep may be one full grid, several small grids around one base, or random points. To show the
+effect of one or two parameters, a slice takes configurations that are equal in all the others
+(a *setting* of the others): the setting that has the most of the wanted values. In a full grid
+every setting has them all; then all such settings are pooled, each cell over the same settings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import fmean, pstdev
+from typing import Any
+
+from mnist_sweep.analysis.ranking import Configuration, varying_fields
+
+#: More lines than this in one panel cannot be told apart.
+MAX_LINES = 6
+#: Share of the cells of two crossed parameters that must be there to draw them together.
+NEARLY_FULL = 0.8
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one point of a figure shows. Accuracies are fractions.
+
+    With one setting of the other parameters: ``centre`` is the mean over seeds, ``low`` and
+    ``high`` its 95 % interval, ``points`` the seeds. With several: median, quartiles, and the
+    settings' means, where a setting that diverged counts as the worst. ``centre`` is None where
+    nothing (or, pooled, not even half) finished. ``diverged`` counts trials.
+    """
+
+    points: list[float]
+    centre: float | None
+    low: float | None
+    high: float | None
+    diverged: int
+    configurations: tuple[Configuration, ...]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Configurations by ``x`` and, unless it is None, by ``line``.
+
+    ``cells`` maps (x value, line value or None) to one configuration per setting of the other
+    parameters; ``fixed`` holds the others' values where there is one ``setting``, and is empty
+    where ``settings`` of them are pooled. ``settings`` is 0 where no setting has enough values of
+    ``x``, as in a random search: each cell then holds whatever has that value.
+    """
+
+    x: str
+    line: str | None
+    settings: int
+    cells: Mapping[tuple[Any, Any], tuple[Configuration, ...]]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def x_values(self) -> list[Any]:
+        """The values of ``x``, ascending."""
+        return sorted({x for x, _ in self.cells})
+
+    @property
+    def line_values(self) -> list[Any]:
+        """The values of ``line``, ascending; [None] without one."""
+        return sorted({line for _, line in self.cells}, key=lambda v: (v is not None, v))
+
+    def cell(self, x: Any, line: Any, metric: str) -> Cell | None:
+        """What to show at (``x``, ``line``); None where there is no trial."""
+        found = self.cells.get((x, line), ())
+        if not found:
+            return None
+        diverged = sum(c.diverged for c in found)
+        if self.settings == 1:
+            (only,) = found
+            interval = only.interval(metric)
+            low, high = (interval.low, interval.high) if interval else (None, None)
+            points = only.values(metric)
+            return Cell(points, only.mean(metric), low, high, diverged, found)
+        means = [c.mean(metric) for c in found]
+        points = [mean for mean in means if mean is not None]
+        if self.settings == 0:
+            return Cell(points, None, None, None, diverged, found)
+        low, centre, high = _quartiles(points, len(found))
+        return Cell(points, centre, low, high, diverged, found)
+
+
+def _quartiles(points: Sequence[float], n: int) -> list[float | None]:
+    """The quartiles of ``n`` accuracies of which the lowest, beyond ``points``, are unknown."""
+    known: list[float | None] = [*[None] * (n - len(points)), *sorted(points)]
+    return [known[math.ceil(q * n) - 1] for q in (0.25, 0.5, 0.75)]
+
+
+def parameter_slices(configurations: Sequence[Configuration]) -> list[Slice]:
+    """The slices that show each varying parameter, in the order of HPConfig's fields.
+
+    Every number crossed with every name (lr x opt); what is left is paired with whatever it is
+    crossed with, else shown alone. Width and depth, where crossed, are left to the heat map.
+    """
+    usable = _usable(configurations)
+    varying = varying_fields(c.config for c in usable)
+    named = [name for name in varying if _is_name(usable, name)]
+    slices = [
+        found
+        for x in varying
+        if x not in named
+        for line in named
+        if (found := crossing(usable, x, line))
+    ]
+    covered = {name for found in slices for name in (found.x, found.line)}
+    if crossing(usable, "width", "depth"):
+        covered |= {"width", "depth"}
+    for name in varying:
+        if name not in covered:
+            found = _paired(usable, name, varying) or single(usable, name)
+            slices.append(found)
+            covered |= {found.x, found.line}
+    return sorted(slices, key=lambda s: (varying.index(s.x), varying.index(s.line or s.x)))
+
+
+def _usable(configurations: Sequence[Configuration]) -> list[Configuration]:
+    return [c for c in configurations if c.results or c.diverged]
+
+
+def _is_name(configurations: Sequence[Configuration], name: str) -> bool:
+    return any(isinstance(getattr(c.config, name), str) for c in configurations)
+
+
+def _paired(usable: list[Configuration], name: str, varying: list[str]) -> Slice | None:
+    """The largest crossing of ``name`` with another parameter; more values go along x."""
+    found: list[Slice] = []
+    for other in varying:
+        if other == name:
+            continue
+        counts = {n: len({getattr(c.config, n) for c in usable}) for n in (name, other)}
+        x, line = sorted(counts, key=lambda n: (_is_name(usable, n), -counts[n]))
+        if crossed := crossing(usable, x, line):
+            found.append(crossed)
+    return max(found, key=lambda s: len(s.cells), default=None)
+
+
+def crossing(configurations: Sequence[Configuration], x: str, line: str) -> Slice | None:
+    """The slice by ``x`` and ``line`` where they are crossed, fully or nearly, else None."""
+    found = _slice(_usable(configurations), x, line)
+    if found is None:
+        return None
+    xs, lines = found.x_values, found.line_values
+    per_line = Counter(value for _, value in found.cells)
+    full = len(found.cells) >= NEARLY_FULL * len(xs) * len(lines)
+    wide = len(xs) >= 2 and 2 <= len(lines) <= MAX_LINES and min(per_line.values()) >= 2
+    return found if full and wide else None
+
+
+def single(configurations: Sequence[Configuration], x: str) -> Slice:
+    """The slice by ``x`` alone, or all configurations where no setting has half of its values."""
+    usable = [c for c in _usable(configurations) if getattr(c.config, x) is not None]
+    values = {getattr(c.config, x) for c in usable}
+    found = _slice(usable, x, None)
+    if found and len(found.cells) >= max(2, len(values) / 2):
+        return found
+    cells = {
+        (value, None): tuple(c for c in usable if getattr(c.config, x) == value) for value in values
+    }
+    return Slice(x, None, 0, cells)
+
+
+def _slice(usable: Sequence[Configuration], x: str, line: str | None) -> Slice | None:
+    others = [n for n in varying_fields(c.config for c in usable) if n not in (x, line)]
+    settings: dict[tuple[Any, ...], dict[tuple[Any, Any], Configuration]] = {}
+    for c in usable:
+        key = getattr(c.config, x), getattr(c.config, line) if line else None
+        if key[0] is not None and (line is None or key[1] is not None):
+            setting = tuple(getattr(c.config, n) for n in others)
+            settings.setdefault(setting, {})[key] = c
+    if not settings:
+        return None
+    most = max(len(cells) for cells in settings.values())
+    # Of several largest sets of cells, the one that most settings have.
+    wanted = Counter(frozenset(cells) for cells in settings.values() if len(cells) == most)
+    keys = wanted.most_common(1)[0][0]
+    chosen = {setting: cells for setting, cells in settings.items() if cells.keys() >= keys}
+    fixed = dict(zip(others, next(iter(chosen)), strict=True)) if len(chosen) == 1 else {}
+    cells = {key: tuple(cells[key] for cells in chosen.values()) for key in keys}
+    return Slice(x, line, len(chosen), cells, fixed)
+
+
+def log_spaced(values: Sequence[Any]) -> bool:
+    """Whether numbers call for a log axis: their ratios are more even than their differences."""
+    if any(isinstance(v, str) or v <= 0 for v in values) or len(values) < 2:
+        return False
+    ordered = sorted(values)
+    if ordered[-1] / ordered[0] < 4:
+        return False
+    if len(ordered) == 2:
+        return True
+    differences = [b - a for a, b in pairwise(ordered)]
+    ratios = [math.log(b / a) for a, b in pairwise(ordered)]
+    return _unevenness(ratios) < _unevenness(differences)
+
+
+def _unevenness(steps: Sequence[float]) -> float:
+    return pstdev(steps) / fmean(steps)

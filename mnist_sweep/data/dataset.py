@@ -1,0 +1,128 @@
+"""The data sets that a trial can use, split into training, validation and test rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_sweep.data.bundled import N_TEST, N_TRAIN, describe_bundled, load_bundled
+from mnist_sweep.data.idx import CLASSES, PIXELS, LabelledImages, read_folder
+from mnist_sweep.errors import DataError
+from mnist_sweep.trial import BUNDLED_DATASET, SPLIT_SIZES, DatasetConfig
+
+__all__ = ["Dataset", "describe_bundled", "load_dataset", "read_images", "train_images"]
+
+#: Seeds of the shuffles before splitting. Results depend on them: they never change.
+TRAIN_SHUFFLE_SEED = 0
+TEST_SHUFFLE_SEED = 1
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images with labels, and which rows are for what. The images and labels are read-only.
+
+    ``images`` is uint8 of shape (n_train + n_test, 784), the training file's rows, then the test
+    file's; ``labels`` is uint8 of shape (n_train + n_test,), 0 .. classes - 1. The ``_rows`` are
+    int32 row numbers into both, shuffled, no row in two of them. ``mean`` and ``std`` are those of
+    the pixels of the training split, divided by 255 (0.1307 and 0.3081 for all of MNIST).
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    train_rows: NDArray[np.int32]
+    validation_rows: NDArray[np.int32]
+    test_rows: NDArray[np.int32]
+    mean: float
+    std: float
+    classes: int
+
+
+def read_images(config: DatasetConfig) -> LabelledImages:
+    """The images and labels that ``config`` names, before they are split.
+
+    Raises DataError if they are missing or damaged.
+    """
+    return load_bundled() if config.name == BUNDLED_DATASET else read_folder(_folder(config.name))
+
+
+def load_dataset(config: DatasetConfig, data: LabelledImages | None = None) -> Dataset:
+    """The data set that ``config`` names, split as it says; ``data`` is what ``read_images`` gave.
+
+    The training file is shuffled in a fixed order, whatever the sizes; the last
+    ``validation_size`` rows of that order validate, and the first ``train_size`` of the others
+    train. The test split is the first ``test_size`` rows of a fixed shuffle of the test file.
+    Raises DataError if the data is missing or damaged, or if the sizes do not fit it.
+    """
+    data = data or read_images(config)
+    n_train, n_test = data.n_train, len(data.labels) - data.n_train
+    _check_sizes(config, n_train, n_test)
+    order = _shuffled(TRAIN_SHUFFLE_SEED, n_train)
+    rest, validation_rows = np.split(order, [n_train - config.validation_size])
+    train_rows = rest[: config.train_size]
+    test_rows = n_train + _shuffled(TEST_SHUFFLE_SEED, n_test)[: config.test_size]
+    mean, std = _pixel_statistics(data, train_rows)
+    if std == 0:
+        raise DataError(
+            f"dataset: all {len(train_rows):,} training images of {config.name} are "
+            "of one and the same colour; nothing can be learned from them"
+        )
+    return Dataset(
+        data.images, data.labels, train_rows, validation_rows, test_rows, mean, std, CLASSES
+    )
+
+
+def train_images(config: DatasetConfig) -> int:
+    """How many images ``config`` leaves for training.
+
+    Does not unpack the data in the package. Raises DataError if a folder's files are missing or
+    damaged, or if the sizes do not fit.
+    """
+    n_train, n_test = N_TRAIN, N_TEST
+    if config.name != BUNDLED_DATASET:
+        data = read_folder(_folder(config.name))
+        n_train, n_test = data.n_train, len(data.labels) - data.n_train
+    _check_sizes(config, n_train, n_test)
+    return config.train_size or n_train - config.validation_size
+
+
+def _folder(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"dataset: {name}: {error}; write the folder's full path") from error
+
+
+def _shuffled(seed: int, count: int) -> NDArray[np.int32]:
+    return np.random.default_rng(seed).permutation(count).astype(np.int32)
+
+
+def _check_sizes(config: DatasetConfig, n_train: int, n_test: int) -> None:
+    for key in SPLIT_SIZES:
+        size = getattr(config, key)
+        least = 0 if key == "validation_size" else 1
+        if size is not None and size < least:
+            raise DataError(f"dataset: {key} is {size}; it must be at least {least}")
+    needed = config.validation_size + (config.train_size or 1)
+    if needed > n_train:
+        wanted = f"train_size {config.train_size}" if config.train_size else "an image to train on"
+        raise DataError(
+            f"dataset: validation_size {config.validation_size} and {wanted} do not fit: "
+            f"{config.name} has {n_train} training images"
+        )
+    if config.test_size is not None and config.test_size > n_test:
+        raise DataError(
+            f"dataset: test_size {config.test_size} does not fit: "
+            f"{config.name} has {n_test} test images"
+        )
+
+
+def _pixel_statistics(data: LabelledImages, rows: NDArray[np.int32]) -> tuple[float, float]:
+    """Mean and standard deviation of the pixels of ``rows``, exact up to the last rounding."""
+    count = len(rows) * PIXELS
+    total = int(data.sums[rows].sum(dtype=np.uint64))
+    squares = int(data.squares[rows].sum(dtype=np.uint64))
+    return total / (255 * count), math.sqrt(count * squares - total * total) / (255 * count)

@@ -1,0 +1,246 @@
+"""Runs a sweep on a Ray cluster, or on a Ray instance of its own on this machine.
+
+Ray lives in a process of its own (``ray_service``), which this one starts and reads results from:
+what Ray prints, the signals it takes and the ways in which it ends are not the driver's. This
+module does not import Ray.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import pickle
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+from mnist_sweep.devices import NO_NAME, choose_device, default_jobs, is_cpu
+from mnist_sweep.errors import DeviceError
+from mnist_sweep.executors.local import POLL, Settings
+from mnist_sweep.executors.processes import Child
+from mnist_sweep.plan import Cohort
+from mnist_sweep.trial import TrialResult
+
+#: Seconds that Ray may take to start, or to connect to a cluster.
+CONNECT_TIMEOUT = 120.0
+#: Seconds that Ray gets to end in good order before its processes are killed.
+GRACE = 3.5
+
+NO_RAY = "--executor ray needs Ray: pip install 'mnist-sweep[ray]'"
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """Which cluster, and how much of it.
+
+    ``address`` is HOST:PORT of the cluster's head, ``"auto"`` for the cluster that this machine is
+    a node of, or None for a Ray instance of our own, of ``jobs`` CPUs, that ends with us. ``jobs``
+    None asks for as many workers as the cluster has room for, and for more as it grows.
+    """
+
+    address: str | None
+    jobs: int | None
+    device: str
+    gpus_per_worker: float
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Asks the service to run ``cohorts``; it answers with Notes and TrialResults, then Done."""
+
+    options: ClusterOptions
+    settings: Settings
+    cohorts: Sequence[Cohort]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Asks the service for the Cluster at ``address``."""
+
+    address: str | None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a cluster: its room, what is installed there, and why it is not used, if so."""
+
+    name: str
+    cpus: float
+    gpus: float
+    versions: dict[str, str | None]
+    problem: str
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The service's answer to an Inspection."""
+
+    address: str
+    ray_version: str
+    nodes: Sequence[Node]
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that the user should know."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the service cannot do what it was asked: one line, with what to do next."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Connected:
+    """The service's first message."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """The service's last message of a sweep."""
+
+
+@dataclass(frozen=True)
+class RayExecutor:
+    """Runs trials in actors of a Ray cluster. ``say`` gets what the user should know.
+
+    Raises DeviceError where Ray is not installed.
+    """
+
+    options: ClusterOptions
+    say: Callable[[str], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        _check_installed()
+
+    def run(
+        self, cohorts: Sequence[Cohort], settings: Settings, stopped: Callable[[], bool]
+    ) -> Generator[TrialResult, None, None]:
+        """See Executor.
+
+        A trial whose node was lost runs again elsewhere; that does not count as a failure of its.
+        """
+        if not cohorts:
+            return
+        messages = _ask(Sweep(self.options, settings, cohorts), stopped)
+        with contextlib.closing(messages):
+            for message in messages:
+                if isinstance(message, Note):
+                    self.say(message.text)
+                else:
+                    assert isinstance(message, TrialResult)
+                    yield message
+
+
+def inspect_cluster(address: str | None) -> Cluster:
+    """The nodes of the cluster at ``address`` (see ClusterOptions). Raises DeviceError."""
+    _check_installed()
+    with contextlib.closing(_ask(Inspection(address), lambda: False)) as messages:
+        answer = next(messages)
+        assert isinstance(answer, Cluster)
+        return answer
+
+
+def _check_installed() -> None:
+    if importlib.util.find_spec("ray") is None:
+        raise DeviceError(NO_RAY)
+
+
+def cluster_address(option: str | None) -> str | None:
+    """The address to use: that of the command line, else of RAY_ADDRESS, Ray's own variable.
+
+    Raises DeviceError if it is not one that we can connect to.
+    """
+    address = option if option is not None else os.environ.get("RAY_ADDRESS") or None
+    if address is None or address == "auto":
+        return address
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not (port.isascii() and port.isdigit()):
+        raise DeviceError(
+            f"--address {address}: expected HOST:PORT of the cluster's head, or auto, on a machine "
+            "that is a node of the cluster"
+        )
+    return address
+
+
+def cluster_options(
+    address: str | None, jobs: int | None, device: str | None, gpus_per_worker: float | None
+) -> ClusterOptions:
+    """Settle what the command line left open; None is what it did not say.
+
+    The device of a cluster is not that of this machine: it is ``device``, else the environment's
+    DEV, else CUDA if GPUs are asked for, else the CPU. Raises DeviceError if that contradicts
+    itself or, for a Ray instance on this machine, cannot train here.
+    """
+    where = cluster_address(address)
+    if device is not None and not device.strip():
+        raise DeviceError(NO_NAME)
+    wanted = device or os.environ.get("DEV") or ("CUDA" if gpus_per_worker else None)
+    if where is None:
+        choice = choose_device(wanted)
+        wanted, jobs = choice.device, jobs or default_jobs(choice)
+    wanted = wanted or "CPU"
+    if is_cpu(wanted) and gpus_per_worker:
+        raise DeviceError(f"--gpus-per-worker {gpus_per_worker:g}: device {wanted} takes no GPU")
+    return ClusterOptions(where, jobs, wanted, gpus_per_worker or float(not is_cpu(wanted)))
+
+
+def _ask(request: Sweep | Inspection, stopped: Callable[[], bool]) -> Generator[object, None, None]:
+    """Start the service; yield what it has to say until it is done or ``stopped()``, and end it."""
+    service = Child("mnist_sweep.executors.ray_service", {**os.environ, **_QUIET})
+    try:
+        service.send(request)
+        for message in _heard(service, stopped):
+            if isinstance(message, Failure):
+                raise DeviceError(message.text)
+            yield message
+    finally:
+        _end(service)
+
+
+#: Ray's settings for the service: it reports to nobody, and logs errors only.
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error"}
+
+
+def _heard(service: Child, stopped: Callable[[], bool]) -> Iterator[object]:
+    """The messages of ``service`` between its first and Done. Raises DeviceError without those."""
+    connected, started = False, time.monotonic()
+    while not stopped():
+        try:
+            if not service.connection.poll(POLL):
+                if not connected and time.monotonic() - started > CONNECT_TIMEOUT:
+                    raise DeviceError(
+                        f"no answer from Ray within {CONNECT_TIMEOUT:.0f} s; see that the cluster "
+                        "runs (ray status), and that --address is that of its head"
+                    )
+                continue
+            message = service.connection.recv()
+        except (OSError, EOFError, pickle.UnpicklingError):
+            raise DeviceError(
+                f"the connection to Ray was lost ({service.last_words()}); every trial that had "
+                "ended is saved: see that the cluster runs, and run the same command again"
+            ) from None
+        if isinstance(message, Done):
+            return
+        if isinstance(message, Connected):
+            connected = True
+        else:
+            yield message
+
+
+def _end(service: Child) -> None:
+    """Let the service take its workers down, and see that nothing is left of it."""
+    service.connection.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        service.process.wait(timeout=GRACE)
+    # Its session is also that of a Ray instance of our own.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(service.process.pid, signal.SIGKILL)
+    service.end()

@@ -1,0 +1,92 @@
+"""What runs on the nodes of a Ray cluster: the actor that trains.
+
+Ray gets this module as source, not by name, so that a node on which mnist-sweep is missing or
+other than the driver's can say so itself. Nothing of mnist-sweep, and no tinygrad, is therefore
+imported before ``start``.
+"""
+
+from __future__ import annotations
+
+import platform
+import socket
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
+
+#: Packages in which the nodes and the driver must agree: they decide what a row says.
+PACKAGES = ("tinygrad", "mnist-sweep")
+
+
+class Facts(NamedTuple):
+    """A node as an actor on it sees it; plain values, which any version can read.
+
+    ``versions`` are those of Python (major and minor) and of PACKAGES, None for a missing one.
+    """
+
+    node_id: str
+    name: str
+    versions: dict[str, str | None]
+
+
+def versions() -> dict[str, str | None]:
+    """Those of this process: Python's without its patch level, and those of PACKAGES."""
+    found: dict[str, str | None] = {"Python": ".".join(platform.python_version_tuple()[:2])}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+class RayWorker:
+    """Trains trials in an actor's process of its own."""
+
+    def facts(self) -> tuple[str, str, dict[str, str | None]]:
+        """The fields of Facts."""
+        import ray
+
+        return ray.get_runtime_context().get_node_id(), socket.gethostname(), versions()
+
+    def start(
+        self, device: str, gpus: float, settings: Any, images: dict[str, Any]
+    ) -> tuple[str, Any]:
+        """Open ``device`` for the sweep that ``settings`` (a Settings) describes.
+
+        ``gpus`` is how many GPUs, or how much of one, this worker has; ``images`` are references to
+        the data sets (LabelledImages) in Ray's object store, by name. Returns what is wrong with
+        this node, empty if nothing is, and the worker's Ready.
+        """
+        import os
+
+        import ray
+
+        from mnist_sweep.devices import NO_COMPILER, environment, find_compiler, is_cpu
+
+        compiler = find_compiler() if is_cpu(device) else None
+        if is_cpu(device) and compiler is None:
+            return NO_COMPILER, None
+        assigned = ray.get_gpu_ids()
+        gpu = str(assigned[0]) if assigned else None
+        # tinygrad reads these as it is imported, which nothing has done yet in this process.
+        os.environ.update(environment(device, compiler, gpu))
+
+        from mnist_sweep.data.dataset import load_dataset
+        from mnist_sweep.executors.local import Ready
+        from mnist_sweep.executors.worker import TrialRunner, first_line
+        from mnist_sweep.training import backend
+
+        try:
+            backend.check_device()
+        except Exception as error:
+            return f"device {device} cannot be used: {first_line(error)}", None
+        self._runner = TrialRunner(
+            settings, load=lambda config: load_dataset(config, ray.get(images[config.name]))
+        )
+        memory = backend.free_memory()
+        # The other workers on the same GPU may not have taken their part yet.
+        share = None if memory is None else int(memory * min(1.0, gpus))
+        return "", Ready(note=backend.warning(), free_memory=share)
+
+    def run(self, trials: Any) -> Any:
+        """The TrialResults of ``trials`` (Trials of one shape), trained side by side."""
+        return self._runner.run(trials)

@@ -1,0 +1,118 @@
+"""The process that trains: it is sent trials of one shape and answers with their results."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+
+from mnist_sweep import __version__
+from mnist_sweep.data.dataset import Dataset, load_dataset
+from mnist_sweep.executors.local import Ready, Settings
+from mnist_sweep.plan import Shape, shape_of
+from mnist_sweep.training import backend
+from mnist_sweep.training.compiled import CompiledShape, DeviceData
+from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
+
+
+def first_line(error: BaseException) -> str:
+    """An exception as one line: its type and the first line of its message."""
+    message = str(error).strip().splitlines()
+    return type(error).__name__ + (f": {message[0]}" if message else "")
+
+
+class TrialRunner:
+    """Runs trials in this process, keeping what the last ones had compiled.
+
+    ``load`` gets a data set that the last trial did not have.
+    """
+
+    def __init__(
+        self, settings: Settings, load: Callable[[DatasetConfig], Dataset] = load_dataset
+    ) -> None:
+        self._settings = settings
+        self._load = load
+        self._data: tuple[DatasetConfig, DeviceData] | None = None
+        self._compiled: tuple[Shape, CompiledShape] | None = None
+
+    def run(self, trials: Sequence[Trial]) -> list[TrialResult]:
+        """Train ``trials``, which share shape and epochs, side by side.
+
+        ``compile_seconds`` is what compiling took for the first of them: 0 where what was compiled
+        for the trials before them serves. An exception becomes a result with status ``failed``, if
+        it comes for a single trial too: several are tried again in halves, as the device may have
+        too little memory for all.
+        """
+        try:
+            compiled, seconds = self._compile(trials)
+            results = compiled.train_stack(trials, evals_per_epoch=self._settings.evals_per_epoch)
+            times = [seconds] + [0.0] * (len(trials) - 1)
+            results = [replace(r, compile_seconds=t) for r, t in zip(results, times, strict=True)]
+        except Exception as error:  # whatever a trial does must not cost the others
+            self._compiled = None
+            if len(trials) > 1:
+                half = len(trials) // 2
+                return [*self.run(trials[:half]), *self.run(trials[half:])]
+            results = [
+                TrialResult(sweep="", trial=trials[0], status="failed", error=first_line(error))
+            ]
+        return [
+            replace(
+                result,
+                sweep=self._settings.sweep,
+                device=backend.device_name(),
+                tinygrad_version=version("tinygrad"),
+                mnist_sweep_version=__version__,
+                finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+            for result in results
+        ]
+
+    def _compile(self, trials: Sequence[Trial]) -> tuple[CompiledShape, float]:
+        trial, shape = trials[0], shape_of(trials[0])
+        if (
+            self._compiled is not None
+            and self._compiled[0] == shape
+            and self._compiled[1].stack >= len(trials)
+        ):
+            return self._compiled[1], 0.0
+        self._compiled = None
+        backend.release()
+        if self._data is None or self._data[0] != trial.dataset:
+            self._data = trial.dataset, DeviceData(self._load(trial.dataset))
+        compiled = CompiledShape(shape, self._data[1], stack=len(trials))
+        self._compiled = shape, compiled
+        return compiled, compiled.compile_seconds
+
+
+def _receive(connection: Connection, inbox: SimpleQueue[list[Trial]]) -> None:
+    """Put what the driver sends into ``inbox``; end this process when the driver has ended."""
+    while True:
+        try:
+            inbox.put(connection.recv())
+        except (EOFError, OSError):
+            os._exit(1)
+
+
+def main() -> None:
+    """Serve the connection whose file descriptor is the first argument."""
+    connection = Connection(int(sys.argv[1]))
+    settings = connection.recv()
+    backend.check_device()
+    # The thread only reads: it may run while the main thread trains and captures.
+    inbox: SimpleQueue[list[Trial]] = SimpleQueue()
+    threading.Thread(target=_receive, args=(connection, inbox), daemon=True).start()
+    connection.send(Ready(note=backend.warning(), free_memory=backend.free_memory()))
+    runner = TrialRunner(settings)
+    while True:
+        connection.send(runner.run(inbox.get()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Figures from results: what to draw, the charts, and their common style."""

@@ -1,0 +1,60 @@
+"""Columns of text in a figure: which configuration each row is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.transforms import blended_transform_factory
+
+from mnist_sweep.analysis.ranking import Configuration
+from mnist_sweep.figures.style import FAINT
+from mnist_sweep.labels import short_name, value_texts
+
+_CHARACTER_INCHES, _GAP_INCHES = 0.078, 0.16
+
+
+def value_columns(
+    configurations: Sequence[Configuration], fields: Sequence[str]
+) -> list[tuple[str, list[str]]]:
+    """Name and values of each of ``fields``."""
+    return [
+        (short_name(name), value_texts([getattr(c.config, name) for c in configurations], name))
+        for name in fields
+    ]
+
+
+class Columns:
+    """Numbered rows of named columns, written from the left edge of the figure.
+
+    Row i stands at y = -i of an axes, the names above the first. All is written smaller where it
+    would be wider than ``most`` inches; ``inches`` is the width that it takes.
+    """
+
+    #: Inches from the edge to the first column: the numbers of the rows are before it.
+    LEFT = 0.5
+
+    def __init__(self, columns: Sequence[tuple[str, Sequence[str]]], most: float) -> None:
+        self.columns = columns
+        wanted = sum(self._inches(*column) for column in columns)
+        self.shrink = min(1.0, most / wanted) if columns else 1.0
+        self.inches = self.shrink * wanted
+
+    @staticmethod
+    def _inches(name: str, texts: Sequence[str]) -> float:
+        return _CHARACTER_INCHES * max(map(len, [name, *texts])) + _GAP_INCHES
+
+    def write(self, axes: Axes, above: float = 0.75) -> None:
+        """Write the rows beside ``axes``, the names ``above`` the middle of the first, in rows."""
+        across = blended_transform_factory(axes.figure.dpi_scale_trans, axes.transData)
+        rows = len(self.columns[0][1]) if self.columns else 1
+        for row in range(rows):
+            axes.text(0.32, -row, str(row + 1), transform=across, ha="right", va="center",
+                      color=FAINT)  # fmt: skip
+        left = self.LEFT
+        for name, texts in self.columns:
+            axes.text(left, above, name, transform=across, va="center", size=8.5 * self.shrink,
+                      color=FAINT)  # fmt: skip
+            for row, text in enumerate(texts):
+                axes.text(left, -row, text, transform=across, va="center", size=9 * self.shrink)
+            left += self.shrink * self._inches(name, texts)

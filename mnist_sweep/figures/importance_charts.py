@@ -1,0 +1,167 @@
+"""The chart of importance: what share of the variance each hyperparameter and pair explains."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.transforms import blended_transform_factory
+
+from mnist_sweep.analysis.importance import Effect, Importance, percent
+from mnist_sweep.figures.charts import Source
+from mnist_sweep.figures.style import (
+    BACKGROUND,
+    COLOURS,
+    FAINT,
+    INK,
+    WIDTH_INCHES,
+    add_legend,
+    frame,
+    new_figure,
+)
+from mnist_sweep.labels import assignment, parameter_name
+
+#: Effects of one grid that get a row of their own; the smaller ones share one.
+MAX_EFFECTS = 10
+_LEFT, _RIGHT, _ROW, _ABOVE_HEADING = 1.9, 2.0, 0.225, 0.4
+#: A longer name is written smaller.
+_NAME_CHARACTERS = 26
+_HEADING_CHARACTERS = 112
+
+#: Verdict -> label, colour of the edge, colour of the face.
+_VERDICTS = {
+    "real": ("certain", COLOURS[0], COLOURS[0]),
+    "unclear": ("unclear", COLOURS[0], BACKGROUND),
+    "none": ("no difference beyond noise", FAINT, BACKGROUND),
+}
+_REST = ("#b9b9b5", "#b9b9b5")
+
+
+class _Row(NamedTuple):
+    """A bar; without a ``share`` a heading."""
+
+    name: str
+    share: float | None = None
+    interval: tuple[float, float] | None = None
+    colours: tuple[str, str] = _REST
+    text: str = ""
+
+
+def importance_chart(
+    parts: Sequence[Importance], studied: Mapping[str, tuple[Any, ...]], total: int, source: Source
+) -> Figure:
+    """Shares with their intervals, a group of bars for each of ``parts``.
+
+    ``studied`` has every value of the study's hyperparameters and ``total`` counts the
+    configurations that have the metric, so that the figure can say what it leaves out.
+    """
+    scattered = parts[0].kind == "scattered"
+    note = source.note(
+        f"Share of the variance of one trial's {source.label}.",
+        "Additive model of groups of values; noise: all that it does not explain."
+        if scattered
+        else "Exact functional ANOVA; noise of the seeds taken out of every effect.",
+        "With one seed, interactions that are not shown count as noise."
+        if not scattered and any(part.seeds == 1 for part in parts)
+        else "",
+        "Certain: after Holm's correction for all effects.",
+    )
+    whose = "each parameter" if scattered else "each parameter, and each pair,"
+    rows = [row for part in parts for row in _rows(part, studied, total)]
+    figure = new_figure(
+        f"What {source.label} depends on",
+        f"Share of the variance that {whose} explains; line: 95 % interval",
+        note,
+        height=1.75 + 0.14 * note.count("\n") + _ROW * _height(rows),
+    )
+    margins = frame(figure, note, left=_LEFT)
+    margins["right"] = 1 - _RIGHT / WIDTH_INCHES
+    axes = figure.subplots(gridspec_kw=margins)
+    _draw(axes, rows)
+    verdicts = {effect.verdict for part in parts for effect in part.effects}
+    add_legend(
+        figure,
+        [
+            Patch(ec=edge, fc=face, lw=1.2, label=label)
+            for verdict, (label, edge, face) in _VERDICTS.items()
+            if verdict in verdicts
+        ],
+    )
+    return figure
+
+
+def _rows(part: Importance, studied: Mapping[str, tuple[Any, ...]], total: int) -> list[_Row]:
+    rows = [_Row(_heading(part, studied, total))]
+    effects = part.effects if len(part.effects) <= MAX_EFFECTS + 1 else part.effects[:MAX_EFFECTS]
+    rows += [_effect_row(effect) for effect in effects]
+    others = part.effects[len(effects) :]
+    if others:
+        share = sum(effect.share for effect in others)
+        rows.append(_Row(f"{len(others)} others", share, text=f"{percent(share)} together"))
+    if part.higher is not None:
+        rows.append(_Row("three or more", part.higher, text=percent(part.higher)))
+    return [*rows, _Row("noise", part.noise, text=percent(part.noise))]
+
+
+def _heading(part: Importance, studied: Mapping[str, tuple[Any, ...]], total: int) -> str:
+    seeds = f"{part.seeds} seed{'' if part.seeds == 1 else 's'}"
+    of_all = f" of {total:,}" if part.configurations < total else ""
+    text = f"{part.configurations:,}{of_all} configurations, {seeds}"
+    missing = [
+        assignment(name, value)
+        for name, values in part.levels.items()
+        for value in studied[name]
+        if value not in values
+    ]
+    fixed = [assignment(name, value) for name, value in part.fixed.items() if value is not None]
+    text += f"; without {', '.join(missing)}" if missing else ""
+    text += f"; all with {', '.join(fixed)}" if fixed else ""
+    return textwrap.shorten(text, _HEADING_CHARACTERS, placeholder=" ...")
+
+
+def _effect_row(effect: Effect) -> _Row:
+    _, edge, face = _VERDICTS[effect.verdict]
+    name = " x ".join(parameter_name(name) for name in effect.fields)
+    if effect.verdict == "none":
+        text = f"no difference (at most {percent(effect.high)})"
+    elif effect.low == 0:
+        text = f"unclear (at most {percent(effect.high)})"
+    else:
+        text = f"{percent(effect.share)} ({effect.interval_text})"
+    return _Row(name, effect.share, (effect.low, effect.high), (edge, face), text)
+
+
+def _height(rows: Sequence[_Row]) -> float:
+    """The rows' height in rows: a heading has some room above it."""
+    return len(rows) + _ABOVE_HEADING * sum(row.share is None for row in rows[1:])
+
+
+def _draw(axes: Axes, rows: Sequence[_Row]) -> None:
+    across = blended_transform_factory(axes.figure.dpi_scale_trans, axes.transData)
+    left, right = _LEFT - 0.1, WIDTH_INCHES - _RIGHT + 0.1
+    y = 0.0
+    for row in rows:
+        if row.share is None:
+            y -= _ABOVE_HEADING if y else 0
+            # Over the axis and the grid, which begin anew below it.
+            box = {"fc": BACKGROUND, "ec": "none", "pad": 1.5}
+            axes.text(0.175, y, row.name, transform=across, va="center", size=8, color=FAINT,
+                      bbox=box)  # fmt: skip
+        else:
+            edge, face = row.colours
+            axes.barh(y, 100 * row.share, 0.62, ec=edge, fc=face, lw=1.2)
+            if row.interval:
+                ends = [100 * end for end in row.interval]
+                axes.plot(ends, [y, y], color=INK, lw=1.1, solid_capstyle="butt")
+            size = min(8.5, 8.5 * _NAME_CHARACTERS / len(row.name))
+            axes.text(left, y, row.name, transform=across, ha="right", va="center", size=size)
+            axes.text(right, y, row.text, transform=across, va="center", size=8, color=FAINT)
+        y -= 1
+    axes.set_ylim(y + 0.5, 0.6)
+    axes.set_yticks([])
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("Share of the variance (%)")

@@ -1,0 +1,254 @@
+"""Charts of the search as a whole: accuracy against its cost, and against its number of trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from mnist_sweep.analysis.expected_best import ExpectedBest
+from mnist_sweep.analysis.pareto import COSTS, Cost
+from mnist_sweep.analysis.ranking import Configuration, choice_note, varying_fields
+from mnist_sweep.figures.charts import Source, seeds_text
+from mnist_sweep.figures.columns import Columns, value_columns
+from mnist_sweep.figures.style import (
+    BACKGROUND,
+    COLOURS,
+    WIDTH_INCHES,
+    AccuracyScale,
+    add_legend,
+    frame,
+    new_figure,
+)
+from mnist_sweep.labels import capital, describe
+
+#: Configurations of a front that are named.
+MAX_NAMED = 8
+_TABLE_ROW, _PLOT_INCHES = 0.2, 2.6
+#: Points of the front whose numbers would be nearer than this (a share of the axes) share one.
+_APART = 0.055
+#: Cost -> label of its axis, head of its column.
+_COSTS: dict[Cost, tuple[str, str]] = {
+    "train_seconds": ("Training time of one trial (s)", "train s"),
+    "parameters": ("Parameters of the network", "parameters"),
+}
+
+
+class _Point(NamedTuple):
+    """A configuration's place, in coordinates of the axes' data."""
+
+    configuration: Configuration
+    cost: float
+    value: float
+
+
+def accuracy_and_cost(
+    configurations: Sequence[Configuration],
+    front: Sequence[Configuration],
+    fields: Sequence[str],
+    cost: Cost,
+    source: Source,
+) -> Figure:
+    """The metric against ``cost``, all configurations, with the Pareto ``front`` named below.
+
+    Those of ``fields`` that differ on the front stand in its table, the others in the note. What is
+    worse than most and not on the front may be below the frame, and is counted.
+    """
+    label = _COSTS[cost][0]
+    points = [point for c in configurations if (point := _point(c, cost, source.metric))]
+    on_front = [point for c in front if (point := _point(c, cost, source.metric))]
+    scale = _scale(points, on_front)
+    below = sum(scale(point.value) < scale.low for point in points)
+    devices = {r.device for point in points for r in point.configuration.results}
+    found = [point.configuration for point in on_front]
+    differing = varying_fields(c.config for c in found)
+    common = describe(found[0].config, [f for f in fields if f not in differing])
+    logarithmic = max(p.cost for p in points) >= 4 * min(p.cost for p in points)
+    named = _named(on_front, scale, logarithmic)
+    note = source.note(
+        f"Front: no configuration is both cheaper and better; all with {common}."
+        if common
+        else "Front: no configuration is both cheaper and better.",
+        f"On it without a number: {len(on_front) - len(named)}." * (len(on_front) > len(named)),
+        f"Worse, below the frame: {below:,}." * (below > 0),
+        f"Timed on {len(devices)} kinds of device." * (cost != "parameters" and len(devices) > 1),
+        "Neighbours whose intervals overlap may change places.",
+    )
+    height = 2.35 + _PLOT_INCHES + _TABLE_ROW * len(named) + 0.14 * note.count("\n")
+    figure = new_figure(
+        f"{capital(source.label)} against {COSTS[cost]}",
+        f"Each point a configuration ({seeds_text(configurations, source.metric)}); "
+        f"numbered: the Pareto front",
+        note,
+        height=height,
+    )
+    margins = frame(figure, note)
+    bottom = margins["bottom"] + (0.25 + _TABLE_ROW * len(named)) / height
+    axes = figure.subplots(gridspec_kw={**margins, "bottom": bottom})
+    axes.scatter(
+        [p.cost for p in points],
+        [scale(p.value) for p in points],
+        s=12,
+        lw=0,
+        color=COLOURS[0],
+        alpha=0.5 if len(points) < 200 else 0.3,
+    )
+    _draw_front(axes, on_front, named, scale)
+    _scale_cost(axes, label, logarithmic)
+    scale.apply(axes, source.label)
+    _write_table(figure, named, differing, cost, source, margins["bottom"])
+    add_legend(
+        figure,
+        [
+            Line2D([], [], marker="o", ls="", ms=4, color=COLOURS[0], label="configuration"),
+            Line2D([], [], color=COLOURS[1], lw=1.4, label="Pareto front"),
+        ],
+    )
+    return figure
+
+
+def _point(configuration: Configuration, cost: Cost, metric: str) -> _Point | None:
+    price, value = configuration.mean(cost), configuration.mean(metric)
+    return None if price is None or value is None else _Point(configuration, price, value)
+
+
+def _scale(points: Sequence[_Point], front: Sequence[_Point]) -> AccuracyScale:
+    values = [point.value for point in points]
+    floor = min([median(values), *(point.value for point in front)])
+    return AccuracyScale.fit([value for value in values if value >= floor])
+
+
+def _named(front: Sequence[_Point], scale: AccuracyScale, logarithmic: bool) -> list[_Point]:
+    """The best of ``front`` and, from there on down, those far enough from it to have a number."""
+
+    def place(point: _Point) -> tuple[float, float]:
+        return math.log(point.cost) if logarithmic else point.cost, scale(point.value)
+
+    places = [place(point) for point in front]
+    spans = [max(of) - min(of) or 1.0 for of in zip(*places, strict=True)]
+    chosen: list[_Point] = []
+    for point in reversed(front):
+        apart = [
+            math.hypot(*((a - b) / span for a, b, span in zip(place(point), place(other), spans,
+                                                              strict=True)))
+            for other in chosen
+        ]  # fmt: skip
+        if len(chosen) < MAX_NAMED and min(apart, default=1.0) >= _APART:
+            chosen.append(point)
+    return chosen[::-1]
+
+
+def _draw_front(
+    axes: Axes, front: Sequence[_Point], named: Sequence[_Point], scale: AccuracyScale
+) -> None:
+    axes.plot(
+        [p.cost for p in front],
+        [scale(p.value) for p in front],
+        color=COLOURS[1],
+        lw=1.4,
+        drawstyle="steps-post",
+    )
+    for number, point in enumerate(named, 1):
+        place = point.cost, scale(point.value)
+        axes.plot(*place, "o", ms=10, color=COLOURS[1], mec=BACKGROUND, mew=0.8)
+        axes.annotate(
+            str(number), place, ha="center", va="center_baseline", size=7, color=BACKGROUND,
+            weight="bold",
+        )  # fmt: skip
+
+
+def _scale_cost(axes: Axes, label: str, logarithmic: bool) -> None:
+    if logarithmic:
+        axes.set_xscale("log")
+        low, high = axes.get_xlim()
+        many = math.log10(high / low) > 2.5
+        axes.xaxis.set_major_locator(LogLocator(subs=(1,) if many else (1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _compact(value)))
+    axes.set_xlabel(label + (", log scale" if logarithmic else ""))
+
+
+def _compact(value: float) -> str:
+    """A number for an axis: 0.5, 20, 200 k, 1.5 M."""
+    for size, unit in ((1e6, " M"), (1e3, " k")):
+        if abs(value) >= size:
+            return f"{value / size:.4g}{unit}"
+    return f"{value:.4g}"
+
+
+def _write_table(
+    figure: Figure,
+    named: Sequence[_Point],
+    differing: Sequence[str],
+    cost: Cost,
+    source: Source,
+    bottom: float,
+) -> None:
+    """Which configurations the numbers on the front are, from ``bottom`` (of the figure) down."""
+    found = [point.configuration for point in named]
+    prices = [f"{p.cost:.1f}" if cost == "train_seconds" else f"{p.cost:,.0f}" for p in named]
+    columns = [
+        *value_columns(found, differing),
+        (source.label, [_value_text(c, source.metric) for c in found]),
+        (_COSTS[cost][1], prices),
+    ]
+    height = figure.get_figheight()
+    rows = len(named)
+    # In rows: the table's own axes, with its names, ends where the axis label has room.
+    share = _TABLE_ROW * (rows + 0.9) / height
+    axes = figure.add_axes((0, bottom - 0.56 / height, 1, share))
+    axes.set_axis_off()
+    axes.set_ylim(0.5 - rows, 1.4)
+    Columns(columns, WIDTH_INCHES - Columns.LEFT - 0.3).write(axes, above=1.0)
+
+
+def _value_text(configuration: Configuration, metric: str) -> str:
+    mean, interval = configuration.mean(metric), configuration.interval(metric)
+    spread = f" ± {100 * interval.half_width:.2f}" if interval else ""
+    return f"{100 * (mean or 0.0):.2f}{spread} %"
+
+
+def best_by_trials(best: ExpectedBest, chosen: Configuration, source: Source) -> Figure:
+    """The ``best`` of so many trials; ``chosen`` is the best configuration, for the note."""
+    note = source.note(
+        "Over all subsets of the trials that were run; every seed is a trial, a diverged one finds "
+        "nothing.",
+        choice_note(chosen, source.metric),
+    )
+    n = best.trials[-1]
+    figure = new_figure(
+        f"Expected best of {n:,} trials in random order",
+        f"Mean {source.label} of the best of the first trials; shaded: the middle 80 % of orders",
+        note,
+    )
+    axes = figure.subplots(gridspec_kw=frame(figure, note))
+    scale = AccuracyScale.fit([*best.mean, *best.high, *best.test_accuracy], best.low)
+    low, high = ([scale(v) for v in ends] for ends in (best.low, best.high))
+    axes.fill_between(best.trials, low, high, color=COLOURS[0], alpha=0.15, lw=0)
+    style: dict[str, Any] = {"lw": 1.6, "marker": "o" if n <= 12 else None, "ms": 4}
+    label = f"best {source.label}"
+    axes.plot(best.trials, [scale(v) for v in best.mean], color=COLOURS[0], label=label, **style)
+    if best.test_accuracy:
+        axes.plot(best.trials, [scale(v) for v in best.test_accuracy], color=COLOURS[1], ls="--",
+                  label="test accuracy of that trial", **style)  # fmt: skip
+    if n > 20:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if n < 2_000 else (1,)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    axes.set_xlabel("Trials" + (", log scale" if n > 20 else ""))
+    scale.apply(axes, source.label)
+    band = Patch(color=COLOURS[0], alpha=0.15, lw=0, label="luck of the order")
+    add_legend(figure, [*axes.get_lines(), band])
+    return figure

@@ -1,0 +1,1 @@
+"""The files of results: rows and curves as text, durable appending, recovery, reading."""

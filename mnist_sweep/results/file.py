@@ -1,0 +1,299 @@
+"""results.csv and results.curves.csv: reading them, and writing them so that nothing is lost.
+
+A trial is finished exactly if results.csv holds its row. Its curve is durable before its row is,
+so after a kill between the two there are curve lines without a row; the next run drops them.
+
+A damaged line is treated by what is at stake. A reader leaves the line out and says so, for the
+other rows are worth seeing. A writer refuses the file and names the line: going on would train
+that trial again beside a row that may only need a cell put back.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from errno import EINVAL
+from pathlib import Path
+from types import MappingProxyType
+
+from mnist_sweep.errors import ResultsError
+from mnist_sweep.results import journal
+from mnist_sweep.results.journal import AppendOnlyFile, FileLock, LockedError
+from mnist_sweep.results.lines import (
+    count,
+    curves_path,
+    left_out,
+    parse_rows,
+    read_curves,
+    reason,
+    repeats,
+    whole_lines,
+)
+from mnist_sweep.results.rows import (
+    COLUMNS,
+    CURVE_COLUMNS,
+    format_curve,
+    format_row,
+    header,
+)
+from mnist_sweep.trial import TrialResult
+
+__all__ = [
+    "COLUMNS",
+    "CURVE_COLUMNS",
+    "ResultsFile",
+    "ResultsWriter",
+    "curves_path",
+    "read_results",
+]
+
+_OTHER_FILE = "give another results file with -o"
+
+
+@dataclass(frozen=True)
+class ResultsFile:
+    """What a results file holds.
+
+    ``results`` has the first row of each trial, in the file's order, with its curve if there is
+    one. ``notes`` are lines for the user: repeated rows, a torn last line, what was left out.
+    """
+
+    path: Path
+    results: tuple[TrialResult, ...]
+    notes: tuple[str, ...]
+
+
+def read_results(path: Path) -> ResultsFile:
+    """Read ``path`` and its curves. Takes no lock: it works while a run is writing.
+
+    Damaged lines are left out with a note. Raises ResultsError if ``path`` cannot be read or has
+    other columns.
+    """
+    advice = "give a results file that mnist-sweep run wrote"
+    real = _real_path(path, advice)
+    lines, notes = whole_lines(real, COLUMNS, path, advice)
+    with _garbage_collector_paused():
+        rows = parse_rows(lines, path)
+        # After the rows, so that the curve of every row is there already.
+        curves, curve_notes = read_curves(curves_path(real), curves_path(path))
+    results = tuple(
+        replace(result, curve=curves[trial_id]) if trial_id in curves else result
+        for trial_id, result in rows.first.items()
+    )
+    notes += left_out(rows.damaged, path) + repeats(rows, path) + curve_notes
+    return ResultsFile(path, results, tuple(notes))
+
+
+@contextmanager
+def _garbage_collector_paused() -> Iterator[None]:
+    """For code that makes many objects that all stay: looking through them costs a quarter."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _real_path(path: Path, advice: str) -> Path:
+    """The file behind ``path``, so that two names of one file share its lock and its curves."""
+    try:
+        real = Path(os.path.realpath(path))
+    except ValueError as error:
+        raise ResultsError(f"{str(path)!r} is no path of a file; {advice}") from error
+    if os.path.islink(real):
+        raise ResultsError(f"{path} is a link to itself; {advice}")
+    if os.path.exists(real) and not os.path.isfile(real):
+        what = "a folder" if os.path.isdir(real) else "no regular file"
+        raise ResultsError(f"{path} is {what}; {advice}")
+    return real
+
+
+class ResultsWriter:
+    """The one writer of a results file. A context manager, which closes it.
+
+    ``finished`` is what the file held when it was opened: trial_id -> its first row, without its
+    curve. ``notes`` are lines for the user on what was recovered.
+    """
+
+    finished: Mapping[str, TrialResult]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def open(
+        cls, path: Path, *, overwrite: bool = False, retry_failed: bool = False
+    ) -> ResultsWriter:
+        """Open ``path`` to continue it, or create it with its folder.
+
+        A torn last line is moved to ``<name>.torn``, curve lines without a row are dropped. With
+        ``overwrite`` the old file and its curves get a dated name first. With ``retry_failed`` the
+        rows of failed trials are taken out, all in one step; a crash before such a trial ends
+        again loses the record that it failed, never the trial, which is then simply unfinished.
+
+        Raises ResultsError if another run is writing the file, if it is something else than a
+        results file with these columns, has a damaged line, or cannot be written here.
+        """
+        return cls(path, overwrite=overwrite, retry_failed=retry_failed)
+
+    def __init__(self, path: Path, *, overwrite: bool, retry_failed: bool) -> None:
+        """Use ``open``."""
+        self._shown = path
+        self._path = _real_path(path, _OTHER_FILE)
+        self._curves_path = curves_path(self._path)
+        self._ids: set[str] = set()
+        with ExitStack() as stack, self._reported(_OTHER_FILE):
+            journal.make_folder(self._path.parent)
+            stack.callback(self._acquire().release)
+            notes = self._set_old_aside() if overwrite else []
+            notes += self._recover(retry_failed)
+            self._rows = AppendOnlyFile(self._path)
+            stack.callback(self._rows.close)
+            self._curves = AppendOnlyFile(self._curves_path)
+            stack.callback(self._curves.close)
+            self._stack = stack.pop_all()
+        self.notes = tuple(notes)
+
+    def append(self, result: TrialResult) -> None:
+        """Add a trial's row and its curve. Both are durable when this returns.
+
+        If it fails, both files are valid and without the trial. Raises ResultsError if they cannot
+        be written (a full disk); ValueError for a trial that has a row already.
+        """
+        trial_id = result.trial.trial_id
+        if trial_id in self._ids:
+            raise ValueError(f"trial {trial_id} has a row already")
+        row, curve = format_row(result), format_curve(result)
+        with self._reported("run the same command again"):
+            size = self._curves.size
+            if curve:
+                self._curves.append(curve)
+            try:
+                self._rows.append(row)
+            except BaseException:
+                if curve:
+                    self._curves.cut(size)
+                raise
+        self._ids.add(trial_id)
+
+    def close(self) -> None:
+        """Close the files and let another run write them."""
+        self._stack.close()
+
+    def __enter__(self) -> ResultsWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _reported(self, advice: str) -> Iterator[None]:
+        """Turns the system's errors into the one line for the user."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in journal.FULL_DISK:
+                advice = "free some space and run the same command again"
+            saved = len(self._ids)
+            safe = f": {count(saved, 'trial')} {'is' if saved == 1 else 'are'} safe"
+            raise ResultsError(
+                f"{self._shown} cannot be written: {reason(error)}; {advice}{safe if saved else ''}"
+            ) from error
+
+    def _acquire(self) -> FileLock:
+        try:
+            return FileLock.acquire(self._path)
+        except LockedError as error:
+            holder = "another run" if error.pid is None else f"another run (process {error.pid})"
+            raise ResultsError(
+                f"{self._shown} is being written by {holder}; wait for it to end, or {_OTHER_FILE}"
+            ) from error
+
+    def _set_old_aside(self) -> list[str]:
+        """Give the file and its curves a dated name; the curves first.
+
+        A crash between the two then leaves rows without curves. The other way round it would leave
+        curves without rows, and those are dropped.
+        """
+        old = [path for path in (self._curves_path, self._path) if path.exists()]
+        if not old:
+            return []
+        for path in old:
+            if not path.is_file():
+                raise OSError(EINVAL, f"{path.name} is no regular file")
+        aside = self._dated()
+        for path in old:
+            path.rename(aside if path == self._path else curves_path(aside))
+        journal.sync_folder(self._path.parent)
+        return [f"the old {self._shown} is kept as {aside.name}"]
+
+    def _dated(self) -> Path:
+        """A name with the local time that neither a results file nor its curves have yet."""
+        stem = f"{self._path.stem}.{datetime.now():%Y-%m-%dT%H-%M-%S}"
+        number = 1
+        path = self._path.with_name(f"{stem}{self._path.suffix}")
+        while path.exists() or curves_path(path).exists():
+            number += 1
+            path = self._path.with_name(f"{stem}-{number}{self._path.suffix}")
+        return path
+
+    def _recover(self, retry_failed: bool) -> list[str]:
+        """Make both files whole, and find what is finished. What is refused is left as it is."""
+        shown_curves = curves_path(self._shown)
+        lines = self._lines(self._path, COLUMNS, self._shown)
+        curve_lines = self._lines(self._curves_path, CURVE_COLUMNS, shown_curves)
+        rows = parse_rows(lines, self._shown)
+        if rows.damaged:
+            number, problem = rows.damaged[0]
+            raise ResultsError(
+                f"{self._shown}:{number}: {problem}; put the line right or remove it (its trial is "
+                "then run again), or start again with --overwrite, which keeps this file"
+            )
+        notes = [
+            *_mend(self._path, lines, COLUMNS, self._shown),
+            *_mend(self._curves_path, curve_lines, CURVE_COLUMNS, shown_curves),
+            *repeats(rows, self._shown),
+        ]
+        if retry_failed and rows.failed:
+            failed = set(rows.failed)
+            kept = [line for number, line in enumerate(lines, start=1) if number not in failed]
+            journal.replace_file(self._path, _joined(kept))
+            rows = parse_rows(kept, self._shown)
+            notes.append(f"{self._shown}: took out {count(len(failed), 'failed row')}")
+        self.finished = MappingProxyType(rows.first)
+        self._ids = set(rows.first)
+        return notes + self._drop_curves_without_row(curve_lines, shown_curves)
+
+    def _lines(self, path: Path, columns: Sequence[str], shown: Path) -> list[bytes]:
+        """The whole lines of ``path``; none if it is missing, empty or cut off in its header."""
+        if not path.exists():
+            return []
+        advice = f"{_OTHER_FILE}, or start again with --overwrite"
+        return whole_lines(path, columns, shown, advice)[0]
+
+    def _drop_curves_without_row(self, lines: Sequence[bytes], shown: Path) -> list[str]:
+        ids = {trial_id.encode() for trial_id in self._ids}
+        kept = [line for line in lines[1:] if line.partition(b",")[0] in ids]
+        dropped = len(lines[1:]) - len(kept)
+        if not dropped:
+            return []
+        journal.replace_file(self._curves_path, _joined([lines[0], *kept]))
+        return [f"{shown}: dropped {count(dropped, 'line')} of trials that have no row"]
+
+
+def _mend(path: Path, lines: Sequence[bytes], columns: Sequence[str], shown: Path) -> list[str]:
+    """Set the torn end of ``path`` aside; create it if it has no ``lines``."""
+    notes = []
+    if path.exists() and (aside := journal.set_torn_end_aside(path)):
+        notes.append(f"{shown}: its last line was not whole; moved it to {aside.name}")
+    if not lines:
+        journal.replace_file(path, header(columns))
+    return notes
+
+
+def _joined(lines: Iterable[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)

@@ -1,0 +1,1 @@
+"""From a YAML file to checked trials: reading with line numbers, sections, fields, overrides."""

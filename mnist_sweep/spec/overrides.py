@@ -1,0 +1,87 @@
+"""Changes to a sweep spec from the command line: ``--set key=value`` and ``--data-dir``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mnist_sweep.config import FIELD_NAMES
+from mnist_sweep.errors import SpecError
+from mnist_sweep.spec.sections import SPEC_KEYS
+from mnist_sweep.spec.yaml_lines import Node, Place, Problems, Scalar, Table, parse, printable, show
+
+
+def apply_overrides(root: Table, overrides: Sequence[str], problems: Problems) -> None:
+    """Change ``root`` in place, one ``key=value`` after the other.
+
+    ``key`` is a dotted path of the spec; a bare HPConfig field is short for ``base.FIELD``, unless
+    it is a key of the spec itself. ``value`` is YAML. What is wrong goes to ``problems``.
+    """
+    for override in overrides:
+        _apply(root, override, problems)
+
+
+def set_data_dir(root: Table, data_dir: str, problems: Problems) -> None:
+    """Let the spec's data set be the folder ``data_dir``."""
+    place = Place(f"--data-dir {printable(data_dir)}")
+    _put(root, ["dataset", "dir"], Scalar(place, data_dir, quoted=True), place, problems)
+
+
+def _apply(root: Table, override: str, problems: Problems) -> None:
+    place = Place(f"--set {printable(override)}")
+    key, equals, text = override.partition("=")
+    key = key.strip()
+    path = key.split(".")
+    if not equals or not all(path):
+        problems.add(place, "expected key=value, such as --set epochs=3")
+        return
+    try:
+        node = parse(text, lambda _: place, problems)
+    except SpecError:
+        # It is among the problems already; the rest of the spec is still worth checking.
+        return
+    if key in FIELD_NAMES and key not in SPEC_KEYS:
+        swept_in = _swept_in(root, key)
+        if swept_in:
+            problems.add(
+                place,
+                f"{key}: is swept in {swept_in}; to override that, write "
+                f"--set {swept_in}.{key}={printable(text)}",
+            )
+            return
+        path = ["base", key]
+    _put(root, path, node, place, problems)
+
+
+def _put(root: Table, path: Sequence[str], node: Node, place: Place, problems: Problems) -> None:
+    table = root
+    for depth, key in enumerate(path[:-1], start=1):
+        child = table.entries.get(key)
+        if child is None or (isinstance(child, Scalar) and child.is_null):
+            child = Table(place)
+            table.put(key, child, place)
+        elif isinstance(child, Scalar) and table is root and key in ("dataset", "metric"):
+            # The bare name is short for {name: ...}, which has room for the other keys.
+            child = Table(child.place, {"name": child}, {"name": child.place})
+            table.put(key, child, place)
+        if not isinstance(child, Table):
+            parent = printable(".".join(path[:depth]))
+            problems.add(
+                place,
+                f"{parent} is {show(child)} (at {child.place}), which has no keys; "
+                f"set it as a whole: --set {parent}=...",
+            )
+            return
+        table = child
+    table.put(path[-1], node, place)
+
+
+def _swept_in(root: Table, name: str) -> str | None:
+    """The dotted path of the first grid that sweeps a hyperparameter."""
+    parameters, grids = root.entries.get("parameters"), root.entries.get("grids")
+    if isinstance(parameters, Table) and name in parameters.entries:
+        return "parameters"
+    if isinstance(grids, Table):
+        for grid, table in grids.entries.items():
+            if isinstance(table, Table) and name in table.entries:
+                return f"grids.{printable(grid)}"
+    return None

@@ -1,0 +1,128 @@
+"""The one place that knows how tinygrad 0.14 names, compiles and runs things."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tinygrad import Context, Device, Tensor, TinyJit, dtypes
+from tinygrad.device import Buffer, LRUAllocator
+from tinygrad.dtype import DType
+
+from mnist_sweep.kernels import csource
+from mnist_sweep.training.replay import replayed
+
+
+def device_name() -> str:
+    """The device that Tensors are on, such as "CPU" or "CUDA"."""
+    return str(Device.DEFAULT)
+
+
+def check_device() -> None:
+    """Compute on the device; whatever tinygrad raises if it cannot be opened is let through."""
+    if (Tensor([1.0, 2.0]) + 1).tolist() != [2.0, 3.0]:
+        raise RuntimeError(f"{device_name()} computed 1 + 1 wrongly")
+
+
+def free_memory() -> int | None:
+    """Bytes that are free on the device; None on a CPU, where nothing is gained by asking.
+
+    A device that cannot be asked is taken to have a gibibyte.
+    """
+    kind = device_name().split(":")[0]
+    if kind == "CPU":
+        return None
+    size = ctypes.c_size_t(2**30)
+    if kind == "CUDA":
+        from tinygrad.runtime.autogen import cuda
+
+        cuda.cuMemGetInfo_v2(ctypes.byref(size), ctypes.byref(ctypes.c_size_t()))
+    elif kind == "CL":
+        from tinygrad.runtime.autogen import opencl
+
+        opencl.clGetDeviceInfo(
+            Device[device_name()].cl_dev,
+            opencl.CL_DEVICE_GLOBAL_MEM_SIZE,
+            ctypes.sizeof(size),
+            ctypes.byref(size),
+            None,
+        )
+    return size.value
+
+
+def release() -> None:
+    """Give the memory of everything that nothing refers to any more back to the system.
+
+    A captured step and its buffers refer to each other, and tinygrad keeps freed buffers for later
+    ones of the same size: over the shapes of a sweep that would add up to gigabytes.
+    """
+    gc.collect()
+    allocator = Device[device_name()].allocator
+    if isinstance(allocator, LRUAllocator):
+        allocator.free_cache()
+
+
+def count_devices() -> int:
+    """How many devices of the current kind this process can see."""
+    return int(Device[Device.DEFAULT].count())
+
+
+def warning() -> str:
+    """What a user should know of how this device computes; empty if there is nothing."""
+    device = device_name()
+    is_cpu = device.split(":")[0] == "CPU"
+    return csource.SLOW if is_cpu and not csource.supported(device) else ""
+
+
+def to_device(array: NDArray[Any]) -> Tensor:
+    """``array`` in a new buffer of the current device."""
+    # Drivers refuse read-only memory, such as a mapped file, even to read from it.
+    return Tensor(np.require(array, requirements=["C", "W"])).clone().realize()
+
+
+def zeros(shape: Sequence[int], dtype: DType = dtypes.float32) -> Tensor:
+    """A new buffer of zeros on the current device."""
+    return Tensor.zeros(*shape, dtype=dtype).contiguous().realize()
+
+
+def write(tensor: Tensor, array: NDArray[Any]) -> None:
+    """Overwrite the buffer of ``tensor`` with ``array``, in place.
+
+    A captured step goes on reading the same buffer, so it sees the new values; assigning a new
+    Tensor would leave it with the old ones. Shapes and dtypes must agree.
+    """
+    buffer = tensor.uop.base.buffer
+    data = np.require(array, requirements=["C", "W"])
+    if data.nbytes != buffer.nbytes:
+        raise ValueError(f"cannot write {data.shape} {data.dtype} into {tensor.shape}")
+    source = Buffer("PYTHON", buffer.size, buffer.dtype, opaque=data.data.cast("B"))
+    buffer.ensure_allocated().copy_from(source)
+
+
+def read(tensor: Tensor) -> NDArray[Any]:
+    """A copy of the buffer of ``tensor``, waiting for the device."""
+    array: NDArray[Any] = tensor.numpy().copy()
+    return array
+
+
+def compile_step(
+    define: Callable[[], list[Tensor]], rewind: Callable[[], None]
+) -> Callable[[], Any]:
+    """Compile ``define``, which returns the tensors that a step writes, into a replayable step.
+
+    The step is run twice, as tinygrad captures the second run, and each time ``rewind`` is called
+    before it, to put its buffers where a step may start.
+    """
+
+    jitted = TinyJit(lambda: Tensor.realize(*define()))
+    # What is left to tinygrad beside the C kernels is best as plain loops: clang vectorises them,
+    # and they compile in half the time.
+    with Context(TRAINING=1, NOOPT=int(csource.supported(device_name()))):
+        for _ in range(2):
+            rewind()
+            jitted()
+    return replayed(jitted) or jitted

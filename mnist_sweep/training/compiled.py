@@ -1,0 +1,374 @@
+"""Training trials, one after another or several at once, with one compiled step per shape."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from tinygrad import Tensor, dtypes
+
+from mnist_sweep.config import OPTIMIZERS, SCHEDULES, HPConfig
+from mnist_sweep.data.dataset import Dataset
+from mnist_sweep.kernels import control as places
+from mnist_sweep.kernels import step as kernels
+from mnist_sweep.kernels.batch import gather_batch
+from mnist_sweep.kernels.control import Control
+from mnist_sweep.kernels.dropout import dropout
+from mnist_sweep.plan import EVALUATION_BATCH, Shape, shape_of
+from mnist_sweep.training import backend
+from mnist_sweep.training.augmentation import draw_warps
+from mnist_sweep.training.models import MODELS, Pass, initial_values, is_statistic
+from mnist_sweep.trial import CurvePoint, Trial, TrialResult
+
+#: Rows of the training split on which the final training accuracy is measured.
+TRAIN_EVALUATION_ROWS = 10_000
+#: Training steps between two looks at the loss for NaN or inf; a look waits for the device.
+STEPS_BETWEEN_CHECKS = 100
+
+IntArray = NDArray[np.int32]
+
+
+class DeviceData:
+    """A data set on the current device: pixels and labels as uint8."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.images = backend.to_device(dataset.images)
+        self.labels = backend.to_device(dataset.labels)
+
+
+def steps_per_epoch(train_images: int, batch_size: int) -> int:
+    """Steps in an epoch: the images of a last partial batch are left out of that epoch.
+
+    Every epoch has its own order, so the images left out differ; each step weighs the same.
+    """
+    return train_images // batch_size
+
+
+def epoch_order(seed: int, epoch: int, rows: IntArray) -> IntArray:
+    """``rows`` in the order of epoch ``epoch`` (from 0) of the trial with ``seed``."""
+    return np.random.default_rng([seed, 1, epoch]).permutation(rows)
+
+
+def learning_rates(config: HPConfig, first: int, count: int, total: int) -> NDArray[np.float32]:
+    """The schedule's rates of the steps ``first`` .. ``first + count - 1`` out of ``total``.
+
+    The decay of the plateau schedule is not in them: it depends on the losses.
+    """
+    factor = SCHEDULES[config.lr_schedule].factor
+    rates = [config.lr * factor(step / total) for step in range(first, first + count)]
+    return np.array(rates, np.float32)
+
+
+@dataclass
+class _Progress:
+    """What is known of a running trial."""
+
+    trial: Trial
+    curve: list[CurvePoint] = field(default_factory=list)
+    steps: int = 0
+    diverged: bool = False
+
+
+class CompiledShape:
+    """The compiled training and evaluation steps of one shape, and the buffers they work on.
+
+    One object trains any number of trials that share the shape, whatever their learning rate,
+    schedule, epochs or seed: everything that differs between them lives in device buffers.
+    ``stack`` trials share each step: their tensors have a leading axis where it is more than one.
+    ``compile_seconds`` says how long building it took.
+    """
+
+    def __init__(self, shape: Shape, data: DeviceData, stack: int = 1) -> None:
+        started = time.perf_counter()
+        self.shape, self.data, self.stack = shape, data, stack
+        # Only the fields of the shape matter to what is compiled.
+        self._config = shape.example
+        dataset = data.dataset
+        self._train_rows = dataset.train_rows
+        self.steps_per_epoch = steps_per_epoch(len(self._train_rows), shape.batch_size)
+        longest = max(len(dataset.validation_rows), len(dataset.test_rows), TRAIN_EVALUATION_ROWS)
+        self._evaluation_rows = -(-longest // EVALUATION_BATCH) * EVALUATION_BATCH
+        self._tensors = {
+            name: backend.to_device(value)
+            for name, value in self._initial_values([self._config] * stack).items()
+        }
+        self._trained = [name for name in self._tensors if not is_statistic(name)]
+        self._optimizer = OPTIMIZERS[shape.opt]
+        self._slots = {
+            name: [backend.zeros(self._tensors[name].shape) for _ in range(self._optimizer.slots)]
+            for name in self._trained
+        }
+        images = self.steps_per_epoch * shape.batch_size
+        self._control = replace(
+            self._new_control(stack, images, self.steps_per_epoch),
+            warps=backend.zeros((stack, images, 6)) if shape.augmentation else None,
+        )
+        # Every trial is evaluated on the same images.
+        self._evaluation = self._new_control(1, self._evaluation_rows, 1)
+        self.train_step = backend.compile_step(
+            self._define_training_step, lambda: self._rewind(self._control)
+        )
+        self._evaluation_step = backend.compile_step(
+            self._define_evaluation_step, lambda: self._rewind(self._evaluation)
+        )
+        self.compile_seconds = time.perf_counter() - started
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers of a trial are trained."""
+        return sum(int(self._tensors[name].numel()) for name in self._trained) // self.stack
+
+    def _new_control(self, orders: int, rows: int, steps: int) -> Control:
+        return Control(
+            rows=backend.zeros((orders, rows), dtypes.int32),
+            rates=backend.zeros((self.stack, steps)),
+            reals=backend.zeros((self.stack, places.REALS)),
+            counts=backend.zeros((self.stack, places.COUNTS), dtypes.int32),
+        )
+
+    @staticmethod
+    def _rewind(control: Control) -> None:
+        backend.write(control.counts, np.zeros(control.counts.shape, np.int32))
+
+    def _initial_values(self, configs: Sequence[HPConfig]) -> dict[str, NDArray[np.float32]]:
+        values = [initial_values(config, self.data.dataset.classes) for config in configs]
+        if self.stack == 1:
+            return values[0]
+        return {name: np.stack([one[name] for one in values]) for name in values[0]}
+
+    def _batch(self, control: Control, size: int) -> tuple[Tensor, Tensor]:
+        """Images (size, 784), with the axis of trials before it if there is one, and labels."""
+        dataset = self.data.dataset
+        x, labels = gather_batch(
+            self.data.images, self.data.labels, control, size, dataset.mean, dataset.std
+        )
+        if self.stack == 1:
+            return x.reshape(size, -1), labels.reshape(size)
+        return (
+            x.expand(self.stack, size, x.shape[2]),
+            labels.expand(self.stack, size).reshape(-1).contiguous(),
+        )
+
+    def _define_training_step(self) -> list[Tensor]:
+        control, tensors, shape = self._control, self._tensors, self.shape
+        x, labels = self._batch(control, shape.batch_size)
+        through = Pass(training=True)
+        if shape.dropout:
+            through = replace(through, drop=lambda x, place: dropout(x, control, place))
+        output = MODELS[shape.model](tensors, x, self._config, through)
+        loss, hits = kernels.cross_entropy(
+            output.logits.reshape(len(labels), -1),
+            labels,
+            smoothed=control if shape.label_smoothing else None,
+        )
+        # The trials have nothing in common, so the gradients of their sum are those of each.
+        means = loss.reshape(self.stack, shape.batch_size).mean(1)
+        gradients = means.sum().gradient(*(tensors[name] for name in self._trained))
+        written = kernels.advance(control, loss, hits)
+        for name, gradient in zip(self._trained, gradients, strict=True):
+            written += kernels.update_parameter(
+                self._optimizer,
+                tensors[name],
+                gradient,
+                self._slots[name],
+                control,
+                decayed=shape.weight_decay,
+            )
+        written += [tensors[name].assign(new) for name, new in output.statistics.items()]
+        return written
+
+    def _define_evaluation_step(self) -> list[Tensor]:
+        x, labels = self._batch(self._evaluation, EVALUATION_BATCH)
+        output = MODELS[self.shape.model](self._tensors, x, self._config, Pass(training=False))
+        loss, hits = kernels.cross_entropy(output.logits.reshape(len(labels), -1), labels)
+        return kernels.count_batch(self._evaluation, loss, hits)
+
+    def _reset(self, configs: Sequence[HPConfig]) -> None:
+        """Put every buffer where new trials with ``configs`` start."""
+        self.load(self._initial_values(configs))
+        for slots in self._slots.values():
+            for slot in slots:
+                backend.write(slot, np.zeros(slot.shape, np.float32))
+        reals = np.zeros((self.stack, places.REALS), np.float32)
+        counts = np.zeros((self.stack, places.COUNTS), np.int32)
+        for k, config in enumerate(configs):
+            decay = config.lr_decay if SCHEDULES[config.lr_schedule].plateau else 1.0
+            reals[k, [places.SCALE, places.BEST_LOSS, places.DECAY]] = 1.0, np.inf, decay
+            reals[k, places.SMOOTHING] = config.label_smoothing
+            reals[k, places.WEIGHT_DECAY] = config.weight_decay
+            reals[k, places.DROPOUT] = config.dropout
+            counts[k, places.PATIENCE] = config.patience
+            counts[k, places.NOISE] = np.random.default_rng([config.seed, 3]).integers(2**31)
+        backend.write(self._control.reals, reals)
+        backend.write(self._control.counts, counts)
+
+    def prepare(self, *configs: HPConfig) -> None:
+        """Put everything where trials with ``configs``, one for each of the stack, start.
+
+        ``train_step()`` runs a step of them.
+        """
+        self._reset(configs)
+        self._start_epoch(configs, 0)
+
+    def _start_epoch(self, configs: Sequence[HPConfig], epoch: int) -> None:
+        steps = self.steps_per_epoch
+        images = steps * self.shape.batch_size
+        orders = [epoch_order(config.seed, epoch, self._train_rows)[:images] for config in configs]
+        backend.write(self._control.rows, np.stack(orders))
+        rates = [
+            learning_rates(config, epoch * steps, steps, config.epochs * steps)
+            for config in configs
+        ]
+        backend.write(self._control.rates, np.stack(rates))
+        if self._control.warps is not None:
+            warps = [draw_warps(config, epoch, images) for config in configs]
+            backend.write(self._control.warps, np.stack(warps))
+        counts = backend.read(self._control.counts)
+        counts[:, places.POSITION] = 0
+        backend.write(self._control.counts, counts)
+
+    def state(self) -> dict[str, NDArray[np.float32]]:
+        """Copies of the model's tensors as they stand, with the axis of trials if there is one."""
+        return {name: backend.read(tensor) for name, tensor in self._tensors.items()}
+
+    def load(self, values: Mapping[str, NDArray[np.float32]]) -> None:
+        """Overwrite the model's tensors, in place, with ``values``."""
+        for name, value in values.items():
+            backend.write(self._tensors[name], value)
+
+    def evaluate(self, rows: IntArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean loss and accuracy of the models as they stand on ``rows``, each (stack,)."""
+        padded = np.zeros((1, self._evaluation_rows), np.int32)
+        padded[0, : len(rows)] = rows
+        counts = np.zeros((self.stack, places.COUNTS), np.int32)
+        counts[:, places.PATIENCE] = len(rows)
+        backend.write(self._evaluation.rows, padded)
+        backend.write(self._evaluation.counts, counts)
+        backend.write(self._evaluation.reals, np.zeros((self.stack, places.REALS), np.float32))
+        for _ in range(-(-len(rows) // EVALUATION_BATCH)):
+            self._evaluation_step()
+        reals = backend.read(self._evaluation.reals).astype(np.float64)
+        return reals[:, places.LOSS_SUM] / len(rows), reals[:, places.HITS] / len(rows)
+
+    def train(self, trial: Trial, *, evals_per_epoch: int = 1) -> TrialResult:
+        """``train_stack`` of a single trial."""
+        return self.train_stack([trial], evals_per_epoch=evals_per_epoch)[0]
+
+    def train_stack(
+        self, trials: Sequence[Trial], *, evals_per_epoch: int = 1
+    ) -> list[TrialResult]:
+        """Train up to ``stack`` trials side by side, from their seeds to their last evaluation.
+
+        They must have this shape and the same number of epochs. ``evals_per_epoch`` sets the points
+        of the curves. A loss of NaN or inf makes a trial ``diverged`` and leaves the others alone;
+        ``train_seconds`` are an equal share of the time. The sweep and where the results were made
+        are for the caller to fill in.
+        """
+        epochs = trials[0].config.epochs
+        assert len(trials) <= self.stack
+        assert all(shape_of(t) == self.shape and t.config.epochs == epochs for t in trials)
+        # The places that are left train the last trial again, and nobody looks at them.
+        configs = [trial.config for trial in trials]
+        configs += configs[-1:] * (self.stack - len(trials))
+        self._reset(configs)
+        started = time.perf_counter()
+        running = [_Progress(trial) for trial in trials]
+        for epoch in range(epochs):
+            self._start_epoch(configs, epoch)
+            self._train_epoch(running, epoch, evals_per_epoch)
+        train_loss, train_accuracy = self.evaluate(self._train_rows[:TRAIN_EVALUATION_ROWS])
+        # ReLU turns NaN into 0: a loss can be finite though the weights are not.
+        finite = np.isfinite(train_loss) & self._finite_weights()
+        seconds = (time.perf_counter() - started) / len(trials)
+        results = []
+        for k, progress in enumerate(running):
+            ok = finite[k] and not progress.diverged
+            last = progress.curve[-1] if ok else None
+            best = max(progress.curve, key=lambda point: point.test_accuracy, default=None)
+            results.append(
+                TrialResult(
+                    sweep="",
+                    trial=progress.trial,
+                    status="ok" if ok else "diverged",
+                    train_loss=float(train_loss[k]) if ok else None,
+                    train_accuracy=float(train_accuracy[k]) if ok else None,
+                    val_accuracy=last.val_accuracy if last else None,
+                    test_accuracy=last.test_accuracy if last else None,
+                    best_test_accuracy=best.test_accuracy if best else None,
+                    best_step=best.step if best else None,
+                    steps=progress.steps,
+                    parameters=self.parameters,
+                    train_seconds=seconds,
+                    curve=tuple(progress.curve),
+                )
+            )
+        return results
+
+    def _finite_weights(self) -> NDArray[np.bool_]:
+        values = [np.isfinite(w).reshape(self.stack, -1).all(1) for w in self.state().values()]
+        finite: NDArray[np.bool_] = np.logical_and.reduce(values)
+        return finite
+
+    def _train_epoch(self, running: Sequence[_Progress], epoch: int, evals_per_epoch: int) -> None:
+        done = 0
+        for number in range(1, evals_per_epoch + 1):
+            target = self.steps_per_epoch * number // evals_per_epoch
+            if target == done:
+                continue
+            since, done = done, self._run_steps(running, done, target)
+            if done < target:
+                return
+            reals = backend.read(self._control.reals)
+            self._evaluate_point(running, epoch, done, reals, done - since)
+            reals[:, [places.LOSS_SUM, places.HITS]] = 0.0
+            backend.write(self._control.reals, reals)
+
+    def _run_steps(self, running: Sequence[_Progress], done: int, target: int) -> int:
+        """Train from step ``done`` of the epoch to ``target``; less far only if all diverge."""
+        while done < target:
+            alive = [(k, progress) for k, progress in enumerate(running) if not progress.diverged]
+            if not alive:
+                return done
+            stop = min(target, done + STEPS_BETWEEN_CHECKS)
+            for _ in range(done, stop):
+                self.train_step()
+            losses = backend.read(self._control.reals)[:, places.LOSS_SUM]
+            for k, progress in alive:
+                progress.steps += stop - done
+                progress.diverged = not math.isfinite(losses[k])
+            done = stop
+        return done
+
+    def _evaluate_point(
+        self,
+        running: Sequence[_Progress],
+        epoch: int,
+        done: int,
+        reals: NDArray[np.float32],
+        steps: int,
+    ) -> None:
+        if all(progress.diverged for progress in running):
+            return
+        dataset = self.data.dataset
+        validation = dataset.validation_rows
+        val_accuracy = self.evaluate(validation)[1] if len(validation) else None
+        test_accuracy = self.evaluate(dataset.test_rows)[1]
+        for k, progress in enumerate(running):
+            if progress.diverged:
+                continue
+            progress.curve.append(
+                CurvePoint(
+                    step=progress.steps,
+                    epoch=epoch + done / self.steps_per_epoch,
+                    lr=float(reals[k, places.LR]),
+                    train_loss=float(reals[k, places.LOSS_SUM]) / steps,
+                    train_accuracy=float(reals[k, places.HITS]) / (steps * self.shape.batch_size),
+                    val_accuracy=None if val_accuracy is None else float(val_accuracy[k]),
+                    test_accuracy=float(test_accuracy[k]),
+                )
+            )
