@@ -70,6 +70,7 @@ def test_stacked_mlps_come_to_the_results_of_single_ones(
         _close(one, other)
 
 
+@pytest.mark.slow
 def test_stacked_cnns_come_to_the_results_of_single_ones() -> None:
     small = DatasetConfig(train_size=150, test_size=500, validation_size=100)
     data = DeviceData(load_dataset(small))

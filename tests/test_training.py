@@ -71,11 +71,8 @@ def _mlp_gradients(
     [
         {"opt": "adam"},
         {"opt": "sgd"},
-        {"label_smoothing": 0.2},
-        {"weight_decay": 5.0},
-        {"weight_decay": 5.0, "opt": "sgd"},
-        {"dropout": 0.3},
-        {"shift": 2.0, "rotation": 20.0, "scale": 0.2},
+        {"label_smoothing": 0.2, "weight_decay": 5.0, "opt": "sgd"},
+        {"dropout": 0.3, "shift": 2.0, "rotation": 20.0, "scale": 0.2, "weight_decay": 0.5},
     ],
     ids=lambda settings: "-".join(map(str, settings)),
 )

