@@ -115,6 +115,7 @@ def test_a_stack_that_fails_is_tried_in_parts_and_each_trial_says_why() -> None:
     assert all("/no/such/folder" in result.error for result in results)
 
 
+@pytest.mark.slow
 def test_a_runner_keeps_nothing_of_the_shapes_before() -> None:
     """64 MB of weights and state each: what was kept of five of them could not be overlooked."""
     sizes = DatasetConfig(train_size=100, test_size=50)
