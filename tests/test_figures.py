@@ -474,3 +474,10 @@ def test_the_statistics_need_no_matplotlib_and_the_figures_no_pyplot() -> None:
         names = ", ".join(f"mnist_sweep.{package}.{module}" for module in modules)
         code = f"import sys, mnist_sweep.table, {names}; sys.exit({absent!r} in sys.modules)"
         subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_failed_row_that_holds_an_accuracy_is_no_trial_of_the_search(tmp_path: Path) -> None:
+    rows = synthetic.quickstart()
+    odd = replace(rows[-1], status="failed")
+    report = draw_figures([*rows[:-1], odd], tmp_path)
+    assert any(path.name.startswith("expected_best") for path in report.written)

@@ -38,6 +38,16 @@ class ExpectedBest:
     test_accuracy: list[float]
 
 
+def searched(results: Iterable[TrialResult], metric: str) -> tuple[list[TrialResult], int]:
+    """The trials of ``results`` that found something, and how many diverged: they found nothing.
+
+    Failed trials are neither, whatever their rows hold.
+    """
+    rows = list(results)
+    found = [row for row in rows if row.status == "ok" and getattr(row, metric) is not None]
+    return found, sum(row.status == "diverged" for row in rows)
+
+
 def expected_best(
     results: Iterable[TrialResult], metric: str, counts: Sequence[int] | None = None
 ) -> ExpectedBest:
@@ -48,9 +58,7 @@ def expected_best(
     trials are as if they had not been run. Raises ValueError for a count that is not between 1 and
     the number of trials.
     """
-    rows = [row for row in results if row.status != "failed"]
-    found = [row for row in rows if row.status == "ok" and getattr(row, metric) is not None]
-    nothing = sum(row.status == "diverged" for row in rows)
+    found, nothing = searched(results, metric)
     n = len(found) + nothing
     wanted = range(1, n + 1) if counts is None else counts
     if any(not 1 <= count <= n for count in wanted) or not found:

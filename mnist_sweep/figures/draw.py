@@ -10,7 +10,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from mnist_sweep.analysis.curves import mean_curve
-from mnist_sweep.analysis.expected_best import expected_best
+from mnist_sweep.analysis.expected_best import expected_best, searched
 from mnist_sweep.analysis.importance import importance
 from mnist_sweep.analysis.pareto import COSTS, pareto_front
 from mnist_sweep.analysis.ranking import (
@@ -212,7 +212,8 @@ def _costs(study: Study) -> Iterator[Drawing]:
 
 def _expected_best(study: Study) -> Iterator[Drawing]:
     metric = study.source.metric
-    trials = sum(r.status == "diverged" or getattr(r, metric) is not None for r in study.results)
+    found, nothing = searched(study.results, metric)
+    trials = len(found) + nothing
     if trials < 3:
         yield f"expected best {study.source.label}", "needs three trials"
         return
