@@ -179,8 +179,8 @@ def augments(config: HPConfig) -> bool:
 
 
 def settings(config: HPConfig) -> dict[str, Any]:
-    """Field -> value of what is set: without what the model lacks and the extras that are off."""
-    return {k: v for k, v in vars(config).items() if v is not None and (v or k not in EXTRA_NAMES)}
+    """Field -> value, without the extras that are off; None for what the model lacks."""
+    return {name: v for name, v in vars(config).items() if v or name not in EXTRA_NAMES}
 
 
 def check_value(name: str, value: object) -> Any:

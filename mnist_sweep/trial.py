@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from mnist_sweep.config import EXTRA_NAMES, HPConfig
+from mnist_sweep.config import HPConfig, settings
 
 Status = Literal["ok", "diverged", "failed"]
 
@@ -68,9 +68,8 @@ class Trial:
 
         A hyperparameter that is off does not enter, so that ids outlive the ones yet to come.
         """
-        settings = vars(self.config)
         decisive = {
-            "config": {k: v for k, v in settings.items() if v or k not in EXTRA_NAMES},
+            "config": settings(self.config),
             "dataset": vars(self.dataset),
         }
         canonical = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)

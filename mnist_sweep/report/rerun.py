@@ -18,7 +18,7 @@ def rerun_spec(results: Sequence[TrialResult], name: str) -> str:
     Every hyperparameter that is not off is written out: a later default changes nothing.
     """
     config, dataset = results[0].trial.config, results[0].trial.dataset
-    base = settings(config)
+    base = {name: value for name, value in settings(config).items() if value is not None}
     spec: dict[str, Any] = {
         "name": name,
         "model": base.pop("model"),

@@ -94,7 +94,7 @@ def _tiles(found: Review) -> Html:
 
 def _recommendation(found: Recommendation, of: Review, place: int) -> Html:
     config = found.configuration.config
-    values = {name: value for name, value in settings(config).items() if name != "seed"}
+    values = {n: v for n, v in settings(config).items() if n != "seed" and v is not None}
     ordered = sorted(values, key=lambda name: name not in of.varying)
     chips = [
         element(

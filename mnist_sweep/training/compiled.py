@@ -281,6 +281,8 @@ class CompiledShape:
         for epoch in range(epochs):
             self._start_epoch(configs, epoch)
             self._train_epoch(running, epoch, evals_per_epoch)
+            if all(progress.diverged for progress in running):
+                break
         train_loss, train_accuracy = self.evaluate(self._train_rows[:TRAIN_EVALUATION_ROWS])
         # ReLU turns NaN into 0: a loss can be finite though the weights are not.
         finite = np.isfinite(train_loss) & self._finite_weights()
