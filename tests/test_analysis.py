@@ -165,6 +165,13 @@ def test_no_interval_goes_beyond_what_the_metric_can_be() -> None:
     assert loss.high > 2
 
 
+def test_seeds_that_agree_by_chance_have_an_interval_of_an_images_rounding() -> None:
+    interval = only(replicates([0.9, 0.9])).interval("test_accuracy")
+    assert interval
+    rounding = 1 / 10_000 / math.sqrt(12)
+    assert interval.half_width == pytest.approx(12.7062 * rounding / math.sqrt(2), rel=1e-4)
+
+
 def test_without_a_value_there_is_no_mean_and_no_interval() -> None:
     found = only([synthetic.broken(HPConfig(), "failed")])
     assert found.mean("test_accuracy") is None

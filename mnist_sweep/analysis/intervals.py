@@ -40,13 +40,15 @@ class Interval:
         return max(self.high - self.mean, self.mean - self.low)
 
 
-def t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+def t_interval(values: Sequence[float], level: float = 0.95, least_spread: float = 0.0) -> Interval:
     """Student's t interval of the mean of at least two ``values`` (Student, 1908).
 
     Assumes that the values are independent draws of one, roughly normal, distribution: seeds of
-    one configuration. Raises statistics.StatisticsError for fewer than two.
+    one configuration. ``least_spread`` is a floor for their standard deviation: see
+    ``paired_t_p_value``. Raises statistics.StatisticsError for fewer than two.
     """
-    half = t_quantile(level, len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    spread = max(stdev(values), least_spread)
+    half = t_quantile(level, len(values) - 1) * spread / math.sqrt(len(values))
     mean = fmean(values)
     return Interval(mean, mean - half, mean + half, len(values), "t over seeds")
 

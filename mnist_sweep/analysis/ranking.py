@@ -86,12 +86,12 @@ class Configuration:
         and for one seed of a metric that is no proportion of images that the model has not seen
         (the training ones, or the best of several).
         """
-        values = self.values(metric)
+        values, images = self.values(metric), self.images(metric)
         if len(values) >= 2:
-            found = t_interval(values, level)
+            # Each value is rounded to whole images: two that are equal are not free of noise.
+            found = t_interval(values, level, 1 / images / math.sqrt(12) if images else 0.0)
             most = 1.0 if METRICS[metric].goal == "maximize" else math.inf
             return replace(found, low=max(found.low, 0.0), high=min(found.high, most))
-        images = self.images(metric)
         return wilson_interval(values[0], images, level) if values and images else None
 
     def images(self, metric: str) -> int | None:
