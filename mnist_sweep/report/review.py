@@ -17,9 +17,9 @@ from mnist_sweep.analysis.ranking import (
 )
 from mnist_sweep.config import HPConfig
 from mnist_sweep.figures.draw import Study
-from mnist_sweep.labels import describe
+from mnist_sweep.labels import count, dataset_text, describe
 from mnist_sweep.report.rerun import evaluations, rerun_spec, sweep_name
-from mnist_sweep.trial import DatasetConfig, TrialResult
+from mnist_sweep.trial import TrialResult
 
 #: A tie with the best is worth naming if it takes at most this share of the best's training time.
 _CLEARLY_FASTER = 0.8
@@ -88,14 +88,7 @@ def review(study: Study, name: str = "") -> Review:
 def title(study: Study) -> str:
     """The model and the data set, for people: "MLP on mnist, validation size 5,000"."""
     trial = study.results[0].trial
-    return f"{trial.config.model.upper()} on {dataset_text(trial.dataset)}"
-
-
-def dataset_text(dataset: DatasetConfig) -> str:
-    """A data set and the sizes that were set: "mnist, validation size 5,000"."""
-    name, *sizes = dataset.label.split(";")
-    pairs = (size.split("=") for size in sizes)
-    return ", ".join([name, *(f"{key.replace('_', ' ')} {int(n):,}" for key, n in pairs)])
+    return f"{trial.config.model.upper()} on {dataset_text(trial.dataset.label)}"
 
 
 def percent(configuration: Configuration, metric: str) -> str:
@@ -105,11 +98,6 @@ def percent(configuration: Configuration, metric: str) -> str:
         return "none"
     spread = f" ± {100 * interval.half_width:.2f}" if interval else ""
     return f"{100 * mean:.2f}{spread} %"
-
-
-def count(number: int, noun: str) -> str:
-    """ "1 trial", "1,600 trials"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def recommend(found: Review) -> Recommendation | None:

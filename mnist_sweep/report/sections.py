@@ -8,14 +8,13 @@ from urllib.parse import quote
 from mnist_sweep.config import settings
 from mnist_sweep.figures.draw import Study, draw_study
 from mnist_sweep.figures.style import styled
-from mnist_sweep.labels import describe, value_text
+from mnist_sweep.labels import count, describe, value_text
 from mnist_sweep.report.environment import duration
 from mnist_sweep.report.inline_svg import inline_svg
 from mnist_sweep.report.markup import Html, element, join
 from mnist_sweep.report.review import (
     Recommendation,
     Review,
-    count,
     percent,
     recommend,
     title,
