@@ -1,4 +1,4 @@
-"""How hyperparameters and their values are written for people, in tables and figures."""
+"""How hyperparameters, data sets and numbers of things are written for people."""
 
 from __future__ import annotations
 
@@ -71,9 +71,16 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def count(number: int, noun: str) -> str:
+    """``number`` with its noun: "1 trial", "1,600 trials"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def dataset_text(label: str) -> str:
-    """A data set's label in a sentence: "mnist, validation_size 5000"."""
-    return label.replace(";", ", ").replace("=", " ")
+    """A data set's label in a sentence: "mnist, validation size 5,000"."""
+    name, *sizes = label.split(";")
+    pairs = (size.split("=") for size in sizes)
+    return ", ".join([name, *(f"{key.replace('_', ' ')} {int(n):,}" for key, n in pairs)])
 
 
 def describe(config: HPConfig, fields: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a report says, that its spec runs the same trials, and that no value can become markup."""
+"""What a report says, and that no value can become markup."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from mnist_sweep.analysis.ranking import configurations, rank
 from mnist_sweep.config import HPConfig
 from mnist_sweep.figures import draw as figures
 from mnist_sweep.figures.draw import split_studies
@@ -24,9 +23,7 @@ from mnist_sweep.figures.style import BACKGROUND, styled
 from mnist_sweep.report import render_report, write_report
 from mnist_sweep.report.inline_svg import colour_rules, inline_svg
 from mnist_sweep.report.markup import element, json_text
-from mnist_sweep.report.rerun import rerun_spec, sweep_name
 from mnist_sweep.report.review import recommend, review, warnings
-from mnist_sweep.spec.load import load_spec
 from mnist_sweep.trial import DatasetConfig, TrialResult
 from tests import synthetic
 from tests.report_helpers import Page, page, source
@@ -46,75 +43,9 @@ def warned(results: Sequence[TrialResult]) -> str:
 
 def said(results: Sequence[TrialResult]) -> str:
     (found,) = split_studies(results)
-    recommendation = recommend(review(found), "")
+    recommendation = recommend(review(found))
     assert recommendation
     return " ".join(recommendation.sentences)
-
-
-# The spec that runs it again
-
-
-def reloaded(results: Sequence[TrialResult], folder: Path) -> set[str]:
-    path = folder / "again.yaml"
-    path.write_text(rerun_spec(results, sweep_name("again")), encoding="utf-8")
-    return {trial.trial_id for trial in load_spec(path).trials}
-
-
-@pytest.mark.parametrize(
-    ("config", "dataset"),
-    [
-        (HPConfig(), DatasetConfig()),
-        (HPConfig(model="cnn", lr=3e-3), DatasetConfig(validation_size=5000)),
-        (HPConfig(lr=0.1234567890123456, lr_decay=1e-10), DatasetConfig(test_size=10)),
-        (HPConfig(lr_schedule="cosine", epochs=3), DatasetConfig("./a: {b} #c 'd' \"é\"", 0, 64)),
-        (HPConfig(activation_fn="relu", opt="sgd"), DatasetConfig("./mnist")),
-        (HPConfig(), DatasetConfig("null")),
-    ],
-)
-def test_the_spec_has_exactly_the_trials_it_was_made_of(
-    config: HPConfig, dataset: DatasetConfig, tmp_path: Path
-) -> None:
-    results = synthetic.sweep([replace(config, seed=s) for s in (4, 0, 2**32 - 1)], dataset)
-    assert reloaded(results, tmp_path) == {result.trial.trial_id for result in results}
-
-
-def test_the_report_shows_a_spec_of_the_best_with_all_its_seeds(tmp_path: Path) -> None:
-    results = synthetic.phase2()
-    path = tmp_path / "best.yaml"
-    path.write_text(page(results).by_id["spec-0"], encoding="utf-8")
-    best = rank(configurations(results), "val_accuracy")[0].config
-    again = load_spec(path)
-    assert again.name == "study_best"
-    assert [trial.config for trial in again.trials] == [replace(best, seed=s) for s in range(3)]
-    assert {t.trial_id for t in again.trials} <= {r.trial.trial_id for r in results}
-    assert again.dataset == DatasetConfig(validation_size=5000)
-
-
-def test_seeds_that_failed_or_diverged_are_run_again_too(tmp_path: Path) -> None:
-    results = [synthetic.measured(HPConfig(seed=0)), synthetic.broken(HPConfig(seed=1), "failed")]
-    path = tmp_path / "best.yaml"
-    path.write_text(page(results).by_id["spec-0"], encoding="utf-8")
-    assert [trial.config.seed for trial in load_spec(path).trials] == [0, 1]
-
-
-def test_curves_are_recorded_as_densely_as_they_were() -> None:
-    assert "evals_per_epoch: 4" in study("quickstart").by_id["spec-0"]
-    assert "evals_per_epoch" not in study("phase2").by_id["spec-0"]
-
-
-def test_the_link_to_save_the_spec_holds_what_is_shown() -> None:
-    from urllib.parse import unquote
-
-    found = study("phase2")
-    (link,) = (href for href in found.values("href") if href.startswith("data:"))
-    assert unquote(link.partition(",")[2]) == found.by_id["spec-0"]
-
-
-@pytest.mark.parametrize("text", ["a b", "../x", "-n", "é", "", "a" * 300, "1e5"])
-def test_any_text_makes_a_name_that_a_spec_takes(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "spec.yaml"
-    path.write_text(rerun_spec([synthetic.measured(HPConfig())], sweep_name(text)))
-    assert load_spec(path).name == sweep_name(text)
 
 
 # What it says

@@ -5,13 +5,10 @@ scripts/test_browser installs what this needs and runs it.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,31 +16,13 @@ from mnist_sweep.config import HPConfig
 from mnist_sweep.report import write_report
 from mnist_sweep.trial import TrialResult
 from tests import synthetic
+from tests.report_browser import PHONE, Open, column, settled
 from tests.report_helpers import source
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
-
-WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-#: Chromium looks for updates and for its maker's hosts otherwise.
-QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-
-Open = Callable[..., "Page"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    assert path, "no Chromium found; scripts/test_browser installs one, CHROMIUM=PATH names one"
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=QUIET)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")
@@ -59,47 +38,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results[0] = replace(results[0], sweep=hostile, device=hostile)
     write_report([source(results)], found / "phase2.html")
     return found
-
-
-@pytest.fixture
-def show(browser: Browser, folder: Path) -> Iterator[Open]:
-    """Opens a report; any message on the console and any request but for the file fails."""
-    problems: list[str] = []
-    contexts = []
-
-    def opened(name: str = "phase2", viewport: Any = WIDE, **settings: Any) -> Page:
-        context = browser.new_context(viewport=viewport, **settings)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto((folder / f"{name}.html").as_uri())
-        page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
-        return page
-
-    requests: list[str] = []
-    yield opened
-    for context in contexts:
-        context.close()
-    assert problems == []
-    assert all(url.startswith("file:") for url in requests)
-
-
-def column(page: Page, name: str) -> list[str]:
-    """The texts of a column of the table."""
-    heads = [text.split("\n")[0].strip(" ▲▼\u00a0") for text in
-             page.locator(".heads th").all_inner_texts()]  # fmt: skip
-    place = heads.index(name) + 1
-    texts: list[str] = page.locator(f".rows td:nth-child({place})").all_inner_texts()
-    return texts
-
-
-def settled(page: Page) -> str:
-    """What the page counts, once it has dealt with what happened."""
-    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
-    text: str = page.locator(".count").inner_text()
-    return text
 
 
 def pixels(page: Page, canvas: int = 0) -> int:
@@ -311,6 +249,9 @@ def test_a_narrow_page_does_not_scroll_sideways_and_can_be_brushed(
 ) -> None:
     page = show(viewport={**PHONE, "width": width}, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("button", name="Run rank 2 again").click()
+    assert page.get_by_role("region", name="Run rank 2 again").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     if width < 640:
         drag(page, "opt", 0.8, 1.0, across=True)
         assert settled(page) == "5 of 38 configurations, 15 of 114 trials"
@@ -340,6 +281,7 @@ def test_it_prints_dark_on_light_without_its_controls(show: Open, tmp_path: Path
     assert not page.get_by_role("button", name="Reset filters").is_visible()
     assert not page.get_by_role("link", name="Save").is_visible()
     assert page.locator("th button").first.is_visible()
+    assert page.locator("td button").first.is_visible()  # a rank
     assert page.locator(".coordinates").is_visible()
     assert page.locator(".rows tr").last.is_visible()
     ink = page.evaluate("getComputedStyle(document.body).color")

@@ -103,12 +103,12 @@ def test_without_a_terminal_a_row_is_one_line() -> None:
 
 
 def test_data_sets_are_ranked_apart() -> None:
-    rows = [row(0.97), *synthetic.sweep([HPConfig()], DatasetConfig("digits|a", 5000))]
+    rows = [row(0.97), *synthetic.sweep([HPConfig()], DatasetConfig("digits|a=_b", 5000))]
     text = format_top(rows)
     assert text.startswith("mnist:\n\nrank ")
-    assert "\n\ndigits|a, validation_size 5000:\n\nrank " in text
+    assert "\n\ndigits|a=_b, validation size 5,000:\n\nrank " in text
     assert text.count("\n   1 ") == 2
-    assert r"digits\|a, validation\_size 5000:" in format_top(rows, markdown=True)
+    assert r"digits\|a=\_b, validation size 5,000:" in format_top(rows, markdown=True)
 
 
 def test_markdown_is_the_same_table() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from mnist_sweep.labels import count, dataset_text
 from mnist_sweep.report.markup import Html, element
-from mnist_sweep.report.review import count, dataset_text
 from mnist_sweep.results.file import ResultsFile
 from mnist_sweep.trial import TrialResult
 
@@ -16,7 +16,7 @@ def environment(sources: Sequence[ResultsFile], results: Sequence[TrialResult]) 
     facts = [
         ("results", [f"{s.path.name} ({count(len(s.results), 'trial')})" for s in sources]),
         ("sweeps", _counted(result.sweep for result in results)),
-        ("data sets", _counted(dataset_text(result.trial.dataset) for result in results)),
+        ("data sets", _counted(dataset_text(result.trial.dataset.label) for result in results)),
         ("devices", _counted(result.device for result in results)),
         ("tinygrad", _counted(result.tinygrad_version for result in results)),
         ("mnist-sweep", _counted(result.mnist_sweep_version for result in results)),

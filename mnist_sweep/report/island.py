@@ -1,4 +1,4 @@
-"""The data of a study for report.js: the columns and rows of its table, the axes of its trials.
+"""The data of a study for the scripts: its table, the axes of its trials, the specs of its rows.
 
 Everything is plain JSON. A column of hyperparameters holds its distinct values and their texts
 once, and a row the index among them, so that the script need not know how values are written; a
@@ -13,9 +13,11 @@ from typing import Any
 
 from mnist_sweep.analysis.ranking import METRICS, Configuration
 from mnist_sweep.analysis.slices import log_spaced
+from mnist_sweep.config import FIELD_NAMES
 from mnist_sweep.figures.style import AccuracyScale
 from mnist_sweep.labels import short_name, value_text, value_texts
 from mnist_sweep.report.markup import Html, json_text
+from mnist_sweep.report.rerun import base_lines, data_lines, sweep_name
 from mnist_sweep.report.review import Review
 from mnist_sweep.trial import TrialResult
 
@@ -62,7 +64,13 @@ def _study(found: Review) -> Json:
         if column["kind"] == "choice"
     ]
     trial_axes, trials = _trials(found, configurations)
-    return {"columns": columns, "rows": rows, "trials": trials, "axes": axes + trial_axes}
+    return {
+        "columns": columns,
+        "rows": rows,
+        "trials": trials,
+        "axes": axes + trial_axes,
+        "rerun": _rerun(found, columns),
+    }
 
 
 def _parameter_column(name: str, found: Sequence[Configuration]) -> tuple[Json, list[int]]:
@@ -78,6 +86,19 @@ def _parameter_column(name: str, found: Sequence[Configuration]) -> tuple[Json, 
         "texts": value_texts(values, name),
     }
     return column, [places[value] for value in given]
+
+
+def _rerun(found: Review, columns: Sequence[Json]) -> Json:
+    """What makes a spec of a row: of ``base`` each line, or the column where its value is."""
+    trial = found.study.results[0].trial
+    lines: dict[str, str | int] = {**base_lines(trial.config)}
+    lines |= {c["key"]: at for at, c in enumerate(columns) if c["kind"] == "choice"}
+    return {
+        "name": sweep_name(found.name, "rank_"),
+        "data": data_lines(trial),
+        "evaluations": [found.evaluations[c.configuration.config] for c in found.comparisons],
+        "base": [lines[name] for name in FIELD_NAMES if name in lines],
+    }
 
 
 def _measures(found: Review) -> list[tuple[Json, list[float | int | None]]]:

@@ -1,6 +1,6 @@
 """The page: everything that is said of some results files, as one self-contained HTML document.
 
-The script and the style sheet are written by hand and stand in the page, 30 kB together: libraries
+The script and the style sheet are written by hand and stand in the page, 34 kB together: libraries
 that draw parallel coordinates take 1.1 MB (Apache ECharts 6.1) or 4.8 MB (Plotly 4.1) and would
 still lack the keyboard, the phone and the linked table. A content security policy allows this
 script and no other, and no request to anywhere.
@@ -17,18 +17,19 @@ from pathlib import Path
 from mnist_sweep import __version__
 from mnist_sweep.errors import UserError
 from mnist_sweep.figures.draw import split_studies
+from mnist_sweep.labels import count
 from mnist_sweep.report.environment import environment, span
 from mnist_sweep.report.inline_svg import colour_rules
 from mnist_sweep.report.island import island
 from mnist_sweep.report.markup import Html, element, join
-from mnist_sweep.report.review import Review, count, review
+from mnist_sweep.report.review import Review, review
 from mnist_sweep.report.sections import overview, study_section, warning_box
 from mnist_sweep.results.file import ResultsFile
 from mnist_sweep.results.journal import make_folder, replace_file
 from mnist_sweep.results.lines import reason
 from mnist_sweep.trial import TrialResult
 
-_SCRIPTS = ("coordinates.js", "report.js")
+_SCRIPTS = ("coordinates.js", "rerun.js", "report.js")
 _MAX_NAMES = 3
 
 
@@ -44,10 +45,10 @@ def render_report(sources: Sequence[ResultsFile]) -> str:
             merged.setdefault(result.trial.trial_id, result)
     name = _name(sources)
     results = list(merged.values())
-    reviews = [review(study) for study in split_studies(results, name)]
     # Several files: the studies' own names are long enough.
     spec_name = f"{name}_" if len(sources) == 1 else ""
-    sections = [study_section(found, place, spec_name) for place, found in enumerate(reviews)]
+    reviews = [review(study, spec_name) for study in split_studies(results, name)]
+    sections = [study_section(found, place) for place, found in enumerate(reviews)]
     notes = [note for source in sources for note in source.notes]
     header = element(
         "header",

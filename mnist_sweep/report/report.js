@@ -42,7 +42,8 @@ function cellText(column, cell) {
 }
 
 class Explorer {
-  constructor(root, { columns, rows, trials, axes }) {
+  constructor(root, study) {
+    const { columns, rows, trials, axes } = study;
     Object.assign(this, { columns, rows, trials });
     this.part = (name) => root.querySelector(`.${name}`);
     this.texts = rows.map((row) => columns.map((c, i) => cellText(c, row[i])).join("\n").toLowerCase());
@@ -65,6 +66,8 @@ class Explorer {
       if (row) this.coordinates.highlight(this.trialsOf[row.dataset.row]);
     });
     body.addEventListener("pointerleave", () => this.coordinates.highlight([]));
+    const seedsOf = (row) => this.trialsOf[row].map((trial) => trials[trial][1]);
+    this.rerun = new Rerun(study, body, this.part("rerun"), seedsOf);
     this.update();
   }
 
@@ -160,13 +163,16 @@ class Explorer {
     const rows = this.shown.slice(0, this.limit).map((row) => {
       const line = make("tr", { "data-row": row });
       this.columns.forEach((column, at) => {
-        const cell = make("td", { class: column.kind }, cellText(column, this.rows[row][at]));
+        const text = cellText(column, this.rows[row][at]);
+        const content = column.key === "rank" ? this.rerun.button(text) : text;
+        const cell = make("td", { class: column.kind }, content);
         if (column.kind === "mark") cell.title = column.texts[this.rows[row][at]][1];
         line.append(cell);
       });
       return line;
     });
     this.part("rows").replaceChildren(...rows);
+    this.rerun.refresh();
     const left = this.shown.length - rows.length;
     this.part("more").hidden = left <= 0;
     this.part("more").textContent = `Show ${Math.min(left, ROWS_MORE)} more of ${left.toLocaleString("en")}`;

@@ -17,9 +17,9 @@ from mnist_sweep.analysis.ranking import (
 )
 from mnist_sweep.config import HPConfig
 from mnist_sweep.figures.draw import Study
-from mnist_sweep.labels import describe
-from mnist_sweep.report.rerun import rerun_spec, sweep_name
-from mnist_sweep.trial import DatasetConfig, TrialResult
+from mnist_sweep.labels import count, dataset_text, describe
+from mnist_sweep.report.rerun import evaluations, rerun_spec, sweep_name
+from mnist_sweep.trial import TrialResult
 
 #: A tie with the best is worth naming if it takes at most this share of the best's training time.
 _CLEARLY_FASTER = 0.8
@@ -32,13 +32,16 @@ class Review:
     """A study with its configurations, best first, each compared with the best.
 
     ``trials`` has every trial of a configuration (keyed with seed 0), whatever its status, by seed;
-    ``varying`` are the hyperparameters with several values.
+    ``varying`` are the hyperparameters with several values; ``evaluations`` are those of an epoch,
+    by configuration. ``name`` begins the names of the specs that run configurations again.
     """
 
     study: Study
     comparisons: Sequence[Comparison]
     trials: Mapping[HPConfig, Sequence[TrialResult]]
     varying: Sequence[str]
+    evaluations: Mapping[HPConfig, int]
+    name: str
 
     @property
     def metric(self) -> str:
@@ -66,8 +69,8 @@ class Recommendation:
     spec_name: str
 
 
-def review(study: Study) -> Review:
-    """Rank and compare the configurations of ``study``."""
+def review(study: Study, name: str = "") -> Review:
+    """Rank and compare the configurations of ``study``; ``name`` begins the names of its specs."""
     metric = study.source.metric
     trials: dict[HPConfig, list[TrialResult]] = {}
     for result in sorted(study.results, key=lambda r: r.trial.config.seed):
@@ -77,20 +80,15 @@ def review(study: Study) -> Review:
         compare_with_best(rank(study.configurations, metric), metric),
         trials,
         varying_fields(trials),
+        evaluations(trials),
+        f"{name}{study.prefix}",
     )
 
 
 def title(study: Study) -> str:
     """The model and the data set, for people: "MLP on mnist, validation size 5,000"."""
     trial = study.results[0].trial
-    return f"{trial.config.model.upper()} on {dataset_text(trial.dataset)}"
-
-
-def dataset_text(dataset: DatasetConfig) -> str:
-    """A data set and the sizes that were set: "mnist, validation size 5,000"."""
-    name, *sizes = dataset.label.split(";")
-    pairs = (size.split("=") for size in sizes)
-    return ", ".join([name, *(f"{key.replace('_', ' ')} {int(n):,}" for key, n in pairs)])
+    return f"{trial.config.model.upper()} on {dataset_text(trial.dataset.label)}"
 
 
 def percent(configuration: Configuration, metric: str) -> str:
@@ -102,21 +100,13 @@ def percent(configuration: Configuration, metric: str) -> str:
     return f"{100 * mean:.2f}{spread} %"
 
 
-def count(number: int, noun: str) -> str:
-    """ "1 trial", "1,600 trials"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def recommend(found: Review, name: str) -> Recommendation | None:
-    """What to use, by this study; None where no trial has the metric.
-
-    ``name`` begins the name of the spec.
-    """
+def recommend(found: Review) -> Recommendation | None:
+    """What to use, by this study; None where no trial has the metric."""
     best = found.best
     if best is None:
         return None
-    spec_name = sweep_name(f"{name}{found.study.prefix}best")
-    spec = rerun_spec(found.trials[best.config], spec_name)
+    spec_name = sweep_name(found.name, "best")
+    spec = rerun_spec(found.trials[best.config], spec_name, found.evaluations[best.config])
     sentences = _certainty(found)
     # A choice on the test set is among the warnings.
     if found.metric != "test_accuracy":

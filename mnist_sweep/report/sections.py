@@ -8,14 +8,13 @@ from urllib.parse import quote
 from mnist_sweep.config import settings
 from mnist_sweep.figures.draw import Study, draw_study
 from mnist_sweep.figures.style import styled
-from mnist_sweep.labels import describe, value_text
+from mnist_sweep.labels import count, describe, value_text
 from mnist_sweep.report.environment import duration
 from mnist_sweep.report.inline_svg import inline_svg
-from mnist_sweep.report.markup import Html, element
+from mnist_sweep.report.markup import Html, element, join
 from mnist_sweep.report.review import (
     Recommendation,
     Review,
-    count,
     percent,
     recommend,
     title,
@@ -51,16 +50,16 @@ def _scroller(content: Html, label: str, class_: str = "table") -> Html:
     return element("div", content, class_=class_, role="region", aria_label=label, tabindex=0)
 
 
-def study_section(found: Review, place: int, name: str) -> Html:
-    """All of one study, number ``place`` of the page; ``name`` begins the name of its spec."""
-    recommendation = recommend(found, name)
+def study_section(found: Review, place: int) -> Html:
+    """All of one study, number ``place`` of the page."""
+    recommendation = recommend(found)
     return element(
         "section",
         element("h2", title(found.study)),
         _tiles(found),
         warning_box("Before you rely on it", warnings(found)),
         _recommendation(recommendation, found, place) if recommendation else None,
-        _explorer(found),
+        _explorer(found, place),
         _figures(found.study, f"s{place}-"),
         id=f"study-{place}",
     )
@@ -105,15 +104,6 @@ def _recommendation(found: Recommendation, of: Review, place: int) -> Html:
         )
         for name in ordered
     ]
-    file_name = f"{found.spec_name}.yaml"
-    link = f"data:text/yaml;charset=utf-8,{quote(found.spec)}"
-    bar = element(
-        "p",
-        element("code", f"mnist-sweep run {file_name}"),
-        element("button", "Copy", type="button", data_copy=f"spec-{place}", hidden=True),
-        element("a", "Save", href=link, download=file_name, class_="button"),
-        class_="file",
-    )
     words = element(
         "div",
         element("h3", "Recommended configuration"),
@@ -123,13 +113,25 @@ def _recommendation(found: Recommendation, of: Review, place: int) -> Html:
     spec = element(
         "div",
         element("h3", "Run it again"),
-        bar,
-        element("pre", found.spec, id=f"spec-{place}", tabindex=0),
+        _spec_file(f"spec-{place}", f"{found.spec_name}.yaml", found.spec),
     )
     return element("div", words, spec, class_="card recommendation")
 
 
-def _explorer(found: Review) -> Html:
+def _spec_file(spot: str, name: str = "", spec: str = "") -> Html:
+    """A spec with its command, to copy and to save; one without a name is for rerun.js to fill."""
+    link = f"data:text/yaml;charset=utf-8,{quote(spec)}"
+    bar = element(
+        "p",
+        element("code", f"mnist-sweep run {name}"),
+        element("button", "Copy", type="button", data_copy=spot, hidden=True),
+        element("a", "Save", href=link if name else None, download=name, class_="button"),
+        class_="file",
+    )
+    return join(bar, element("pre", spec, id=spot, tabindex=0))
+
+
+def _explorer(found: Review, place: int) -> Html:
     """The empty frame that report.js fills from the data island."""
     label = element(
         "label",
@@ -147,7 +149,8 @@ def _explorer(found: Review) -> Html:
         "Each line is a trial; the stronger its colour, the better. Drag along an axis to keep a "
         "range, click on the axis to drop it; with the keyboard, Tab to the ends of an axis, move "
         "them with the arrow keys, drop the range with Escape. The table shows what is kept, and "
-        "pointing at a row shows its trials."
+        "pointing at a row shows its trials. Its rank opens the spec that runs it again; the arrow "
+        "keys go from rank to rank."
     )
     table = element("table", element("thead", class_="heads"), element("tbody", class_="rows"))
     return element(
@@ -161,7 +164,29 @@ def _explorer(found: Review) -> Html:
         _scroller(table, "Configurations"),
         element("button", type="button", class_="more", hidden=True),
         element("p", _key(), class_="hint"),
+        _rerun_box(place),
         class_="card explorer",
+    )
+
+
+def _rerun_box(place: int) -> Html:
+    """The box for the spec of a row, which rerun.js fills and shows."""
+    head = element(
+        "div",
+        element("h4", id=f"rerun-{place}"),
+        element("button", "Close", type="button", class_="close"),
+        class_="head",
+    )
+    return element(
+        "div",
+        head,
+        _spec_file(f"row-spec-{place}"),
+        class_="rerun",
+        id=f"rerun-box-{place}",
+        role="region",
+        aria_labelledby=f"rerun-{place}",
+        tabindex=-1,
+        hidden=True,
     )
 
 

@@ -21,10 +21,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from mnist_sweep.errors import ResultsError
+from mnist_sweep.labels import count
 from mnist_sweep.results import journal
 from mnist_sweep.results.journal import AppendOnlyFile, FileLock, LockedError
 from mnist_sweep.results.lines import (
-    count,
     curves_path,
     left_out,
     parse_rows,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_sweep.errors import ResultsError
+from mnist_sweep.labels import count
 from mnist_sweep.results import journal
 from mnist_sweep.results.rows import (
     COLUMNS,
@@ -171,11 +172,6 @@ def repeats(rows: Rows, shown: Path) -> list[str]:
         f"{shown}: {repeated} of trials that have an earlier row, the first at line {number} "
         f"({trial_id}); the first row of a trial counts"
     ]
-
-
-def count(number: int, noun: str) -> str:
-    """``number`` and its noun: "1 row", "2 rows"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def reason(error: OSError) -> str:

@@ -1,0 +1,109 @@
+"""That the spec of a report runs the same trials."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from mnist_sweep.analysis.ranking import configurations, rank
+from mnist_sweep.config import HPConfig
+from mnist_sweep.report.rerun import evaluations, rerun_spec, sweep_name
+from mnist_sweep.spec.load import load_spec
+from mnist_sweep.trial import DatasetConfig, TrialResult
+from tests import synthetic
+from tests.report_helpers import page
+
+
+def reloaded(results: Sequence[TrialResult], folder: Path) -> set[str]:
+    path = folder / "again.yaml"
+    path.write_text(rerun_spec(results, "again"), encoding="utf-8")
+    return {trial.trial_id for trial in load_spec(path).trials}
+
+
+@pytest.mark.parametrize(
+    ("config", "dataset"),
+    [
+        (HPConfig(), DatasetConfig()),
+        (HPConfig(model="cnn", lr=3e-3), DatasetConfig(validation_size=5000)),
+        (HPConfig(lr=0.1234567890123456, lr_decay=1e-10), DatasetConfig(test_size=10)),
+        (HPConfig(lr_schedule="cosine", epochs=3), DatasetConfig("./a: {b} #c 'd' \"é\"", 0, 64)),
+        (HPConfig(activation_fn="relu", opt="sgd"), DatasetConfig("./mnist")),
+        (HPConfig(), DatasetConfig("null")),
+    ],
+)
+def test_the_spec_has_exactly_the_trials_it_was_made_of(
+    config: HPConfig, dataset: DatasetConfig, tmp_path: Path
+) -> None:
+    results = synthetic.sweep([replace(config, seed=s) for s in (4, 0, 2**32 - 1)], dataset)
+    assert reloaded(results, tmp_path) == {result.trial.trial_id for result in results}
+
+
+def test_the_report_shows_a_spec_of_the_best_with_all_its_seeds(tmp_path: Path) -> None:
+    results = synthetic.phase2()
+    path = tmp_path / "best.yaml"
+    path.write_text(page(results).by_id["spec-0"], encoding="utf-8")
+    best = rank(configurations(results), "val_accuracy")[0].config
+    again = load_spec(path)
+    assert again.name == "study_best"
+    assert [trial.config for trial in again.trials] == [replace(best, seed=s) for s in range(3)]
+    assert {t.trial_id for t in again.trials} <= {r.trial.trial_id for r in results}
+    assert again.dataset == DatasetConfig(validation_size=5000)
+
+
+def test_seeds_that_failed_or_diverged_are_run_again_too(tmp_path: Path) -> None:
+    results = [synthetic.measured(HPConfig(seed=0)), synthetic.broken(HPConfig(seed=1), "failed")]
+    path = tmp_path / "best.yaml"
+    path.write_text(page(results).by_id["spec-0"], encoding="utf-8")
+    assert [trial.config.seed for trial in load_spec(path).trials] == [0, 1]
+
+
+def test_curves_are_recorded_as_densely_as_they_were() -> None:
+    assert "evals_per_epoch: 4" in page(synthetic.quickstart()).by_id["spec-0"]
+    assert "evals_per_epoch" not in page(synthetic.phase2()).by_id["spec-0"]
+
+
+def test_the_first_epoch_tells_how_often_it_was_evaluated() -> None:
+    def cut(lr: float, points: int) -> list[TrialResult]:
+        """A trial of two epochs with four evaluations each, of which it had so many."""
+        result = synthetic.measured(HPConfig(lr=lr, epochs=2), points=8)
+        return [replace(result, curve=result.curve[:points])]
+
+    def told(*lengths: int) -> list[int]:
+        results = {HPConfig(lr=1 / (i + 2)): cut(1 / (i + 2), n) for i, n in enumerate(lengths)}
+        return list(evaluations(results).values())
+
+    assert told(8, 5, 4) == [4, 4, 4]
+    # Three evaluations, and then it diverged: the others know.
+    assert told(3, 8, 0) == [4, 4, 4]
+    assert told(3, 0) == [0, 0]
+    config = HPConfig(epochs=2)
+    seeds = [*cut(1e-3, 0), synthetic.measured(replace(config, seed=1), points=2)]
+    assert evaluations({config: seeds, HPConfig(): cut(0.1, 8)}) == {config: 1, HPConfig(): 4}
+
+
+def test_the_link_to_save_the_spec_holds_what_is_shown() -> None:
+    found = page(synthetic.phase2())
+    (link,) = (href for href in found.values("href") if href.startswith("data:"))
+    assert unquote(link.partition(",")[2]) == found.by_id["spec-0"]
+
+
+@pytest.mark.parametrize("text", ["a b", "../x", "-n", "é", "", "a" * 300, "1e5"])
+def test_any_text_begins_a_name_that_a_spec_takes(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    # A page numbers its rows after it.
+    for name in (sweep_name(text, "best"), f"{sweep_name(text, 'rank_')}1000000"):
+        path.write_text(rerun_spec([synthetic.measured(HPConfig())], name))
+        assert load_spec(path).name == name
+        assert name.endswith(("best", "rank_1000000"))
+
+
+def test_a_page_holds_what_rows_share_once() -> None:
+    results = synthetic.full_grid()
+    (data,) = json.loads(page(results).by_id["data"])
+    assert len(data["rows"]) == 1600
+    assert len(json.dumps(data["rerun"], separators=(",", ":"))) < 2.1 * 1600 + 500
