@@ -103,6 +103,13 @@ def test_a_full_grid_of_1600_gets_every_number_by_every_name() -> None:
     )
 
 
+def test_the_best_seed_of_one_configuration_is_no_search(tmp_path: Path) -> None:
+    rows = synthetic.sweep(synthetic.grid(HPConfig(), range(5)))
+    written, left_out = draw(rows, tmp_path)
+    assert "expected_best_test_accuracy.png" not in written
+    assert "expected best test accuracy" in left_out
+
+
 def test_models_and_data_sets_are_drawn_apart(tmp_path: Path) -> None:
     cnn = synthetic.sweep(synthetic.grid(HPConfig(model="cnn"), lr=[1e-3, 1e-2]))
     written, _ = draw([*synthetic.quickstart(), *cnn], tmp_path / "models")

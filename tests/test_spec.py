@@ -49,7 +49,7 @@ def load_published(name: str, **arguments: Any) -> SweepSpec:
 @pytest.mark.parametrize(
     ("name", "points", "seeds", "metric"),
     [
-        ("mlp_phase1", 1, 3, "test_accuracy"),
+        ("mlp_phase1", 1, 10, "test_accuracy"),
         # 20 + 4 + 10 + 10, of which the grids share 7
         ("mlp_phase2", 37, 3, "val_accuracy"),
         ("mlp_phase3", 8, 3, "val_accuracy"),
@@ -69,8 +69,8 @@ def load_published(name: str, **arguments: Any) -> SweepSpec:
         # 24 + 4 + 4 + 4 + 4
         ("mlp_tuning", 40, 1, "val_accuracy"),
         ("cnn_regularisation", 7, 1, "val_accuracy"),
-        ("mlp_initial", 1, 3, "test_accuracy"),
-        ("cnn_initial", 1, 2, "test_accuracy"),
+        ("mlp_initial", 1, 10, "test_accuracy"),
+        ("cnn_initial", 1, 3, "test_accuracy"),
         ("mlp_reference", 1, 5, "test_accuracy"),
         ("cnn_reference", 1, 3, "test_accuracy"),
         ("mlp_final", 2, 5, "test_accuracy"),

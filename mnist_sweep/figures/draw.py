@@ -214,8 +214,12 @@ def _expected_best(study: Study) -> Iterator[Drawing]:
     metric = study.source.metric
     found, nothing = searched(study.results, metric)
     trials = len(found) + nothing
+    shows = f"expected best {study.source.label}"
+    if len(study.configurations) < 2:
+        yield shows, "only one configuration: its best seed is luck"
+        return
     if trials < 3:
-        yield f"expected best {study.source.label}", "needs three trials"
+        yield shows, "needs three trials"
         return
     # Evenly over the logarithm: the curve is flat where there are many.
     counts = sorted({round(trials ** (i / 199)) for i in range(200)})
