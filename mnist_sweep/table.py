@@ -182,6 +182,8 @@ def _notes(ranking: Ranking, shown: Sequence[Comparison]) -> list[str]:
             f"{len(ranking.without)} {have} no {METRICS[metric].label}: diverged, failed or "
             "unmeasured."
         )
+    if len(compared) + len(ranking.without) == 1:
+        return [*notes, "One configuration: nothing was chosen."]
     return [*notes, choice_note(compared[0].configuration, metric)]
 
 

@@ -61,6 +61,11 @@ def test_it_warns_of_a_choice_on_the_test_set_and_says_what_else_to_do() -> None
     assert "Chosen on 5,000 validation images" in study("phase2").text
 
 
+def test_it_does_not_warn_of_a_choice_that_was_not_made() -> None:
+    rows = synthetic.sweep(synthetic.grid(HPConfig(), range(3)))
+    assert warned(rows) == ""
+
+
 def test_it_warns_of_single_seeds() -> None:
     results = synthetic.phase2(seeds=1)
     assert "One seed for each configuration: the intervals are over the 5,000 val" in warned(

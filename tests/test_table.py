@@ -45,6 +45,11 @@ def test_a_small_study_is_shown_exactly_like_this() -> None:
     ]
 
 
+def test_one_configuration_was_not_chosen() -> None:
+    lines = format_top([row(0.97), row(0.971, 1)]).splitlines()
+    assert lines[-1] == "One configuration: nothing was chosen."
+
+
 def test_one_seed_is_said_to_be_one_seed() -> None:
     lines = format_top([row(0.97), row(0.5, opt="sgd")]).splitlines()
     assert lines[1:3] == [

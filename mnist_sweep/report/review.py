@@ -109,7 +109,7 @@ def recommend(found: Review) -> Recommendation | None:
     spec = rerun_spec(found.trials[best.config], spec_name, found.evaluations[best.config])
     sentences = _certainty(found)
     # A choice on the test set is among the warnings.
-    if found.metric != "test_accuracy":
+    if found.metric != "test_accuracy" and len(found.comparisons) > 1:
         sentences.append(choice_note(best, found.metric))
     return Recommendation(best, sentences, spec, spec_name)
 
@@ -169,7 +169,7 @@ def warnings(found: Review) -> list[str]:
 def _choice(found: Review) -> list[str]:
     if found.best is None:
         return ["No trial finished well, so there is nothing to rank."]
-    if found.metric != "test_accuracy":
+    if found.metric != "test_accuracy" or len(found.comparisons) == 1:
         return []
     return [
         f"{choice_note(found.best, found.metric)} For an honest figure, sweep with "
