@@ -9,6 +9,8 @@ from mnist_sweep.config import HPConfig
 
 _NAMES = {
     "lr": "learning rate",
+    "lr_decay": "learning rate decay",
+    "lr_schedule": "learning rate schedule",
     "batch_size": "batch size",
     "opt": "optimizer",
     "activation_fn": "activation",
