@@ -110,6 +110,15 @@ def test_the_best_seed_of_one_configuration_is_no_search(tmp_path: Path) -> None
     assert "expected best test accuracy" in left_out
 
 
+def test_two_configurations_that_differ_in_all_say_nothing_of_one_parameter(
+    tmp_path: Path,
+) -> None:
+    rows = synthetic.sweep([HPConfig(lr=1e-3), HPConfig(lr=1e-2, width=256, opt="sgd")])
+    written, left_out = draw(rows, tmp_path)
+    assert not [name for name in written if "_by_lr" in name or "_by_opt" in name]
+    assert {"test accuracy by learning rate", "test accuracy by optimizer"} <= set(left_out)
+
+
 def test_models_and_data_sets_are_drawn_apart(tmp_path: Path) -> None:
     cnn = synthetic.sweep(synthetic.grid(HPConfig(model="cnn"), lr=[1e-3, 1e-2]))
     written, _ = draw([*synthetic.quickstart(), *cnn], tmp_path / "models")

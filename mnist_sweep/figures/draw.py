@@ -28,7 +28,7 @@ from mnist_sweep.figures import charts, ranking_charts, search_charts
 from mnist_sweep.figures.charts import Source
 from mnist_sweep.figures.importance_charts import importance_chart
 from mnist_sweep.figures.style import Format, save, styled
-from mnist_sweep.labels import dataset_text
+from mnist_sweep.labels import dataset_text, parameter_name
 from mnist_sweep.trial import TrialResult
 
 #: How many of the best are shown.
@@ -134,9 +134,15 @@ def draw_study(study: Study) -> Iterator[Drawing]:
 def _parameters(study: Study) -> Iterator[Drawing]:
     metric = study.source.metric
     slices = parameter_slices(study.configurations)
+    varying = varying_fields(c.config for c in study.configurations)
+    mixed = len(study.configurations) <= len(varying)
     if not slices and not crossing(study.configurations, "width", "depth"):
         yield f"{study.source.label} by parameter", "every parameter has one value only"
     for found in slices:
+        if mixed and not found.settings:
+            shows = f"{study.source.label} by {parameter_name(found.x)}"
+            yield shows, "other parameters change with it in these few configurations"
+            continue
         by = f"{found.x}_and_{found.line}" if found.line else found.x
         yield f"{metric}_by_{by}", charts.by_parameter(found, study.source)
 
