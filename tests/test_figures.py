@@ -390,6 +390,20 @@ def test_a_full_grid_is_pooled_over_the_same_settings_everywhere() -> None:
     assert {len(cell) for cell in partial.cells.values()} == {159}
 
 
+def test_the_median_of_two_settings_is_between_them() -> None:
+    rows = [
+        replace(row, test_accuracy=accuracy)
+        for row, accuracy in zip(
+            synthetic.sweep(synthetic.grid(HPConfig(), lr=[1e-3, 1e-2], depth=[1, 2])),
+            (0.9, 0.8, 0.7, 0.6),
+            strict=True,
+        )
+    ]
+    found = single(configurations(rows), "lr")
+    shown = [found.cell(lr, None, "test_accuracy") for lr in (1e-3, 1e-2)]
+    assert [cell and cell.centre for cell in shown] == pytest.approx([0.85, 0.65])
+
+
 def test_settings_that_diverged_count_as_the_worst_of_a_pool() -> None:
     points = synthetic.grid(HPConfig(), lr=[1e-3, 1e-2], depth=[1, 2, 3, 4])
     rows = [

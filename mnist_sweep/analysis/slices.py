@@ -91,7 +91,11 @@ class Slice:
 def _quartiles(points: Sequence[float], n: int) -> list[float | None]:
     """The quartiles of ``n`` accuracies of which the lowest, beyond ``points``, are unknown."""
     known: list[float | None] = [*[None] * (n - len(points)), *sorted(points)]
-    return [known[math.ceil(q * n) - 1] for q in (0.25, 0.5, 0.75)]
+    low, lower, high = (known[math.ceil(q * n) - 1] for q in (0.25, 0.5, 0.75))
+    upper = known[n // 2]
+    # The median of an even number is between the middle two.
+    centre = None if lower is None or upper is None else (lower + upper) / 2
+    return [low, centre, high]
 
 
 def parameter_slices(configurations: Sequence[Configuration]) -> list[Slice]:
