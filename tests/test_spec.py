@@ -61,8 +61,8 @@ def load_published(name: str, **arguments: Any) -> SweepSpec:
         ("mlp_full_grid", 1600, 1, "val_accuracy"),
         ("mlp_sgd", 16, 3, "val_accuracy"),
         ("mlp_schedule", 24, 3, "val_accuracy"),
-        # 6 + 8 + 6 + 3, of which the grids share 3
-        ("mlp_confirmation", 20, 10, "val_accuracy"),
+        # 6 + 8 + 6 + 3 + 8, of which the grids share 3
+        ("mlp_confirmation", 28, 10, "val_accuracy"),
         ("cnn_sgd", 3, 2, "val_accuracy"),
         # 4 + 3 + 3 + 3 + 8 + 8 + 4, of which the grids share 4
         ("mlp_regularisation", 29, 2, "val_accuracy"),
