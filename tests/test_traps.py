@@ -65,8 +65,10 @@ def test_writing_refuses_an_array_of_another_size() -> None:
     [
         {"seed": 7},
         {"lr_schedule": "cosine", "epochs": 2},
+        {"lr_schedule": "constant"},
         {"lr_decay": 0.1, "patience": 3, "lr": 3e-2},
         {"label_smoothing": 0.2, "weight_decay": 0.1, "dropout": 0.2, "shift": 0, "scale": 0.1},
+        {"rotation": 5, "shift": 0},
     ],
     ids=lambda change: next(iter(change)),
 )
