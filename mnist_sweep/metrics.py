@@ -1,0 +1,60 @@
+"""What trials can be compared by: columns of results.csv, their better end, how to write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Goal: TypeAlias = Literal["maximize", "minimize"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of results.csv: an accuracy (a fraction, the more the better) or a loss.
+
+    ``label`` is its name in a sentence. ``may_choose``: whether configurations may be chosen by it.
+    """
+
+    name: str
+    label: str
+    goal: Goal = "maximize"
+    may_choose: bool = True
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether it is a fraction, which people read as per cent."""
+        return self.goal == "maximize"
+
+    @property
+    def sign(self) -> int:
+        """What makes larger values better when it multiplies them."""
+        return 1 if self.goal == "maximize" else -1
+
+    def text(self, mean: float | None, reach: float | None = None, unit: bool = True) -> str:
+        """A mean, with how far its interval reaches: "97.25 ± 0.31 %", "0.0813 ± 0.0021".
+
+        "-" where there is none; without ``unit`` no per cent sign.
+        """
+        if mean is None:
+            return "-"
+        scale, digits = (100, 2) if self.is_accuracy else (1, 4)
+        spread = "" if reach is None else f" ± {scale * reach:.{digits}f}"
+        return f"{scale * mean:.{digits}f}{spread}{' %' if self.is_accuracy and unit else ''}"
+
+
+#: best_test_accuracy is the maximum over evaluations on the test set: to choose by it would be to
+#: train on the test set.
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("val_accuracy", "validation accuracy"),
+        Metric("test_accuracy", "test accuracy"),
+        Metric("train_accuracy", "training accuracy"),
+        Metric("best_test_accuracy", "best test accuracy on the way", may_choose=False),
+        Metric("train_loss", "training loss", "minimize"),
+    )
+}
+
+#: The names of those that may choose.
+CHOICE_METRICS: tuple[str, ...] = tuple(m.name for m in METRICS.values() if m.may_choose)
