@@ -4,41 +4,27 @@ import csv
 import json
 import os
 import re
-import resource
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.runs import COMMAND, rows
+
 ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "configs" / "smoke.yaml"
-
-#: A sweep of a few seconds a trial, so that a signal meets it in the middle.
-SLOW = """
-dataset: {name: mnist, train_size: 10000, test_size: 500}
-base: {epochs: 8, width: 256, batch_size: 128}
-seeds: 6
-"""
 
 
 def run(*arguments: object, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "mnist_sweep", *map(str, arguments)],
+        [*COMMAND, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, **settings},
         capture_output=True,
         text=True,
         timeout=300,
     )
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +35,6 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     assert "4 of 4 trials done (4 in this run), 0 diverged, 0 failed" in done.stdout
     return folder
-
-
-@pytest.fixture
-def slow(tmp_path: Path) -> Path:
-    spec = tmp_path / "slow.yaml"
-    spec.write_text(SLOW)
-    return spec
 
 
 def test_the_smoke_sweep_learns(smoke: Path) -> None:
@@ -325,158 +304,6 @@ def test_without_ray_the_error_names_the_extra(tmp_path: Path, arguments: list[s
     assert list(tmp_path.rglob("*.csv")) == []
 
 
-def _heed_signals() -> None:
-    """A test run in the background inherits that Ctrl-C is ignored; a user's run does not."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
-def _start(spec: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "mnist_sweep", "run", str(spec), *arguments],
-        cwd=spec.parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=_heed_signals,
-        env=env,
-    )
-
-
-def _workers(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [
-        int(child)
-        for child in children
-        if b"mnist_sweep.executors.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def _wait_for_rows(path: Path, count: int) -> None:
-    deadline = time.monotonic() + 120
-    while not path.exists() or len(path.read_text().splitlines()) < count + 1:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_the_run_in_good_order_and_the_same_command_goes_on(
-    slow: Path, number: signal.Signals
-) -> None:
-    output = slow.parent / "results" / "slow.csv"
-    process = _start(slow, "--jobs", "2")
-    _wait_for_rows(output, 1)
-    process.send_signal(number)
-    asked = time.monotonic()
-    out, err = process.communicate(timeout=20)
-    assert time.monotonic() - asked < 5
-    assert process.returncode == 130
-    assert out == ""
-    assert "interrupted" in err
-    assert f"To go on: mnist-sweep run {slow} --jobs 2" in err
-    assert "Traceback" not in err
-    saved = rows(output)
-    assert 1 <= len(saved) < 6
-    done = run("run", slow, "--jobs", "2", cwd=slow.parent)
-    assert done.returncode == 0
-    finished = rows(output)
-    assert finished[: len(saved)] == saved
-    assert sorted(row["seed"] for row in finished) == ["0", "1", "2", "3", "4", "5"]
-
-
-def test_a_killed_run_loses_no_finished_trial_and_is_continued(slow: Path) -> None:
-    output = slow.parent / "results" / "slow.csv"
-    process = _start(slow, "--jobs", "2")
-    _wait_for_rows(output, 2)
-    process.kill()
-    process.communicate()
-    saved = rows(output)
-    assert run("run", slow, cwd=slow.parent).returncode == 0
-    finished = rows(output)
-    assert finished[: len(saved)] == saved
-    assert sorted(row["seed"] for row in finished) == ["0", "1", "2", "3", "4", "5"]
-
-
-def test_a_second_run_on_the_same_file_is_refused_at_once(slow: Path) -> None:
-    first = _start(slow)
-    _wait_for_rows(slow.parent / "results" / "slow.csv", 0)
-    second = run("run", slow, cwd=slow.parent)
-    assert second.returncode == 2
-    assert str(first.pid) in second.stderr
-    assert len(second.stderr.splitlines()) == 1
-    assert run("top", "results/slow.csv", cwd=slow.parent).returncode == 0  # reading is free
-    first.send_signal(signal.SIGINT)
-    first.communicate()
-
-
-def test_ctrl_c_twice_ends_the_run_at_once_and_leaves_no_worker(slow: Path) -> None:
-    process = _start(slow, "--jobs", "2")
-    _wait_for_rows(slow.parent / "results" / "slow.csv", 0)
-    time.sleep(2)
-    workers = _workers(process.pid)
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=2)
-    assert process.returncode == 130
-    assert "Traceback" not in err
-    _wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
-
-
-def test_a_trial_that_kills_its_worker_twice_fails_alone_and_can_be_run_again(slow: Path) -> None:
-    output = slow.parent / "results" / "slow.csv"
-    process = _start(slow, "--jobs", "1", "--set", "seeds=2")
-    killed: list[int] = []
-    while process.poll() is None:
-        for pid in set(_workers(process.pid)) - set(killed):
-            # The first trial's worker, and that of its second try after the other trial.
-            if not killed or len(rows(output)) == 1:
-                time.sleep(2.5)
-                os.kill(pid, signal.SIGKILL)
-                killed.append(pid)
-        time.sleep(0.05)
-    out, err = process.communicate()
-    assert len(killed) == 2
-    assert process.returncode == 1
-    assert "2 of 2 trials done (2 in this run), 0 diverged, 1 failed" in out
-    assert "--retry-failed" in err
-    by_status = {row["status"]: row for row in rows(output)}
-    assert sorted(by_status) == ["failed", "ok"]
-    assert "SIGKILL" in by_status["failed"]["error"]
-
-    assert run("run", slow, "--set", "seeds=2", cwd=slow.parent).returncode == 1  # not run again
-    assert rows(output)[1] == by_status["failed"]
-    again = run("run", slow, "--set", "seeds=2", "--retry-failed", cwd=slow.parent)
-    assert again.returncode == 0, again.stderr
-    assert [row["status"] for row in rows(output)] == ["ok", "ok"]
-    assert by_status["ok"] in rows(output)
-
-
-def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    spec, output = tmp_path / "smoke.yaml", tmp_path / "results" / "smoke.csv"
-    spec.write_text(SMOKE.read_text())
-    # A measurement of coverage writes files as well, and more than fits.
-    process = _start(spec, env={k: v for k, v in os.environ.items() if "COVERAGE" not in k})
-    _wait_until(lambda: bool(_workers(process.pid)))
-    room = output.stat().st_size + 100  # not enough for a row
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (2, "")
-    assert len(err.splitlines()) == 1, err
-    assert err.startswith("mnist-sweep: error: ")
-    assert "free some space and run the same command again" in err
-    assert rows(output) == []
-    done = run("run", spec, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert len(rows(output)) == 4
-
-
 def test_overwriting_keeps_the_old_file_under_a_dated_name(smoke: Path, tmp_path: Path) -> None:
     output = tmp_path / "old.csv"
     old = (smoke / "results/smoke.csv").read_bytes()
@@ -503,7 +330,7 @@ def test_rows_made_on_another_device_or_version_are_pointed_out(
 def test_a_full_disk_under_stdout_is_one_line(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "mnist_sweep", "run", str(SMOKE), "--dry-run"],
+            [*COMMAND, "run", str(SMOKE), "--dry-run"],
             cwd=tmp_path,
             stdout=full,
             stderr=subprocess.PIPE,
@@ -551,7 +378,7 @@ def test_a_closed_pipe_does_not_hide_that_trials_failed(smoke: Path, tmp_path: P
     output.write_text((smoke / "results/smoke.csv").read_text().replace(",ok,", ",failed,", 1))
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "mnist_sweep", "run", str(SMOKE), "-o", str(output)]
+    command = [*COMMAND, "run", str(SMOKE), "-o", str(output)]
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert done.returncode == 1
