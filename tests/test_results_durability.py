@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import random
+import re
 import resource
 import signal
 import stat
@@ -170,6 +171,8 @@ def test_a_kill_before_any_call_to_the_system_loses_and_doubles_nothing(path: Pa
         for old in path.parent.iterdir():
             old.unlink()
         write(path, result(0), result(1, status="failed"))
+        # As a version wrote it that did not know the last column yet.
+        path.write_bytes(re.sub(rb",[^,\n]*$", b"", path.read_bytes(), flags=re.MULTILINE))
         with path.open("ab") as file, curves_path(path).open("ab") as curves:
             file.write(b"torn")
             curves.write(b"torn")
