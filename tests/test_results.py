@@ -26,13 +26,15 @@ from mnist_sweep.results.file import (
 from mnist_sweep.trial import DatasetConfig, Status, Trial, TrialResult
 from tests.results_helpers import files, memory_folder, result, write
 
-HEADER = (
+#: The columns of the first release; later ones come behind them.
+RELEASED = (
     "trial_id,sweep,model,dataset,batch_size,lr,lr_decay,patience,opt,width,depth,activation_fn,"
     "epochs,lr_schedule,seed,status,error,train_loss,train_accuracy,val_accuracy,test_accuracy,"
     "best_test_accuracy,best_step,steps,parameters,train_seconds,compile_seconds,device,"
     "tinygrad_version,mnist_sweep_version,finished_at,"
-    "label_smoothing,weight_decay,dropout,shift,rotation,scale\n"
+    "label_smoothing,weight_decay,dropout,shift,rotation,scale"
 )
+HEADER = ",".join(COLUMNS) + "\n"
 CURVE_HEADER = "trial_id,step,epoch,lr,train_loss,train_accuracy,val_accuracy,test_accuracy\n"
 
 
@@ -73,7 +75,8 @@ def cells(path: Path, row: int = 0) -> dict[str, str]:
 def test_columns_are_those_of_the_documentation_in_their_order(path: Path) -> None:
     write(path)
     assert files(path) == (HEADER.encode(), CURVE_HEADER.encode())
-    assert (",".join(COLUMNS) + "\n", ",".join(CURVE_COLUMNS) + "\n") == (HEADER, CURVE_HEADER)
+    assert HEADER.startswith(RELEASED)
+    assert ",".join(CURVE_COLUMNS) + "\n" == CURVE_HEADER
 
 
 def test_a_row_reads_back_to_the_same_result_with_its_curve(path: Path) -> None:
@@ -304,7 +307,7 @@ def test_other_columns_of_the_curves_file_are_refused_too(path: Path) -> None:
         (",ok,", ",fine,", "status: is not one of ok, diverged, failed"),
         (",0.101,", ",nan,", "test_accuracy: 'nan' is not a number"),
         (",0.101,", ",10.1 %,", "test_accuracy: '10.1 %' is not a number"),
-        (",CPU,", ",", "has 36 cells instead of 37"),
+        (",CPU,", ",", f"has {len(COLUMNS) - 1} cells instead of {len(COLUMNS)}"),
         (",CPU,", ',"C"PU,', "is not one line of CSV"),
         (",CPU,", ",C\rPU,", "is not one line of CSV"),
         (",CPU,", ',"C\nPU",', "is not one line of CSV"),

