@@ -139,7 +139,7 @@ def run_sweep(
     """
     # Loading it here also unpacks it, if need be, before several workers would.
     _check_batch_sizes(spec, len(load_dataset(spec.dataset).train_rows))
-    with ResultsWriter.open(output, overwrite=overwrite, retry_failed=retry_failed) as writer:
+    with ResultsWriter(output, overwrite=overwrite, retry_failed=retry_failed) as writer:
         for note in (*spec.warnings, *writer.notes, *_differences(spec, writer, device)):
             say(note)
         finished = dict(writer.finished)

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from mnist_sweep.config import FIELD_NAMES, MODELS, HPConfig
+from mnist_sweep.config import FIELD_NAMES, HPConfig
 from mnist_sweep.errors import UserError
 from mnist_sweep.spec.fields import FieldReader
 from mnist_sweep.spec.overrides import apply_overrides, set_data_dir
@@ -195,7 +195,7 @@ class _SpecReader:
         ]
         if base_table is not None:
             self._check_base_is_used(base_table, tables)
-        starts = [_point(HPConfig(model=model or MODELS[0]))]
+        starts = [_point(HPConfig(model=model or HPConfig.model))]
         if "from_results" in self._root.entries:
             starts = self._best_points(model, metric)
         count = self._count(spaces) if method == "random" else None
