@@ -35,6 +35,11 @@ def curves_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.curves{path.suffix}")
 
 
+def spec_path(path: Path) -> Path:
+    """Where the spec of the results file ``path`` is: results.csv -> results.spec.yaml."""
+    return path.with_name(f"{path.stem}.spec.yaml")
+
+
 def whole_lines(
     path: Path, columns: Sequence[str], shown: Path, advice: str
 ) -> tuple[list[bytes], list[str]]:
