@@ -144,6 +144,8 @@ def run_sweep(
             say(note)
         state = _Progress(spec.search, writer.finished)
         left = state.total - len(state.rows)
+        if not left:
+            return state.summary()
         with (
             executor.open(Settings(spec.name, spec.evals_per_epoch), stopped) as session,
             _Bar(min(left, limit or left), spec.metric, writer.finished.values(), progress) as bar,

@@ -35,6 +35,11 @@ class Worker:
         self.trials: Sequence[Trial] = ()
         self.shape: Shape | None = None
 
+    def overdue(self) -> bool:
+        """Whether it has taken too long to start."""
+        since = self.starting_since
+        return not self.ready and since is not None and time.monotonic() - since > START_TIMEOUT
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -158,7 +163,7 @@ class Driver(Generic[W]):
         results = []
         for worker, message in self.crew.news(timeout):
             results += self._heard(worker, message, assignments)
-        for worker in [worker for worker in self.crew.workers if _overdue(worker)]:
+        for worker in [worker for worker in self.crew.workers if worker.overdue()]:
             ended = self.crew.ended(worker, f"did not start within {START_TIMEOUT:.0f} s")
             results += self._heard(worker, ended, assignments)
         return results
@@ -186,8 +191,3 @@ class Driver(Generic[W]):
                 raise DeviceError(ended.blame)
         failed = [trial for trial in worker.trials if trial not in ended.elsewhere]
         return [TrialResult("", trial, "failed", error=ended.blame) for trial in failed]
-
-
-def _overdue(worker: Worker) -> bool:
-    since = worker.starting_since
-    return not worker.ready and since is not None and time.monotonic() - since > START_TIMEOUT

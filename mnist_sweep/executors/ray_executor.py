@@ -51,7 +51,7 @@ class ClusterOptions:
 class Sweep:
     """Asks the service for a session; it then gets one plan (cohorts) after another.
 
-    It answers each with Notes and TrialResults, then Done.
+    It answers each with Notes and TrialResults, then DONE.
     """
 
     options: ClusterOptions
@@ -99,14 +99,8 @@ class Failure:
     text: str
 
 
-@dataclass(frozen=True)
-class Connected:
-    """The service's first message."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """The service's last message of a plan."""
+#: What the service says when it is connected, and when it has answered a request or a plan.
+CONNECTED, DONE = "connected", "done"
 
 
 @dataclass(frozen=True)
@@ -128,44 +122,16 @@ class RayExecutor:
 
         A trial whose node was lost runs again elsewhere; that does not count as a failure of its.
         """
-        with contextlib.closing(_RaySession(self, settings, stopped)) as session:
-            yield session
-
-
-class _RaySession:
-    """See Session. Ray is started, or connected to, as soon as there is something to run."""
-
-    def __init__(
-        self, executor: RayExecutor, settings: Settings, stopped: Callable[[], bool]
-    ) -> None:
-        self._executor = executor
-        self._settings = settings
-        self._stopped = stopped
-        self._service: _Service | None = None
-
-    def run(self, cohorts: Sequence[Cohort]) -> Iterator[TrialResult]:
-        if not cohorts:
-            return
-        if self._service is None:
-            self._service = _Service(Sweep(self._executor.options, self._settings))
-        self._service.send(cohorts)
-        for message in self._service.answer(self._stopped):
-            if isinstance(message, Note):
-                self._executor.say(message.text)
-            else:
-                assert isinstance(message, TrialResult)
-                yield message
-
-    def close(self) -> None:
-        if self._service is not None:
-            self._service.close()
+        request = Sweep(self.options, settings)
+        with contextlib.closing(_Service(request, stopped, self.say)) as service:
+            yield service
 
 
 def inspect_cluster(address: str | None) -> Cluster:
     """The nodes of the cluster at ``address`` (see ClusterOptions). Raises DeviceError."""
     _check_installed()
     with contextlib.closing(_Service(Inspection(address))) as service:
-        (answer,) = service.answer(lambda: False)
+        (answer,) = service.answers()
         assert isinstance(answer, Cluster)
         return answer
 
@@ -219,23 +185,38 @@ _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error"}
 
 
 class _Service(Child):
-    """The process in which Ray lives, from its first request until it is closed."""
+    """The process in which Ray lives, from its first request until it is closed; a Session."""
 
-    def __init__(self, request: Sweep | Inspection) -> None:
+    def __init__(
+        self,
+        request: Sweep | Inspection,
+        stopped: Callable[[], bool] = lambda: False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         super().__init__("mnist_sweep.executors.ray_service", {**os.environ, **_QUIET})
+        self._stopped = stopped
+        self._say = say
         self._started = time.monotonic()
         self._connected = False
         self.send(request)
 
-    def answer(self, stopped: Callable[[], bool]) -> Iterator[object]:
-        """What it has to say until it is done, or ``stopped()``. Raises DeviceError if it fails."""
-        while not stopped():
+    def run(self, cohorts: Sequence[Cohort]) -> Iterator[TrialResult]:
+        self.send(cohorts)
+        for message in self.answers():
+            assert isinstance(message, TrialResult)
+            yield message
+
+    def answers(self) -> Iterator[object]:
+        """What it has to say until it is done, or stopped. Raises DeviceError if it fails."""
+        while not self._stopped():
             message = self._next()
-            if isinstance(message, Done):
+            if message == DONE:
                 return
             if isinstance(message, Failure):
                 raise DeviceError(message.text)
-            if isinstance(message, Connected):
+            if isinstance(message, Note):
+                self._say(message.text)
+            elif message == CONNECTED:
                 self._connected = True
             elif message is not None:
                 yield message

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import chdir
+from contextlib import chdir, closing
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, TypeAlias
@@ -25,10 +25,10 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.executors.driver import Driver, once
 from mnist_sweep.executors.ray_crew import ANSWER_TIMEOUT, Actors, inspect_nodes
 from mnist_sweep.executors.ray_executor import (
+    CONNECTED,
+    DONE,
     GRACE,
     Cluster,
-    Connected,
-    Done,
     Failure,
     Inspection,
     Note,
@@ -66,10 +66,10 @@ def _connect(address: str | None, cpus: int | None) -> None:
 
 def _inspect(request: Inspection, send: Callable[[object], None]) -> None:
     _connect(request.address, None)
-    send(Connected())
+    send(CONNECTED)
     address = ray.get_runtime_context().gcs_address
     send(Cluster(address, ray.__version__, inspect_nodes()))
-    send(Done())
+    send(DONE)
 
 
 def _sweep(
@@ -77,23 +77,20 @@ def _sweep(
 ) -> None:
     """Run what comes into ``inbox``, with the workers of one session."""
     options, settings = request.options, request.settings
+    _connect(options.address, options.jobs)
+    send(CONNECTED)
     images: dict[str, Any] = {}
     say = once(lambda text: send(Note(text)))
-    while (cohorts := inbox.get()) is not None:
-        # Here and once: a folder is read from where the user is, and each node gets one copy.
-        datasets = {cohort.trials[0].dataset.name: cohort.trials[0].dataset for cohort in cohorts}
-        loaded = {n: read_images(dataset) for n, dataset in datasets.items() if n not in images}
-        if not ray.is_initialized():
-            _connect(options.address, options.jobs)
-            send(Connected())
-            elastic = options.address is not None
-            crew = Actors(options, settings, images, elastic=elastic, say=say)
-            driver = Driver(crew, settings, stopped, say)
-        images.update({name: ray.put(data) for name, data in loaded.items()})
-        del loaded
-        for result in driver.run(cohorts):
-            send(result)
-        send(Done())
+    crew = Actors(options, settings, images, elastic=options.address is not None, say=say)
+    with closing(Driver(crew, settings, stopped, say)) as driver:
+        while (cohorts := inbox.get()) is not None:
+            # Here and once: a folder is read from where the user is, and each node gets one copy.
+            for dataset in {cohort.shape.dataset for cohort in cohorts}:
+                if dataset.name not in images:
+                    images[dataset.name] = ray.put(read_images(dataset))
+            for result in driver.run(cohorts):
+                send(result)
+            send(DONE)
 
 
 def _receive(connection: Connection, inbox: _Inbox, ended: threading.Event) -> None:
