@@ -14,6 +14,7 @@ from mnist_sweep.config import HPConfig
 from mnist_sweep.data.dataset import load_dataset, train_images
 from mnist_sweep.errors import ResultsError, UserError
 from mnist_sweep.executors.local import Executor, Settings
+from mnist_sweep.metrics import METRICS
 from mnist_sweep.plan import flops, plan
 from mnist_sweep.results.file import ResultsWriter, read_results
 from mnist_sweep.spec.load import Metric, SweepSpec, load_spec
@@ -56,7 +57,7 @@ def _best_configs(path: Path, count: int, metric: Metric) -> Sequence[HPConfig]:
     """The best configurations of an earlier sweep, for ``from_results``."""
     if not path.exists():
         raise ResultsError(f"{path} does not exist; run the sweep that makes it first")
-    return best_configs(read_results(path).results, count, metric.name, metric.goal)
+    return best_configs(read_results(path).results, count, METRICS[metric.name])
 
 
 def default_output(spec: SweepSpec) -> Path:
