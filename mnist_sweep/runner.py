@@ -52,7 +52,7 @@ def best_of_file(path: Path, count: int, metric: Metric) -> Sequence[HPConfig]:
     """
     if not path.exists():
         raise ResultsError(f"{path} does not exist; run the sweep that makes it first")
-    return best_configs(read_results(path).results, count, metric.name, metric.goal)
+    return best_configs(read_results(path).results, count, METRICS[metric.name])
 
 
 def default_output(spec: SweepSpec) -> Path:

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from tinygrad import Tensor
 
+from mnist_sweep.analysis.study import split_studies
 from mnist_sweep.config import ACTIVATIONS, OPTIMIZERS, HPConfig, Optimizer
 from mnist_sweep.data.dataset import load_dataset
 from mnist_sweep.figures.draw import draw_figures
@@ -128,7 +129,7 @@ def test_added_names_go_through_spec_csv_and_figures(additions: HPConfig, tmp_pa
     write(tmp_path / "results.csv", *rows)
     read = read_results(tmp_path / "results.csv").results
     assert [row.trial for row in read] == expanded
-    drawn = draw_figures(read, tmp_path / "figures", format="svg")
+    drawn = draw_figures(split_studies(read), tmp_path / "figures", "svg")
     assert any("activation_fn" in figure.name for figure in drawn.written)
 
 

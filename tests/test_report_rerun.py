@@ -10,8 +10,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from mnist_sweep.analysis.ranking import configurations, rank
+from mnist_sweep.analysis.configurations import configurations
+from mnist_sweep.analysis.ranking import rank
 from mnist_sweep.config import HPConfig
+from mnist_sweep.metrics import VAL_ACCURACY
 from mnist_sweep.report.rerun import evaluations, rerun_spec, sweep_name
 from mnist_sweep.spec.load import load_spec
 from mnist_sweep.trial import DatasetConfig, TrialResult
@@ -47,7 +49,7 @@ def test_the_report_shows_a_spec_of_the_best_with_all_its_seeds(tmp_path: Path) 
     results = synthetic.phase2()
     path = tmp_path / "best.yaml"
     path.write_text(page(results).by_id["spec-0"], encoding="utf-8")
-    best = rank(configurations(results), "val_accuracy")[0].config
+    best = rank(configurations(results), VAL_ACCURACY)[0].config
     again = load_spec(path)
     assert again.name == "study_best"
     assert [trial.config for trial in again.trials] == [replace(best, seed=s) for s in range(3)]

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mnist_sweep.analysis.ranking import configurations, default_metric, rank
+from mnist_sweep.analysis.configurations import configurations
+from mnist_sweep.analysis.ranking import default_metric, rank
+from mnist_sweep.analysis.sources import join
 from mnist_sweep.config import HPConfig
 from mnist_sweep.report import write_report
 from mnist_sweep.spec.load import SweepSpec, load_spec
@@ -75,10 +77,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the reports that the tests open."""
     found = tmp_path_factory.mktemp("reports")
     for name, results in STUDIES.items():
-        write_report([source(results())], found / f"{name}.html")
+        write_report(join([source(results())]), found / f"{name}.html")
     together = [result for results in STUDIES.values() for result in results()]
-    write_report([source(together)], found / "together.html")
-    write_report([source(synthetic.phase2())], found / "phase2.html")
+    write_report(join([source(together)]), found / "together.html")
+    write_report(join([source(synthetic.phase2())]), found / "phase2.html")
     return found
 
 
