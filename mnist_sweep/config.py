@@ -98,6 +98,9 @@ SCHEDULES: Mapping[str, Schedule] = {
     "onecycle": Schedule(_onecycle),
 }
 
+#: What only a schedule with ``plateau`` reads.
+PLATEAU_FIELDS = ("lr_decay", "patience")
+
 
 def _whole(default: int | None, low: int, high: int, doc: str) -> Any:
     return field(default=default, metadata={"type": int, "low": low, "high": high, "doc": doc})
@@ -148,7 +151,7 @@ class HPConfig:
         object.__setattr__(self, "model", check_value("model", self.model))
         for spec in fields(self):
             value = getattr(self, spec.name)
-            if not applies(spec.name, self.model):
+            if not applies(spec.name, {"model": self.model}):
                 if value not in (None, spec.default):
                     raise ValueError(f"{spec.name}: does not apply to model {self.model}")
                 object.__setattr__(self, spec.name, None)
@@ -168,9 +171,32 @@ _FIELDS = {spec.name: spec for spec in fields(HPConfig)}
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
-def applies(name: str, model: str) -> bool:
-    """Whether hyperparameter ``name`` means anything for ``model``."""
-    return model in MODEL_FIELDS.get(name, MODELS)
+def applies(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether hyperparameter ``name`` means anything beside ``values``; others have defaults."""
+    return _obstacle(name, values) is None
+
+
+def normalised(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """``values`` with those that do not apply at their default, and why each that changed did.
+
+    A reason is the words behind "where": "lr_schedule is cosine".
+    """
+    kept, reasons = dict(values), {}
+    for name, value in values.items():
+        obstacle, default = _obstacle(name, values), _FIELDS[name].default
+        if obstacle is not None and value not in (None, default):
+            kept[name] = default
+            reasons[name] = f"{obstacle} is {values[obstacle]}"
+    return kept, reasons
+
+
+def _obstacle(name: str, values: Mapping[str, Any]) -> str | None:
+    """The hyperparameter whose value leaves ``name`` without meaning."""
+    if values.get("model", MODELS[0]) not in MODEL_FIELDS.get(name, MODELS):
+        return "model"
+    if name in PLATEAU_FIELDS and not SCHEDULES[values.get("lr_schedule", "plateau")].plateau:
+        return "lr_schedule"
+    return None
 
 
 def augments(config: HPConfig) -> bool:
@@ -196,7 +222,7 @@ def check_value(name: str, value: object) -> Any:
             raise ValueError(f"{name}: {_show(value)} is not one of {', '.join(meta['choices'])}")
         return value
     kind = "a whole number" if meta["type"] is int else "a number"
-    number = _parse_number(value)
+    number = parse_number(value)
     if number is None or (meta["type"] is int and number != int_or_none(number)):
         raise ValueError(f"{name}: expected {kind}, got {_show(value)}")
     if meta["type"] is int:
@@ -222,7 +248,11 @@ def int_or_none(number: int | float) -> int | None:
     return int(number) if math.isfinite(number) and number == int(number) else None
 
 
-def _parse_number(value: object) -> int | float | None:
+def parse_number(value: object) -> int | float | None:
+    """The number that ``value`` is or, as YAML 1.2 writes numbers, says; None if it is none.
+
+    Text of more than 40 characters is not meant as a number; booleans are none.
+    """
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):

@@ -21,6 +21,7 @@ from mnist_sweep.config import (
     applies,
     check_value,
     int_or_none,
+    normalised,
 )
 
 METADATA = {spec.name: spec.metadata for spec in dataclasses.fields(HPConfig)}
@@ -81,8 +82,25 @@ def test_naming_width_or_depth_for_the_cnn_is_an_error(name: str) -> None:
 
 
 def test_width_and_depth_apply_to_the_mlp_alone_and_the_rest_to_both() -> None:
-    assert [name for name in FIELD_NAMES if not applies(name, "cnn")] == ["width", "depth"]
-    assert all(applies(name, "mlp") for name in FIELD_NAMES)
+    lacking = [name for name in FIELD_NAMES if not applies(name, {"model": "cnn"})]
+    assert lacking == ["width", "depth"]
+    assert all(applies(name, {"model": "mlp"}) for name in FIELD_NAMES)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_values_of_the_plateau_are_defaults_under_another_schedule(schedule: str) -> None:
+    values = {"lr": 3e-3, "lr_decay": 0.5, "patience": 10, "lr_schedule": schedule}
+    kept, reasons = normalised(values)
+    if SCHEDULES[schedule].plateau:
+        assert (kept, reasons) == (values, {})
+    else:
+        assert kept == values | {"lr_decay": 0.9, "patience": 50}
+        assert reasons == dict.fromkeys(["lr_decay", "patience"], f"lr_schedule is {schedule}")
+
+
+def test_defaults_and_what_the_model_lacks_stay_without_a_word() -> None:
+    for config in (HPConfig(), HPConfig(lr_schedule="cosine"), HPConfig(model="cnn")):
+        assert normalised(vars(config)) == (vars(config), {})
 
 
 def test_mlp_needs_a_width() -> None:
