@@ -182,9 +182,10 @@ def normalised(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str
     A reason is the words behind "where": "lr_schedule is cosine".
     """
     kept, reasons = dict(values), {}
-    for name, value in values.items():
-        obstacle, default = _obstacle(name, values), _FIELDS[name].default
-        if obstacle is not None and value not in (None, default):
+    # Asked of every point of a search, so of those fields only that may not apply.
+    for name in (*MODEL_FIELDS, *PLATEAU_FIELDS):
+        default = _FIELDS[name].default
+        if values.get(name) not in (None, default) and (obstacle := _obstacle(name, values)):
             kept[name] = default
             reasons[name] = f"{obstacle} is {values[obstacle]}"
     return kept, reasons

@@ -14,9 +14,10 @@ from mnist_sweep.config import HPConfig
 from mnist_sweep.data.dataset import load_dataset, train_images
 from mnist_sweep.errors import ResultsError, UserError
 from mnist_sweep.executors.local import Executor, Settings
+from mnist_sweep.metrics import Metric
 from mnist_sweep.plan import flops, plan
 from mnist_sweep.results.file import ResultsWriter, read_results
-from mnist_sweep.spec.load import Metric, SweepSpec, load_spec
+from mnist_sweep.spec.load import SweepSpec, load_spec
 from mnist_sweep.trial import TrialResult
 
 #: What one core of a CPU does in a second of training, for the estimate before a sweep; measured
@@ -80,27 +81,27 @@ def describe_plan(
     """
     _check_batch_sizes(spec, train_images(spec.dataset))
     notes: tuple[str, ...] = ()
-    finished: set[str] = set()
+    finished: dict[str, TrialResult] = {}
     if output.exists() and not overwrite:
         earlier = read_results(output)
         notes = earlier.notes
         finished = {
-            result.trial.trial_id
+            result.trial.trial_id: result
             for result in earlier.results
             if not (retry_failed and result.status == "failed")
         }
-    left = [trial for trial in spec.trials if trial.trial_id not in finished]
+    left = spec.search.propose(finished)
     todo = left[:limit]
     cohorts = plan(todo)
     work = flops(todo)
     seconds = (work / FLOPS_PER_CORE + len(cohorts) * COMPILE_SECONDS) / jobs
     minutes = (seconds + (START_SECONDS if todo else 0)) / 60
-    configurations = len({replace(trial.config, seed=0) for trial in spec.trials})
+    configurations = len({replace(trial.config, seed=0) for trial in spec.search.propose({})})
     return "\n".join(
         [
             f"sweep           {spec.name} ({spec.model})",
-            f"trials          {len(spec.trials):,}: {configurations:,} configurations, "
-            f"{len(spec.trials) - len(left):,} already in {output}",
+            f"trials          {spec.search.most:,}: {configurations:,} configurations, "
+            f"{spec.search.most - len(left):,} already in {output}",
             f"to run          {len(todo):,}",
             f"cohorts         {len(cohorts):,}, each of one shape that is compiled once",
             f"work            {work / 1e12:,.1f} TFLOP, about {_duration(minutes)} "
@@ -143,7 +144,9 @@ def run_sweep(
         for note in (*spec.warnings, *writer.notes, *_differences(spec, writer, device)):
             say(note)
         finished = dict(writer.finished)
-        todo = [trial for trial in spec.trials if trial.trial_id not in finished][:limit]
+        todo = [trial for trial in spec.search.propose({}) if trial.trial_id not in finished][
+            :limit
+        ]
         new: list[TrialResult] = []
         settings = Settings(spec.name, spec.evals_per_epoch)
         with (
@@ -160,10 +163,10 @@ def run_sweep(
                 writer.append(completed)
                 new.append(completed)
                 bar.add(completed)
-    ids = {trial.trial_id for trial in spec.trials}
+    ids = {trial.trial_id for trial in spec.search.propose({})}
     done = [r for r in (*finished.values(), *new) if r.trial.trial_id in ids]
     return Summary(
-        total=len(spec.trials),
+        total=spec.search.most,
         done=len(done),
         new=len(new),
         diverged=sum(r.status == "diverged" for r in done),
@@ -174,7 +177,9 @@ def run_sweep(
 
 def _check_batch_sizes(spec: SweepSpec, images: int) -> None:
     """See that every trial gets a full batch out of ``images`` training images."""
-    sizes = sorted({t.config.batch_size for t in spec.trials if t.config.batch_size > images})
+    sizes = sorted(
+        {t.config.batch_size for t in spec.search.propose({}) if t.config.batch_size > images}
+    )
     if sizes:
         raise UserError(
             f"batch_size {', '.join(map(str, sizes))}: larger than the training split, which has "

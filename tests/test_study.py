@@ -13,6 +13,7 @@ import pytest
 from mnist_sweep.cli import main
 from mnist_sweep.results.file import read_results
 from mnist_sweep.runner import load_sweep
+from tests.spec_helpers import trials
 
 ROOT = Path(__file__).resolve().parents[1]
 PLOTS = ROOT / "plots"
@@ -28,7 +29,7 @@ def test_published_results_are_all_trials_of_their_spec(path: Path) -> None:
     overrides = [f"from_results.file={PLOTS / 'results' / earlier[1]}"] if earlier else []
     found = read_results(path)
     assert not found.notes
-    assert {r.trial for r in found.results} == set(load_sweep(config, overrides=overrides).trials)
+    assert {r.trial for r in found.results} == set(trials(load_sweep(config, overrides=overrides)))
     assert {r.status for r in found.results} <= {"ok", "diverged"}
     assert all(r.curve for r in found.results if r.status == "ok")
 

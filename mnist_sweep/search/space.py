@@ -1,0 +1,158 @@
+"""Which configurations a sweep may try: values or ranges of hyperparameters, and exclusions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from mnist_sweep.config import HPConfig, normalised
+from mnist_sweep.labels import value_texts
+from mnist_sweep.trial import DatasetConfig, Trial
+
+#: Values that a warning names.
+_MOST_NAMED = 4
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The floats from ``low`` to ``high``, uniform in value, or in their logarithm if ``log``."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def at(self, fraction: float) -> float:
+        """The value at ``fraction`` (0..1) of the way from low to high."""
+        if self.log:
+            low, high = math.log(self.low), math.log(self.high)
+            value = math.exp(low + fraction * (high - low))
+        else:
+            value = self.low + fraction * (self.high - self.low)
+        return min(max(value, self.low), self.high)
+
+
+#: What a parameter may take: distinct values in their order, or an interval.
+Domain: TypeAlias = Sequence[Any] | Interval
+#: What is swept together: HPConfig field -> what it may take.
+Grid: TypeAlias = Mapping[str, Domain]
+#: One choice of hyperparameters: HPConfig field -> value.
+Point: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """An entry of ``exclude``: for each of its fields, the values that it drops.
+
+    ``place`` says to a person where it was written.
+    """
+
+    values: Mapping[str, Sequence[Any]]
+    place: str = ""
+
+    def matches(self, point: Point) -> bool:
+        """Whether a point agrees with every field of the entry."""
+        return all(point[name] in values for name, values in self.values.items())
+
+    def __str__(self) -> str:
+        shown = ", ".join(
+            f"{name}: {values[0] if len(values) == 1 else list(values)}"
+            for name, values in self.values.items()
+        )
+        return "{" + (shown if len(shown) <= 200 else shown[:200] + "...") + "}"
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a sweep may try: around each of ``starts``, changed by ``base``, each of ``grids``.
+
+    Every configuration is trained on ``dataset`` with each of ``seeds``. A start has a value for
+    every hyperparameter of ``model``.
+    """
+
+    model: str
+    dataset: DatasetConfig
+    seeds: Sequence[int]
+    starts: Sequence[Point]
+    base: Point
+    grids: Sequence[Grid]
+    exclusions: Sequence[Exclusion] = ()
+
+    @property
+    def size(self) -> float:
+        """How many points there are, repeats and excluded ones among them; endless is inf."""
+        return len(self.starts) * sum(map(grid_size, self.grids))
+
+    def trials(self, points: Iterable[Point]) -> Iterator[Trial]:
+        """Every point with every seed, seeds innermost."""
+        for point in points:
+            for seed in self.seeds:
+                yield Trial(HPConfig(**point, model=self.model, seed=seed), self.dataset)
+
+
+def grid_size(grid: Grid) -> float:
+    """The number of points of a grid: a whole one, or infinity if it has an interval."""
+    return math.prod(math.inf if isinstance(d, Interval) else len(d) for d in grid.values())
+
+
+class Sieve:
+    """Lets every training of a space through once, and remembers what it held back and why."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._used: set[int] = set()
+        self._written: set[tuple[Any, ...]] = set()
+        self._kept: set[tuple[Any, ...]] = set()
+        # Field -> reasons, and the values that had no meaning.
+        self._moot: dict[str, tuple[dict[str, None], dict[Any, None]]] = {}
+
+    def admit(self, point: Point) -> Point | None:
+        """The point, with defaults where a value does not apply; None if it is not to be run.
+
+        That is one that is excluded as it was written, or whose training came through before.
+        """
+        hits = [i for i, entry in enumerate(self._space.exclusions) if entry.matches(point)]
+        self._used.update(hits)
+        if hits:
+            return None
+        values, reasons = normalised({**point, "model": self._space.model})
+        del values["model"]
+        for name, reason in reasons.items():
+            why, moot = self._moot.setdefault(name, ({}, {}))
+            why[reason] = None
+            if len(moot) <= _MOST_NAMED:
+                moot[point[name]] = None
+        self._written.add(tuple(point.values()))
+        key = tuple(values[name] for name in point)
+        if key in self._kept:
+            return None
+        self._kept.add(key)
+        return values
+
+    def normalisations(self) -> list[str]:
+        """A line for each hyperparameter that did not apply, and one for what runs only once."""
+        lines = []
+        for name, (reasons, values) in self._moot.items():
+            shown = value_texts(list(values)[:_MOST_NAMED], name)
+            shown += ["..."] * (len(values) > _MOST_NAMED)
+            (default,) = value_texts([getattr(HPConfig(), name)], name)
+            lines.append(
+                f"{name}: does not apply where {' or '.join(reasons)}; {', '.join(shown)} "
+                f"{'is' if len(values) == 1 else 'are'} replaced by the default, {default}"
+            )
+        same = len(self._written) - len(self._kept)
+        if same:
+            lines.append(
+                f"{same:,} of {len(self._written):,} configurations are the same training as "
+                "another and run once"
+            )
+        return lines
+
+    def unused_exclusions(self) -> list[str]:
+        """A line for each exclusion that no point matched."""
+        return [
+            f"{entry.place}: exclude: {entry} matches no configuration"
+            for i, entry in enumerate(self._space.exclusions)
+            if i not in self._used
+        ]
