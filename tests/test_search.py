@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_sweep.config import SCHEDULES
+from mnist_sweep.runner import describe_plan
 from mnist_sweep.search.methods import METHODS
 from mnist_sweep.spec.keys import KEYS
 from mnist_sweep.trial import TrialResult
@@ -85,7 +86,7 @@ def test_only_the_plateau_has_its_hyperparameters_and_says_nothing(
 def test_several_reasons_are_one_warning(tmp_path: Path) -> None:
     text = "base: {patience: 7}\nparameters: {lr_schedule: [cosine, constant]}\n"
     assert load(tmp_path, text).warnings == (
-        "patience: does not apply where lr_schedule is cosine or lr_schedule is constant; 7 is "
+        "patience: does not apply where lr_schedule is constant or lr_schedule is cosine; 7 is "
         "replaced by the default, 50",
     )
 
@@ -123,3 +124,9 @@ def test_a_longer_search_contains_a_shorter_one_where_draws_are_replaced(
 ) -> None:
     long, short = (DRAWN.format(n, "{min: 1, max: 99}") for n in (40, count))
     assert trials(load(tmp_path, short)) == trials(load(tmp_path, long))[:count]
+
+
+def test_a_dry_run_counts_what_is_left_of_a_search(tmp_path: Path) -> None:
+    spec = load(tmp_path, COSINE.format("[cosine, plateau]") + "seeds: 2\n")
+    plan = describe_plan(spec, tmp_path / "out.csv", jobs=1)
+    assert "14: 7 configurations, 0 already in" in plan

@@ -415,10 +415,17 @@ def test_a_resolved_text_keeps_every_scalar_as_it_was(
 
 def test_a_resolved_text_says_what_a_later_default_could_change(tmp_path: Path) -> None:
     spec = load(tmp_path, "base: {lr: 3e-4, activation_fn: relu}\n", "dataset.test_size=9")
-    assert spec.resolved == (
-        "name: sweep\nmodel: mlp\ndataset: {name: mnist, test_size: 9}\nseeds: 1\n"
-        "base: {lr: 3e-4, activation_fn: relu}\nmetric: {name: test_accuracy, goal: maximize}\n"
-    )
+    assert yaml.safe_load(spec.resolved) == {
+        "name": "sweep",
+        "model": "mlp",
+        "dataset": {"name": "mnist", "test_size": 9},
+        "seeds": 1,
+        "metric": {"name": "test_accuracy", "goal": "maximize"},
+        "evals_per_epoch": 1,
+        "base": {"lr": "3e-4", "activation_fn": "relu"},
+        "method": "grid",
+    }
+    assert "\nbase: {lr: 3e-4, activation_fn: relu}\n" in spec.resolved
     assert "dataset: {dir: 'a b'}\n" in load(tmp_path, "seeds: 1\n", data_dir="a b").resolved
 
 

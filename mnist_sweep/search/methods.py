@@ -36,3 +36,6 @@ METHODS: Mapping[str, Method] = {
         ranges=True,
     ),
 }
+
+#: The methods that draw, as words of a message.
+DRAWING = " or ".join(name for name, method in METHODS.items() if method.ranges)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
+from mnist_sweep.config import HPConfig
 from mnist_sweep.search.space import Point, Sieve, Space
 from mnist_sweep.trial import Trial, TrialResult
 
@@ -33,12 +34,7 @@ class Search(Protocol):
 
 
 class SearchError(ValueError):
-    """A space that a method cannot search; ``key`` is what to change in the spec."""
-
-    def __init__(self, key: str, message: str) -> None:
-        """``message`` says what is wrong, without the key, and what to do."""
-        super().__init__(message)
-        self.key = key
+    """A space that a method cannot search: the key of the spec to change, and what to do there."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +55,10 @@ class Listed:
 
 
 def listed(space: Space, points: Iterable[Point], count: int | None = None) -> Listed:
-    """The search of the first ``count`` of ``points`` that the space lets through, or of all.
+    """The search of the first ``count`` of ``points`` that the space lets through (None: of all).
 
-    Raises SearchError if there are none, or fewer than ``count``.
+    Each is proposed with every seed, seeds innermost. Raises SearchError if there are none, or
+    fewer than ``count``.
     """
     sieve = Sieve(space)
     kept = list(islice(filter(None, map(sieve.admit, points)), count))
@@ -76,4 +73,9 @@ def listed(space: Space, points: Iterable[Point], count: int | None = None) -> L
             f"{count} is more than the {len(kept)} configurations found; lower it, exclude less "
             f"or widen the ranges{''.join(f' ({note})' for note in notes)}",
         )
-    return Listed(tuple(space.trials(kept)), tuple(notes))
+    trials = (
+        Trial(HPConfig(**point, model=space.model, seed=seed), space.dataset)
+        for point in kept
+        for seed in space.seeds
+    )
+    return Listed(tuple(trials), tuple(notes))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from mnist_sweep.config import HPConfig, normalised
-from mnist_sweep.labels import value_texts
-from mnist_sweep.trial import DatasetConfig, Trial
+from mnist_sweep.labels import value_text, value_texts
+from mnist_sweep.trial import DatasetConfig
 
 #: Values that a warning names.
-_MOST_NAMED = 4
+MOST_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,6 @@ class Space:
         """How many points there are, repeats and excluded ones among them; endless is inf."""
         return len(self.starts) * sum(map(grid_size, self.grids))
 
-    def trials(self, points: Iterable[Point]) -> Iterator[Trial]:
-        """Every point with every seed, seeds innermost."""
-        for point in points:
-            for seed in self.seeds:
-                yield Trial(HPConfig(**point, model=self.model, seed=seed), self.dataset)
-
 
 def grid_size(grid: Grid) -> float:
     """The number of points of a grid: a whole one, or infinity if it has an interval."""
@@ -101,11 +95,12 @@ class Sieve:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._used: set[int] = set()
+        self._unused = dict(enumerate(space.exclusions))
+        # Points by their values, which are in one order for all points of a space.
         self._written: set[tuple[Any, ...]] = set()
         self._kept: set[tuple[Any, ...]] = set()
-        # Field -> reasons, and the values that had no meaning.
-        self._moot: dict[str, tuple[dict[str, None], dict[Any, None]]] = {}
+        # Field -> the reasons why it did not apply, and some of the values that it had.
+        self._moot: dict[str, tuple[set[str], set[Any]]] = {}
 
     def admit(self, point: Point) -> Point | None:
         """The point, with defaults where a value does not apply; None if it is not to be run.
@@ -113,46 +108,41 @@ class Sieve:
         That is one that is excluded as it was written, or whose training came through before.
         """
         hits = [i for i, entry in enumerate(self._space.exclusions) if entry.matches(point)]
-        self._used.update(hits)
+        for i in hits:
+            self._unused.pop(i, None)
         if hits:
             return None
         values, reasons = normalised({**point, "model": self._space.model})
         del values["model"]
         for name, reason in reasons.items():
-            why, moot = self._moot.setdefault(name, ({}, {}))
-            why[reason] = None
-            if len(moot) <= _MOST_NAMED:
-                moot[point[name]] = None
+            whys, moot = self._moot.setdefault(name, (set(), set()))
+            whys.add(reason)
+            if len(moot) <= MOST_NAMED:
+                moot.add(point[name])
         self._written.add(tuple(point.values()))
-        key = tuple(values[name] for name in point)
-        if key in self._kept:
-            return None
-        self._kept.add(key)
-        return values
+        before = len(self._kept)
+        self._kept.add(tuple(values.values()))
+        return values if len(self._kept) > before else None
 
     def normalisations(self) -> list[str]:
         """A line for each hyperparameter that did not apply, and one for what runs only once."""
         lines = []
-        for name, (reasons, values) in self._moot.items():
-            shown = value_texts(list(values)[:_MOST_NAMED], name)
-            shown += ["..."] * (len(values) > _MOST_NAMED)
-            (default,) = value_texts([getattr(HPConfig(), name)], name)
+        for name, (whys, moot) in self._moot.items():
+            values = value_texts(sorted(moot)[:MOST_NAMED], name)
+            values += ["..."] * (len(moot) > MOST_NAMED)
             lines.append(
-                f"{name}: does not apply where {' or '.join(reasons)}; {', '.join(shown)} "
-                f"{'is' if len(values) == 1 else 'are'} replaced by the default, {default}"
+                f"{name}: does not apply where {' or '.join(sorted(whys))}; {', '.join(values)} "
+                f"{'is' if len(values) == 1 else 'are'} replaced by the default, "
+                f"{value_text(getattr(HPConfig(), name), name)}"
             )
-        same = len(self._written) - len(self._kept)
-        if same:
+        if len(self._kept) < len(self._written):
             lines.append(
-                f"{same:,} of {len(self._written):,} configurations are the same training as "
-                "another and run once"
+                f"{len(self._written) - len(self._kept):,} of {len(self._written):,} "
+                "configurations are the same training as another and run once"
             )
         return lines
 
     def unused_exclusions(self) -> list[str]:
         """A line for each exclusion that no point matched."""
-        return [
-            f"{entry.place}: exclude: {entry} matches no configuration"
-            for i, entry in enumerate(self._space.exclusions)
-            if i not in self._used
-        ]
+        entries = self._unused.values()
+        return [f"{entry.place}: exclude: {entry} matches no configuration" for entry in entries]

@@ -1,10 +1,10 @@
-"""The keys of a sweep spec, each with the function that reads it: the table ``KEYS``."""
+"""The keys of a sweep spec, each with its reader and its default: the table ``KEYS``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -42,95 +42,95 @@ _RESULTS_EXAMPLE = "{file: RESULTS.csv, top: 8}"
 BestConfigs: TypeAlias = Callable[[Path, int, Metric], Sequence[HPConfig]]
 
 
-@dataclass
-class Draft:
+class Draft(Reader):
     """A spec while it is read: its tree, and the ``values`` of the keys that have been read.
 
-    A value is None where a problem was noted instead.
+    A value is None or empty where a problem was noted instead.
     """
 
-    root: Table
-    path: Path
-    reader: Reader
-    best_configs: BestConfigs | None = None
-    values: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    def __init__(self, path: Path, best_configs: BestConfigs | None) -> None:
+        super().__init__()
+        self.path = path
+        self.best_configs = best_configs
+        self.root = Table(Place(str(path)))
+        self.values: dict[str, Any] = {}
+        self.warnings: list[str] = []
 
-    def problem(self, key: str, message: str) -> None:
+    def key_problem(self, key: str, message: str) -> None:
         """Note what is wrong with a key of the spec."""
-        self.reader.problem(self.root.key_places.get(key, self.root.place), f"{key}: {message}")
+        self.problem(self.root.key_places.get(key, self.root.place), f"{key}: {message}")
 
-    @property
     def fields(self) -> FieldReader:
         """What reads hyperparameters, once the model is known."""
-        return FieldReader(self.values["model"], self.reader)
+        return FieldReader(self.values["model"], self)
 
 
-def _name(draft: Draft, node: Node | None) -> str:
-    """The sweep's name, by default the stem of the file's."""
-    if node is None:
-        stem = draft.path.stem
-        if not _NAME.fullmatch(stem):
-            draft.reader.problem(
-                Place(draft.root.place.source, 1),
-                f"name: '{printable(stem)}', from the file's name, cannot name a sweep; "
-                f"add a line 'name: ...' of {_NAME_RULE}",
-            )
-        return stem
-    scalar = draft.reader.scalar(node, "name")
-    if scalar is None:
-        return ""
-    if not _NAME.fullmatch(scalar.text):
-        draft.problem("name", f"{show(node)} cannot name a sweep; use {_NAME_RULE}")
-    return scalar.text
-
-
-def _model(draft: Draft, node: Node | None) -> str | None:
-    """The model, from the top level or from ``base``."""
-    base = draft.root.entries.get("base")
-    in_base = base.entries.get("model") if isinstance(base, Table) else None
-    nodes = [node for node in (node, in_base) if node is not None]
-    models = [draft.reader.choice(node, "model", MODELS) for node in nodes]
-    if None in models:
-        return None
-    if len(set(models)) > 1:
-        draft.reader.problem(
-            nodes[1].place,
-            f"model: is {models[1]} in base and {models[0]} at the top level; keep one of them",
+def _name(draft: Draft, node: Node) -> str | None:
+    """The sweep's name."""
+    scalar = draft.scalar(node, "name")
+    if scalar is None or _NAME.fullmatch(scalar.text):
+        return None if scalar is None else scalar.text
+    if "name" in draft.root.key_places:
+        draft.key_problem("name", f"{show(node)} cannot name a sweep; use {_NAME_RULE}")
+    else:
+        draft.problem(
+            Place(draft.root.place.source, 1),
+            f"name: {show(node)}, from the file's name, cannot name a sweep; "
+            f"add a line 'name: ...' of {_NAME_RULE}",
         )
-    return models[0] if models else HPConfig().model
+    return None
 
 
-def _dataset(draft: Draft, node: Node | None) -> DatasetConfig | None:
+def _model_in_base(draft: Draft) -> Node | None:
+    base = draft.root.entries.get("base")
+    return base.entries.get("model") if isinstance(base, Table) else None
+
+
+def _default_model(draft: Draft) -> str:
+    node = _model_in_base(draft)
+    return node.text if isinstance(node, Scalar) and node.text in MODELS else MODELS[0]
+
+
+def _model(draft: Draft, node: Node) -> str | None:
+    """The model, which stands in ``base`` too or instead."""
+    other = _model_in_base(draft) or node
+    model, in_base = (draft.choice(each, "model", MODELS) for each in (node, other))
+    if None not in (model, in_base) and model != in_base:
+        draft.problem(
+            other, f"model: is {in_base} in base and {model} at the top level; keep one of them"
+        )
+    return in_base and model
+
+
+def _dataset(draft: Draft, node: Node) -> DatasetConfig | None:
     """The data set and its splits."""
-    if node is None:
-        return DatasetConfig()
-    reader = draft.reader
-    before = len(reader)
-    table = reader.table(named(node), "dataset", "{name: mnist, validation_size: 5000}")
+    before = len(draft)
+    table = draft.table(named(node), "dataset", "{name: mnist, validation_size: 5000}")
     if table is None:
         return None
-    reader.keys(table, ("name", "dir", *SPLIT_SIZES))
-    name = _dataset_name(table, reader)
+    draft.keys(table, ("name", "dir", *SPLIT_SIZES))
+    name = _dataset_name(table, draft)
     # Nothing to validate on is a choice, nothing to train or test on is not.
     sizes: dict[str, Any] = {
-        key: reader.whole(
+        key: draft.whole(
             table.entries[key], f"dataset.{key}", int(key != "validation_size"), MAX_IMAGES
         )
         for key in SPLIT_SIZES
         if key in table.entries
     }
-    return None if len(reader) > before else DatasetConfig(name, **sizes)
+    return None if len(draft) > before else DatasetConfig(name, **sizes)
 
 
 def _dataset_name(table: Table, reader: Reader) -> str:
     if "dir" in table.entries:
         folder = reader.scalar(table.entries["dir"], "dataset.dir")
         return "" if folder is None else _folder(folder, reader)
-    name = reader.scalar(table.entries["name"], "dataset") if "name" in table.entries else None
+    name = reader.scalar(
+        table.entries.setdefault("name", Scalar(table.place, BUNDLED_DATASET)), "dataset"
+    )
     if name is not None and name.text != BUNDLED_DATASET:
         reader.problem(
-            name.place,
+            name,
             f"dataset: {show(name)} is not a data set that comes with mnist-sweep"
             f"{suggest(name.text, [BUNDLED_DATASET])}; for a folder of IDX files write "
             "dataset: {dir: FOLDER}",
@@ -140,190 +140,171 @@ def _dataset_name(table: Table, reader: Reader) -> str:
 
 def _folder(scalar: Scalar, reader: Reader) -> str:
     """The folder as results.csv records it: one cell that no spreadsheet takes for a formula."""
-    folder = scalar.text
+    folder, shown = scalar.text, printable(scalar.text)
     if not folder.strip():
         problem = "is empty; give the folder of the four IDX files"
     elif ";" in folder or not folder.isprintable() or folder != folder.strip():
         problem = (
-            f"'{printable(folder)}' has a ';', a control character or a space at "
-            "an end, which results.csv cannot hold; rename the folder or link to it"
+            f"'{shown}' has a ';', a control character or a space at an end, which results.csv "
+            "cannot hold; rename the folder or link to it"
         )
     elif folder[0] in "=+-@":
-        problem = (
-            f"a spreadsheet would take '{printable(folder)}' for a formula; "
-            f"write it as './{printable(folder)}'"
-        )
+        problem = f"a spreadsheet would take '{shown}' for a formula; write it as './{shown}'"
     else:
         return f"./{folder}" if folder == BUNDLED_DATASET else folder
-    reader.problem(scalar.place, f"dataset.dir: {problem}")
+    reader.problem(scalar, f"dataset.dir: {problem}")
     return ""
 
 
-def _seeds(draft: Draft, node: Node | None) -> list[int]:
+def _seeds(draft: Draft, node: Node) -> list[int]:
     """The distinct seeds in their order; a number n stands for 0 to n-1."""
-    if node is None:
-        return [0]
-    reader = draft.reader
     if not isinstance(node, Items):
-        return list(range(reader.whole(node, "seeds", 1, MAX_TRIALS) or 0))
-    seeds = [reader.whole(child, "seeds", 0, MAX_SEED) for child in reader.items(node, "seeds")]
+        return list(range(draft.whole(node, "seeds", 1, MAX_TRIALS) or 0))
+    seeds = [draft.whole(child, "seeds", 0, MAX_SEED) for child in draft.items(node, "seeds")]
     return list(dict.fromkeys(seed for seed in seeds if seed is not None))
 
 
-def _metric(draft: Draft, node: Node | None) -> Metric | None:
-    """What to compare trials by, and the one goal that it can have."""
-    dataset: DatasetConfig | None = draft.values["dataset"]
-    validated = dataset is not None and dataset.validation_size > 0
-    if node is None:
-        return METRICS["val_accuracy" if validated else "test_accuracy"]
-    reader = draft.reader
-    table = reader.table(named(node), "metric", "{name: test_accuracy, goal: maximize}")
+def _default_metric(draft: Draft) -> str:
+    dataset = draft.values["dataset"]
+    return "val_accuracy" if dataset and dataset.validation_size else "test_accuracy"
+
+
+def _metric(draft: Draft, node: Node) -> Metric | None:
+    """What to compare trials by, and the one goal that it can have; the goal is written out."""
+    table = draft.table(named(node), "metric", "{name: test_accuracy, goal: maximize}")
     if table is None:
         return None
-    reader.keys(table, ("name", "goal"))
+    draft.keys(table, ("name", "goal"))
     goal = None
     if "goal" in table.entries:
-        goal = reader.choice(table.entries["goal"], "metric.goal", ("maximize", "minimize"))
+        goal = draft.choice(table.entries["goal"], "metric.goal", ("maximize", "minimize"))
     if "name" not in table.entries:
-        draft.problem("metric", f"has no name; add one of {', '.join(CHOICE_METRICS)}")
+        draft.key_problem("metric", f"has no name; add one of {', '.join(CHOICE_METRICS)}")
         return None
-    name = reader.choice(table.entries["name"], "metric", CHOICE_METRICS)
+    name = draft.choice(table.entries["name"], "metric", CHOICE_METRICS)
     if name is None:
         return None
-    if name == "val_accuracy" and dataset is not None and not validated:
-        reader.problem(
-            table.entries["name"].place,
+    metric, dataset = METRICS[name], draft.values["dataset"]
+    if name == "val_accuracy" and dataset is not None and not dataset.validation_size:
+        draft.problem(
+            table.entries["name"],
             "metric: val_accuracy needs a validation split; write dataset: {name: mnist, "
             "validation_size: 5000}, or use test_accuracy",
         )
-    metric = METRICS[name]
     if goal not in (None, metric.goal):
         kind, end = ("an accuracy", "more") if metric.is_accuracy else ("a loss", "less")
-        reader.problem(
-            table.entries["goal"].place,
+        draft.problem(
+            table.entries["goal"],
             f"metric.goal: {name} is {kind}, the {end} the better; write goal: {metric.goal} or "
             "leave goal: out",
         )
+    table.entries.setdefault("goal", Scalar(table.place, metric.goal))
+    draft.root.entries["metric"] = table
     return metric
 
 
-def _evals_per_epoch(draft: Draft, node: Node | None) -> int | None:
-    if node is None:
-        return 1
-    return draft.reader.whole(node, "evals_per_epoch", 1, MAX_EVALS_PER_EPOCH)
+def _whole(key: str, low: int, high: int) -> Callable[[Draft, Node], int | None]:
+    return lambda draft, node: draft.whole(node, key, low, high)
 
 
-def _base(draft: Draft, node: Node | None) -> Point:
+def _base(draft: Draft, node: Node) -> Point:
     """The hyperparameters that all trials share."""
-    table = None if node is None else draft.reader.table(node, "base", "{lr: 1e-3}")
-    return {} if table is None else draft.fields.base(table)
+    table = draft.table(node, "base", "{lr: 1e-3}")
+    return {} if table is None else draft.fields().base(table)
 
 
-def _method(draft: Draft, node: Node | None) -> str | None:
+def _method(draft: Draft, node: Node) -> str | None:
     """The method of search, and whether the keys that it needs or refuses go with it."""
-    name = "grid" if node is None else draft.reader.choice(node, "method", tuple(METHODS))
-    if name is not None:
-        keys = draft.root.entries
-        for key in filter(keys.__contains__, METHODS[name].refuses):
-            draft.problem(key, f"does not go with method: {name}, which draws from parameters:")
-        for key in METHODS[name].needs:
-            if key not in keys:
-                draft.problem("method", f"{name} needs {key}:; add it")
+    name = draft.choice(node, "method", tuple(METHODS))
+    if name is None:
+        return None
+    keys = draft.root.entries
+    for key in METHODS[name].refuses:
+        if key in keys:
+            draft.key_problem(key, f"does not go with method: {name}, which draws from parameters:")
+    for key in METHODS[name].needs:
+        if key not in keys:
+            draft.key_problem("method", f"{name} needs {key}:; add it")
     return name
 
 
-def _count(draft: Draft, node: Node | None) -> int | None:
-    return None if node is None else draft.reader.whole(node, "count", 1, MAX_TRIALS)
-
-
-def _sampling_seed(draft: Draft, node: Node | None) -> int | None:
-    return 0 if node is None else draft.reader.whole(node, "sampling_seed", 0, MAX_SEED)
-
-
-def _parameters(draft: Draft, node: Node | None) -> list[Grid]:
+def _parameters(draft: Draft, node: Node) -> list[Grid]:
     """What is swept, as the only grid."""
-    return [] if node is None else _grid(draft, node, "parameters")
+    return _named_grids(draft, {"parameters": node})
 
 
-def _grids(draft: Draft, node: Node | None) -> list[Grid]:
+def _grids(draft: Draft, node: Node) -> list[Grid]:
     """The named grids."""
-    if node is None:
-        return []
     for other in ("parameters", "from_results"):
         if other in draft.root.entries:
-            draft.problem("grids", f"does not go with {other}:; keep one of them")
-    table = draft.reader.table(node, "grids", "{lr_opt: {lr: [1e-3, 3e-3], opt: [adam, sgd]}}")
+            draft.key_problem("grids", f"does not go with {other}:; keep one of them")
+    table = draft.table(node, "grids", "{lr_opt: {lr: [1e-3, 3e-3], opt: [adam, sgd]}}")
     if table is None:
         return []
     if not table.entries:
-        draft.problem("grids", "names no grid; fill it or remove it")
+        draft.key_problem("grids", "names no grid; fill it or remove it")
+    return _named_grids(
+        draft, {f"grids.{printable(name)}": child for name, child in table.entries.items()}
+    )
+
+
+def _named_grids(draft: Draft, nodes: Mapping[str, Node]) -> list[Grid]:
+    method = draft.values["method"]
+    ranges = method is None or METHODS[method].ranges
+    tables = {
+        label: draft.table(node, label, "{lr: [1e-3, 3e-3]}") for label, node in nodes.items()
+    }
     return [
-        grid
-        for name, child in table.entries.items()
-        for grid in _grid(draft, child, f"grids.{printable(name)}")
+        draft.fields().grid(table, label, ranges=ranges)
+        for label, table in tables.items()
+        if table is not None
     ]
 
 
-def _grid(draft: Draft, node: Node, label: str) -> list[Grid]:
-    table = draft.reader.table(node, label, "{lr: [1e-3, 3e-3]}")
-    method = draft.values["method"]
-    ranges = method is None or METHODS[method].ranges
-    return [] if table is None else [draft.fields.grid(table, label, ranges=ranges)]
-
-
-def _exclude(draft: Draft, node: Node | None) -> list[Exclusion]:
+def _exclude(draft: Draft, node: Node) -> list[Exclusion]:
     """The entries of ``exclude``."""
-    nodes = [] if node is None else draft.reader.items(node, "exclude")
-    return [entry for entry in map(draft.fields.exclusion, nodes) if entry is not None]
+    entries = map(draft.fields().exclusion, draft.items(node, "exclude"))
+    return [entry for entry in entries if entry is not None]
 
 
-def _from_results(draft: Draft, node: Node | None) -> list[Point]:
-    """Where the search begins: the defaults, or the best configurations of an earlier sweep."""
-    model, metric = draft.values["model"], draft.values["metric"]
-    if node is None:
-        return [_start(HPConfig(model=model or MODELS[0]))]
-    reader = draft.reader
-    table = reader.table(node, "from_results", _RESULTS_EXAMPLE)
+def _from_results(draft: Draft, node: Node) -> Sequence[HPConfig]:
+    """The best configurations of an earlier sweep."""
+    table = draft.table(node, "from_results", _RESULTS_EXAMPLE)
     if table is None:
         return []
-    reader.keys(table, ("file", "top"))
+    draft.keys(table, ("file", "top"))
     for key in ("file", "top"):
         if key not in table.entries:
-            draft.problem("from_results", f"needs {key}:; write {_RESULTS_EXAMPLE}")
+            draft.key_problem("from_results", f"needs {key}:; write {_RESULTS_EXAMPLE}")
             return []
-    file = reader.scalar(table.entries["file"], "from_results.file")
-    top = reader.whole(table.entries["top"], "from_results.top", 1, MAX_TRIALS)
-    if file is None or top is None or model is None or metric is None:
+    file = draft.scalar(table.entries["file"], "from_results.file")
+    top = draft.whole(table.entries["top"], "from_results.top", 1, MAX_TRIALS)
+    if file is None or top is None or not draft.values["model"] or not draft.values["metric"]:
         return []
-    return [_start(config) for config in _best_configs(draft, file, top)]
+    try:
+        return _best_configs(draft, file, top)
+    except UserError as error:
+        draft.problem(file, f"from_results: {'; '.join(str(error).splitlines())}")
+        return []
 
 
 def _best_configs(draft: Draft, file: Scalar, top: int) -> Sequence[HPConfig]:
-    shown = printable(file.text)
-
-    def note(message: str) -> None:
-        draft.reader.problem(file.place, f"from_results: {message}")
-
+    """What the file holds; raises UserError if that cannot be used."""
+    shown, model = printable(file.text), draft.values["model"]
     if not file.text.isprintable():
-        note(f"'{shown}' is no path; correct it")
-        return []
+        raise UserError(f"'{shown}' is no path; correct it")
     if draft.best_configs is None:
-        draft.problem("from_results", "is not supported here; use mnist-sweep run")
-        return []
-    try:
-        configs = draft.best_configs(Path(file.text), top, draft.values["metric"])
-    except UserError as error:
-        note("; ".join(str(error).splitlines()))
-        return []
+        raise UserError("is not supported here; use mnist-sweep run")
+    configs = draft.best_configs(Path(file.text), top, draft.values["metric"])
     if not configs:
-        note(f"{shown} has no finished trial; run that sweep first")
-    model = draft.values["model"]
-    for other in sorted({config.model for config in configs} - {model}):
-        note(
-            f"{shown} holds trials of model {other}, this sweep has model "
-            f"{model}; set model: {other} or use other results"
+        raise UserError(f"{shown} has no finished trial; run that sweep first")
+    others = sorted({config.model for config in configs} - {model})
+    if others:
+        raise UserError(
+            f"{shown} holds trials of model {', '.join(others)}, this sweep has model {model}; "
+            f"set model: {others[0]} or use other results"
         )
-    if 0 < len(configs) < top:
+    if len(configs) < top:
         draft.warnings.append(
             f"{file.place}: from_results: {shown} has only {len(configs)} of the {top} "
             "configurations asked for"
@@ -331,29 +312,32 @@ def _best_configs(draft: Draft, file: Scalar, top: int) -> Sequence[HPConfig]:
     return configs
 
 
-def _start(config: HPConfig) -> Point:
-    """What a spec may set or sweep of a configuration; nothing of what its model lacks."""
-    values = ((name, getattr(config, name)) for name in SWEPT_NAMES)
-    return {name: value for name, value in values if value is not None}
+@dataclass(frozen=True)
+class Key:
+    """How a key is read, given the values of the keys before it, and its default.
+
+    The default is written out, and read, where the key is missing; None: it may be missing.
+    """
+
+    read: Callable[[Draft, Node], Any]
+    default: Callable[[Draft], str] | None = None
 
 
-#: Key -> its reader, which takes the key's node (None: it is missing) and may look at the values
-#: of the keys before it.
-KEYS: Mapping[str, Callable[[Draft, Node | None], Any]] = {
-    "name": _name,
-    "model": _model,
-    "dataset": _dataset,
-    "seeds": _seeds,
-    "metric": _metric,
-    "evals_per_epoch": _evals_per_epoch,
-    "base": _base,
-    "method": _method,
-    "count": _count,
-    "sampling_seed": _sampling_seed,
-    "parameters": _parameters,
-    "grids": _grids,
-    "exclude": _exclude,
-    "from_results": _from_results,
+KEYS: Mapping[str, Key] = {
+    "name": Key(_name, lambda draft: draft.path.stem),
+    "model": Key(_model, _default_model),
+    "dataset": Key(_dataset, lambda _: BUNDLED_DATASET),
+    "seeds": Key(_seeds, lambda _: "1"),
+    "metric": Key(_metric, _default_metric),
+    "evals_per_epoch": Key(_whole("evals_per_epoch", 1, MAX_EVALS_PER_EPOCH), lambda _: "1"),
+    "base": Key(_base),
+    "method": Key(_method, lambda _: "grid"),
+    "count": Key(_whole("count", 1, MAX_TRIALS)),
+    "sampling_seed": Key(_whole("sampling_seed", 0, MAX_SEED), lambda _: "0"),
+    "parameters": Key(_parameters),
+    "grids": Key(_grids),
+    "exclude": Key(_exclude),
+    "from_results": Key(_from_results),
 }
 
 #: Keys that people put beside those of the spec, and where they belong.
@@ -364,13 +348,16 @@ _ELSEWHERE = dict.fromkeys(SWEPT_NAMES, "fix it in base: or sweep it in paramete
 
 def read_keys(draft: Draft) -> None:
     """Read every key of the spec into ``draft.values``, noting each problem."""
-    draft.reader.keys(draft.root, KEYS, _ELSEWHERE)
-    for key, read in KEYS.items():
+    entries, values = draft.root.entries, draft.values
+    draft.keys(draft.root, KEYS, _ELSEWHERE)
+    for key, entry in KEYS.items():
         owners = [name for name, method in METHODS.items() if key in method.keys]
-        if owners and draft.values["method"] not in owners:
-            if key in draft.root.entries and draft.values["method"] is not None:
-                draft.problem(
-                    key, f"is only for method: {' or '.join(owners)}; add that or remove this"
-                )
-        else:
-            draft.values[key] = read(draft, draft.root.entries.get(key))
+        if not owners or values["method"] in owners:
+            if key not in entries and entry.default is not None:
+                default = Scalar(draft.root.place, entry.default(draft))
+                entries[key] = replace(default, quoted=default.is_null)
+            values[key] = entry.read(draft, entries[key]) if key in entries else None
+        elif key in entries and values["method"] is not None:
+            draft.key_problem(
+                key, f"is only for method: {' or '.join(owners)}; add that or remove this"
+            )

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from mnist_sweep.config import MODELS, HPConfig
 from mnist_sweep.metrics import Metric
-from mnist_sweep.search.methods import METHODS
+from mnist_sweep.search.methods import DRAWING, METHODS
 from mnist_sweep.search.protocol import Search, SearchError
-from mnist_sweep.search.space import Space
-from mnist_sweep.spec.keys import MAX_TRIALS, BestConfigs, Draft, read_keys
-from mnist_sweep.spec.nodes import Node, Reader, Scalar, Table, named, printable
+from mnist_sweep.search.space import Point, Space
+from mnist_sweep.spec.fields import SWEPT_NAMES
+from mnist_sweep.spec.keys import KEYS, MAX_TRIALS, BestConfigs, Draft, read_keys
+from mnist_sweep.spec.nodes import Table
 from mnist_sweep.spec.overrides import apply_overrides, set_data_dir
 from mnist_sweep.spec.yaml_lines import as_yaml, read_file
-from mnist_sweep.trial import BUNDLED_DATASET, DatasetConfig
+from mnist_sweep.trial import DatasetConfig
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class SweepSpec:
 
     ``search`` proposes its trials, distinct by trial_id; those of a grid in the order of the file:
     grid by grid, the last parameter of a grid changing fastest, seeds innermost. ``warnings`` are
-    lines for a person. ``resolved`` is the spec as it is run, in YAML: what changed it is applied,
-    and its name, model, data set, seeds and metric are written out.
+    lines for a person. ``resolved`` is the spec as it is run, in YAML: with everything that changed
+    it, and with what it left to defaults written out.
     """
 
     name: str
@@ -56,57 +58,63 @@ def load_spec(
     set's folder, and ``best_configs`` reads the file that ``from_results`` names. Raises SpecError,
     which holds every problem found, each as ``file.yaml:LINE: key: message``.
     """
-    reader = Reader()
-    root = read_file(path, reader)
-    apply_overrides(root, overrides, reader)
+    draft = Draft(path, best_configs)
+    draft.root = read_file(path, draft)
+    apply_overrides(draft.root, overrides, draft)
     if data_dir is not None:
-        set_data_dir(root, data_dir, reader)
-    draft = Draft(root, path, reader, best_configs)
+        set_data_dir(draft.root, data_dir, draft)
     read_keys(draft)
+    search = _search(draft)
+    plain = ("name", "model", "dataset", "metric", "evals_per_epoch")
+    return SweepSpec(
+        **{key: draft.values[key] for key in plain},
+        search=search,
+        warnings=(*draft.warnings, *search.warnings),
+        resolved=as_yaml(draft.root, KEYS),
+    )
+
+
+def _search(draft: Draft) -> Search:
+    """What the method makes of all that may be tried. Raises SpecError if anything is wrong."""
     values = draft.values
+    starts = values["from_results"]
+    if starts is None:
+        starts = [HPConfig(model=values["model"] or MODELS[0])]
+    grids = [*(values["parameters"] or ()), *(values["grids"] or ())]
+    base = values["base"] or {}
     space = Space(
         values["model"],
         values["dataset"],
         values["seeds"],
-        values["from_results"],
-        values["base"],
-        values["parameters"] or values["grids"] or [{}],
-        values["exclude"],
+        list(map(_point, starts)),
+        base,
+        grids or [{}],
+        values["exclude"] or (),
     )
-    _check_base_is_used(draft)
+    for name in base:
+        if grids and all(name in grid for grid in grids):
+            swept_in = "parameters" if values["parameters"] else "every grid"
+            table = draft.root.entries["base"]
+            assert isinstance(table, Table)
+            draft.problem(
+                table.key_places[name],
+                f"{name}: is in base and in {swept_in}; remove it from one of them",
+            )
     _check_size(draft, space)
-    reader.raise_if_any()
+    draft.raise_if_any()
     method = METHODS[values["method"]]
     try:
-        search = method.build(space, **{key: values[key] for key in method.keys})
+        return method.build(space, **{key: values[key] for key in method.keys})
     except SearchError as error:
-        draft.problem(error.key, str(error))
-        reader.raise_if_any()
+        draft.key_problem(*error.args)
+        draft.raise_if_any()
         raise
-    return SweepSpec(
-        values["name"],
-        values["model"],
-        values["dataset"],
-        values["metric"],
-        values["evals_per_epoch"],
-        search,
-        (*draft.warnings, *search.warnings),
-        _resolved(draft),
-    )
 
 
-def _check_base_is_used(draft: Draft) -> None:
-    """A value of ``base`` that every grid replaces is a mistake."""
-    swept_in = "parameters" if draft.values["parameters"] else "every grid"
-    grids = [*draft.values["parameters"], *draft.values["grids"]]
-    for name in draft.values["base"]:
-        if grids and all(name in grid for grid in grids):
-            base = draft.root.entries["base"]
-            assert isinstance(base, Table)
-            draft.reader.problem(
-                base.key_places[name],
-                f"{printable(name)}: is in base and in {swept_in}; remove it from one of them",
-            )
+def _point(config: HPConfig) -> Point:
+    """What a spec may set or sweep of a configuration; nothing of what its model lacks."""
+    values = ((name, getattr(config, name)) for name in SWEPT_NAMES)
+    return {name: value for name, value in values if value is not None}
 
 
 def _check_size(draft: Draft, space: Space) -> None:
@@ -116,41 +124,15 @@ def _check_size(draft: Draft, space: Space) -> None:
     trials = size * len(space.seeds)
     if MAX_TRIALS < trials < math.inf:
         keys = ("parameters", "grids", "from_results", "seeds")
-        key = next(key for key in keys if key in draft.root.entries)
-        cut = "lower count:" if drawn else "shorten the lists, draw with method: random"
-        draft.problem(
-            key,
+        cut = "lower count:" if drawn else f"shorten the lists, draw with method: {DRAWING}"
+        draft.key_problem(
+            next(key for key in keys if key in draft.root.entries),
             f"{trials:,} trials ({size:,} configurations x {len(space.seeds):,} seeds) are more "
             f"than {MAX_TRIALS:,}; {cut} or use fewer seeds",
         )
     if 0 < space.size < size:
-        draft.problem(
+        draft.key_problem(
             "count",
             f"{size} is more than the {space.size} configurations there are; lower it, or use "
             "method: grid",
         )
-
-
-def _resolved(draft: Draft) -> str:
-    """The spec with what was not written, but must never change, written out."""
-
-    def scalar(text: str) -> Scalar:
-        written = Scalar(draft.root.place, text)
-        return replace(written, quoted=written.is_null)
-
-    def table(**entries: Node) -> Table:
-        return Table(draft.root.place, entries)
-
-    values = draft.values
-    entries: dict[str, Node] = {
-        "name": scalar(values["name"]),
-        "model": scalar(values["model"]),
-        "dataset": table(),
-        "seeds": scalar("1"),
-        **draft.root.entries,
-        "metric": table(name=scalar(values["metric"].name), goal=scalar(values["metric"].goal)),
-    }
-    dataset = named(entries["dataset"])
-    if isinstance(dataset, Table) and "dir" not in dataset.entries:
-        dataset = table(**{"name": scalar(BUNDLED_DATASET), **dataset.entries})
-    return as_yaml(table(**entries | {"dataset": dataset}))

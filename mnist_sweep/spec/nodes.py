@@ -72,9 +72,8 @@ Node: TypeAlias = Scalar | Items | Table
 
 def named(node: Node) -> Node:
     """A bare name as the mapping ``{name: ...}`` that it is short for; other nodes as they are."""
-    if not isinstance(node, Scalar):
-        return node
-    return Table(node.place, {"name": node}, {"name": node.place})
+    short = isinstance(node, Scalar)
+    return Table(node.place, {"name": node}, {"name": node.place}) if short else node
 
 
 def printable(text: str, limit: int = 60) -> str:
@@ -116,8 +115,9 @@ class Reader:
     def __len__(self) -> int:
         return len(self._problems)
 
-    def problem(self, place: Place, message: str) -> None:
+    def problem(self, where: Place | Node, message: str) -> None:
         """Note a problem. Raises SpecError when there are too many to be worth reading."""
+        place = where if isinstance(where, Place) else where.place
         if len(self) == MAX_PROBLEMS:
             self.refuse(place, "too many problems; put the ones above right first")
         self._problems[place, message] = None
@@ -154,24 +154,24 @@ class Reader:
         """A mapping."""
         if isinstance(node, Table):
             return node
-        self.problem(node.place, f"{label}: expected a mapping such as {example}, got {show(node)}")
+        self.problem(node, f"{label}: expected a mapping such as {example}, got {show(node)}")
         return None
 
     def items(self, node: Node, label: str) -> list[Node]:
         """The nodes of a list with something in it; none, and a problem, for anything else."""
         if not isinstance(node, Items):
-            self.problem(node.place, f"{label}: expected a list such as [1, 2], got {show(node)}")
+            self.problem(node, f"{label}: expected a list such as [1, 2], got {show(node)}")
             return []
         if not node.nodes:
-            self.problem(node.place, f"{label}: the list is empty; fill it or remove it")
+            self.problem(node, f"{label}: the list is empty; fill it or remove it")
         return node.nodes
 
     def scalar(self, node: Node, label: str) -> Scalar | None:
         """A single value."""
         if not isinstance(node, Scalar):
-            self.problem(node.place, f"{label}: expected a single value, got {show(node)}")
+            self.problem(node, f"{label}: expected a single value, got {show(node)}")
         elif node.is_null:
-            self.problem(node.place, f"{label}: no value given; give one or remove the key")
+            self.problem(node, f"{label}: no value given; give one or remove the key")
         else:
             return node
         return None
@@ -179,43 +179,30 @@ class Reader:
     def choice(self, node: Node, label: str, choices: Sequence[str], what: str = "") -> str | None:
         """One of ``choices``, which a message calls ``what``."""
         scalar = self.scalar(node, label)
-        if scalar is None:
-            return None
-        if scalar.text in choices:
-            return scalar.text
-        self.problem(
-            node.place,
-            f"{label}: {show(node)} is not one of {what}{', '.join(choices)}"
-            f"{suggest(scalar.text, choices)}",
-        )
+        if scalar is None or scalar.text in choices:
+            return None if scalar is None else scalar.text
+        hint = suggest(scalar.text, choices)
+        self.problem(node, f"{label}: {show(node)} is not one of {what}{', '.join(choices)}{hint}")
         return None
 
     def number(self, node: Node, label: str) -> int | float | str | None:
-        """A number, or the text that stands where one is wanted; a number in quotes is a problem.
-
-        Quotes make text of a number.
-        """
+        """The number that a single value is, or its text; a number in quotes is a problem."""
         scalar = self.scalar(node, label)
-        if scalar is None:
-            return None
-        if not scalar.quoted or parse_number(scalar.text) is None:
-            return scalar.value
+        if scalar is None or not scalar.quoted or parse_number(scalar.text) is None:
+            return None if scalar is None else scalar.value
         self.problem(
-            node.place,
-            f"{label}: expected a number, got the text '{scalar.text}'; drop the quotes",
+            node, f"{label}: expected a number, got the text '{scalar.text}'; drop the quotes"
         )
         return None
 
     def whole(self, node: Node, label: str, low: int, high: int) -> int | None:
         """A whole number from ``low`` to ``high``."""
         value = self.number(node, label)
-        if value is None:
-            return None
-        number = None if isinstance(value, str) else int_or_none(value)
-        if number is None:
-            self.problem(node.place, f"{label}: expected a whole number, got {show(node)}")
-        elif not low <= number <= high:
-            self.problem(node.place, f"{label}: must be between {low} and {high}, got {show(node)}")
-        else:
+        number = None if isinstance(value, str | None) else int_or_none(value)
+        if value is None or (number is not None and low <= number <= high):
             return number
+        wanted = f"must be between {low} and {high}"
+        if number is None:
+            wanted = "expected a whole number"
+        self.problem(node, f"{label}: {wanted}, got {show(node)}")
         return None

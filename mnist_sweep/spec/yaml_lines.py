@@ -8,7 +8,7 @@ a number and ``no`` is not a boolean.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -63,13 +63,13 @@ def parse(text: str, place: Callable[[int], Place], reader: Reader) -> Node:
         )
 
 
-def as_yaml(root: Table) -> str:
-    """A text that ``parse`` reads as ``root``; every scalar is as it was written."""
+def as_yaml(root: Table, order: Iterable[str]) -> str:
+    """A text that ``parse`` reads as ``root``, its keys in ``order``, each scalar as it was."""
+    root = Table(root.place, {key: root.entries[key] for key in order if key in root.entries})
     start = yaml.StreamStartEvent(), yaml.DocumentStartEvent()
     end = yaml.DocumentEndEvent(), yaml.StreamEndEvent()
     events = [*start, *_events(root, flow=False), *end]
-    text: str = yaml.emit(events, allow_unicode=True, width=10_000)
-    return text
+    return str(yaml.emit(events, allow_unicode=True, width=10_000))
 
 
 def _events(node: Node, flow: bool = True) -> Iterator[yaml.Event]:
@@ -124,9 +124,8 @@ class _Parser:
     def document(self) -> Node:
         root: Node | None = None
         for event in self._events:
-            if isinstance(event, yaml.DocumentStartEvent):
-                if root is not None:
-                    self._refuse(event, "a second document; keep one sweep a file, without '---'")
+            if isinstance(event, yaml.DocumentStartEvent) and root is not None:
+                self._refuse(event, "a second document; keep one sweep a file, without '---'")
             elif isinstance(event, yaml.NodeEvent):
                 root = self._node(event, depth=0)
         return Scalar(self._place(1), "") if root is None else root
@@ -147,36 +146,29 @@ class _Parser:
             self._refuse(event, "tags (!name) are not supported; write the plain value")
         if depth > MAX_DEPTH:
             self._refuse(event, f"nested more than {MAX_DEPTH} levels deep; a spec needs four")
+        place = self._where(event)
+        if isinstance(event, yaml.ScalarEvent):
+            return Scalar(place, event.value, quoted=not event.implicit[0])
         if isinstance(event, yaml.SequenceStartEvent):
-            return self._items(event, depth)
-        if isinstance(event, yaml.MappingStartEvent):
-            return self._table(event, depth)
-        assert isinstance(event, yaml.ScalarEvent)
-        return Scalar(self._where(event), event.value, quoted=not event.implicit[0])
-
-    def _items(self, start: yaml.Event, depth: int) -> Items:
-        items = Items(self._where(start))
-        for event in self._events:
-            if isinstance(event, yaml.SequenceEndEvent):
-                break
-            items.nodes.append(self._node(event, depth + 1))
-        return items
-
-    def _table(self, start: yaml.Event, depth: int) -> Table:
-        table = Table(self._where(start))
-        for event in self._events:
-            if isinstance(event, yaml.MappingEndEvent):
-                break
-            key = self._node(event, depth + 1)
-            node = self._node(next(self._events), depth + 1)
-            if not isinstance(key, Scalar):
-                self._reader.problem(key.place, f"a key must be a single word, got {show(key)}")
-            elif key.text in table.entries:
-                line = table.key_places[key.text].line
-                first = "" if line is None else f", first on line {line}"
-                self._reader.problem(
-                    key.place, f"{printable(key.text)}: duplicate key{first}; keep one of them"
-                )
-            else:
-                table.put(key.text, node, key.place)
+            return Items(place, list(self._children(yaml.SequenceEndEvent, depth)))
+        table, children = Table(place), self._children(yaml.MappingEndEvent, depth)
+        for key in children:
+            self._put(table, key, next(children))
         return table
+
+    def _children(self, end: type[yaml.Event], depth: int) -> Iterator[Node]:
+        """The nodes up to the event that ends the list or mapping."""
+        while not isinstance(event := next(self._events), end):
+            yield self._node(event, depth + 1)
+
+    def _put(self, table: Table, key: Node, node: Node) -> None:
+        if not isinstance(key, Scalar):
+            self._reader.problem(key, f"a key must be a single word, got {show(key)}")
+        elif key.text in table.entries:
+            line = table.key_places[key.text].line
+            first = "" if line is None else f", first on line {line}"
+            self._reader.problem(
+                key, f"{printable(key.text)}: duplicate key{first}; keep one of them"
+            )
+        else:
+            table.put(key.text, node, key.place)
