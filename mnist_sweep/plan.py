@@ -117,33 +117,45 @@ def stack_size(shape: Shape, free_bytes: int) -> int:
 class Assignments:
     """Hands out the trials of a plan, so that a worker seldom changes its shape.
 
-    A worker gets the trials of its cohort one by one, then the costliest cohort that nobody has
-    begun, then a trial of the cohort with most of them left: at the end no worker idles while
-    another has trials waiting.
+    A worker gets the trials of the cohort whose shape it holds one by one, then the costliest
+    cohort that nobody has begun, then a trial of the cohort with most of them left: at the end no
+    worker idles while another has trials waiting.
     """
 
     def __init__(self, cohorts: Iterable[Cohort]) -> None:
-        self._untouched = deque(cohorts)
+        self._untouched: dict[Shape, deque[Trial]] = {}
         # Those that somebody has begun and that have trials left: few, whatever the sweep's size.
         self._begun: dict[Shape, deque[Trial]] = {}
         #: How many trials nobody has taken yet.
-        self.left = sum(len(cohort.trials) for cohort in self._untouched)
+        self.left = 0
+        for cohort in cohorts:
+            self._untouched.setdefault(cohort.shape, deque()).extend(cohort.trials)
+            self.left += len(cohort.trials)
+
+    def have(self, shape: Shape | None) -> bool:
+        """Whether trials of ``shape`` are left."""
+        return shape in self._begun or shape in self._untouched
 
     def take(self, shape: Shape | None) -> Trial | None:
-        """The next trial for a worker that last had ``shape`` (None: a new one), or None."""
+        """The next trial for a worker that holds ``shape`` (None: a new one), or None."""
         if shape is None or shape not in self._begun:
             if self._untouched:
-                cohort = self._untouched.popleft()
-                shape = cohort.shape
-                self._begun.setdefault(shape, deque()).extend(cohort.trials)
+                if shape is None or shape not in self._untouched:
+                    shape = next(iter(self._untouched))
+                self._begun[shape] = self._untouched.pop(shape)
             elif self._begun:
                 shape = max(self._begun, key=self._work)
             else:
                 return None
-        trials = self._begun[shape]
-        trial = trials.popleft()
+        trial = self._begun[shape].popleft()
         self._taken(shape, 1)
         return trial
+
+    def put_back(self, trials: Iterable[Trial]) -> None:
+        """Have ``trials``, which were taken, handed out again."""
+        for trial in trials:
+            self._begun.setdefault(shape_of(trial), deque()).append(trial)
+            self.left += 1
 
     def take_stack(self, shape: Shape | None, most: Callable[[Shape], int]) -> list[Trial]:
         """The next trials for a worker that trains up to ``most(shape)`` of a shape side by side.

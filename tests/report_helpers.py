@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
+from mnist_sweep.analysis.sources import join
 from mnist_sweep.report import render_report
 from mnist_sweep.results.file import ResultsFile
 from mnist_sweep.trial import TrialResult
@@ -65,5 +66,5 @@ def source(
     return ResultsFile(Path(name), tuple(results), tuple(notes))
 
 
-def page(results: Sequence[TrialResult], name: str = "study.csv") -> Page:
-    return Page(render_report([source(results, name)]))
+def page(results: Sequence[TrialResult], name: str = "study.csv", by: str | None = None) -> Page:
+    return Page(render_report(join([source(results, name)], by)))

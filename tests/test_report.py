@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
+from mnist_sweep.analysis.sources import join
+from mnist_sweep.analysis.study import split_studies
 from mnist_sweep.config import HPConfig
 from mnist_sweep.figures import draw as figures
-from mnist_sweep.figures.draw import split_studies
 from mnist_sweep.figures.style import BACKGROUND, styled
 from mnist_sweep.report import render_report, write_report
 from mnist_sweep.report.inline_svg import colour_rules, inline_svg
@@ -96,7 +97,8 @@ def test_it_warns_of_several_devices_and_versions() -> None:
 
 
 def test_notes_on_damaged_files_are_repeated() -> None:
-    html = render_report([source(synthetic.quickstart(), notes=["study.csv:7: left out"])])
+    files = [source(synthetic.quickstart(), notes=["study.csv:7: left out"])]
+    html = render_report(join(files))
     assert "study.csv:7: left out" in Page(html).text
 
 
@@ -148,6 +150,23 @@ def test_the_environment_is_that_of_the_rows() -> None:
     assert "80 min, 8 trials" in text
 
 
+def test_by_a_loss_the_lowest_is_the_best_and_no_per_cent_is_said_of_it() -> None:
+    found = page(synthetic.phase2(), by="train_loss")
+    assert "It has the lowest mean of 37 configurations" in found.text
+    assert "Chosen by training loss, which says nothing about images not trained on" in found.text
+    (data,) = json.loads(found.by_id["data"])
+    keys = [column["key"] for column in data["columns"]]
+    losses = [row[keys.index("train_loss")] for row in data["rows"]]
+    assert losses == sorted(losses)
+    assert data["columns"][keys.index("train_loss")]["label"] == "training loss"
+    axis = data["axes"][-1]
+    assert (axis["key"], axis["scale"]) == ("train_loss", "log loss")
+    assert "percent" not in axis
+    assert [float(text) for _, text in axis["ticks"]] == pytest.approx(
+        [v for v, _ in axis["ticks"]]
+    )
+
+
 # Several files
 
 
@@ -155,7 +174,9 @@ def test_several_files_make_one_report_where_each_trial_counts_once() -> None:
     phase2 = synthetic.phase2()
     cnn = synthetic.sweep(synthetic.grid(HPConfig(model="cnn"), range(2), lr=[1e-3, 3e-3]))
     found = Page(
-        render_report([source(phase2, "a.csv"), source(phase2[:9], "b.csv"), source(cnn, "c.csv")])
+        render_report(
+            join([source(phase2, "a.csv"), source(phase2[:9], "b.csv"), source(cnn, "c.csv")])
+        )
     )
     assert found.by_tag["h1"] == ["Sweep report: a, b, c"]
     assert f"{len(phase2) + 4} trials of 39 configurations" in found.text
@@ -198,7 +219,7 @@ def test_the_policy_allows_this_script_and_no_other() -> None:
 
 def test_every_figure_is_in_it_and_speaks() -> None:
     found = study("phase2")
-    (drawn,) = split_studies(synthetic.phase2(), "study")
+    (drawn,) = split_studies(synthetic.phase2(), title="study")
     with styled():
         wanted = [figure for _, figure in figures.draw_study(drawn)]
     labels = [a["aria-label"] for tag, a in found.elements if tag == "svg"]
@@ -246,7 +267,7 @@ def test_figures_bring_no_style_sheet_and_only_ids_that_are_used() -> None:
 
 
 def test_the_same_results_give_the_same_page() -> None:
-    results = [source(synthetic.quickstart())]
+    results = join([source(synthetic.quickstart())])
     assert render_report(results) == render_report(results)
 
 
@@ -313,5 +334,5 @@ def test_formulas_in_names_are_text(text: str, tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_text_can_be_written(tmp_path: Path) -> None:
-    write_report([source([], "a\udcff.csv")], tmp_path / "new" / "report.html")
+    write_report(join([source([], "a\udcff.csv")]), tmp_path / "new" / "report.html")
     assert "Sweep report: a?" in (tmp_path / "new" / "report.html").read_text(encoding="utf-8")

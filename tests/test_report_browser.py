@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mnist_sweep.analysis.sources import join
 from mnist_sweep.config import HPConfig
 from mnist_sweep.report import write_report
 from mnist_sweep.trial import TrialResult
@@ -36,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hostile = "</script><img src=x onerror=document.title='taken'>"
     results = [*synthetic.phase2(), *diverged]
     results[0] = replace(results[0], sweep=hostile, device=hostile)
-    write_report([source(results)], found / "phase2.html")
+    write_report(join([source(results)]), found / "phase2.html")
     return found
 
 
@@ -324,7 +325,7 @@ def many() -> list[TrialResult]:
 
 
 def test_10_000_trials_open_in_under_3_seconds(show: Open, folder: Path) -> None:
-    write_report([source(many())], folder / "many.html")
+    write_report(join([source(many())]), folder / "many.html")
     assert (folder / "many.html").stat().st_size < 5_000_000
     page = show("many")
     assert settled(page) == "2,000 of 2,000 configurations, 10,000 of 10,000 trials"

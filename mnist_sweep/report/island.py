@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from mnist_sweep.analysis.ranking import METRICS, Configuration
+from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.slices import log_spaced
 from mnist_sweep.config import FIELD_NAMES
-from mnist_sweep.figures.style import AccuracyScale
+from mnist_sweep.figures.scales import MetricScale
 from mnist_sweep.labels import short_name, value_text, value_texts
+from mnist_sweep.metrics import METRICS, Metric
 from mnist_sweep.report.markup import Html, json_text
 from mnist_sweep.report.rerun import base_lines, data_lines, sweep_name
 from mnist_sweep.report.review import Review
@@ -30,7 +31,7 @@ _VERDICTS = {
 #: An axis with more values than this gets ticks at even places instead.
 _MAX_TICKS, _EVEN_TICKS = 12, 5
 #: Training and held-out accuracies that a trial may have, in this order.
-_ACCURACIES = ("train_accuracy", "test_accuracy", "val_accuracy")
+_ACCURACIES = [METRICS[f"{part}_accuracy"] for part in ("train", "test", "val")]
 
 Json = dict[str, Any]
 
@@ -41,9 +42,10 @@ def island(reviews: Iterable[Review]) -> Html:
 
 
 def _study(found: Review) -> Json:
-    configurations = [comparison.configuration for comparison in found.comparisons]
-    parameters = [_parameter_column(name, configurations) for name in found.varying]
-    measures = _measures(found)
+    study = found.study
+    configurations = [comparison.configuration for comparison in study.comparisons]
+    parameters = [_parameter_column(name, configurations) for name in study.varying]
+    measures = _measures(configurations, study.metric)
     columns: list[Json] = [
         {"key": "rank", "label": "rank", "kind": "number", "digits": 0},
         {"key": "verdict", "label": "", "kind": "mark", "texts": list(_VERDICTS.values())},
@@ -53,7 +55,7 @@ def _study(found: Review) -> Json:
     verdicts = list(_VERDICTS)
     cells: list[Sequence[Any]] = [
         range(1, len(configurations) + 1),
-        [verdicts.index(comparison.verdict) for comparison in found.comparisons],
+        [verdicts.index(comparison.verdict) for comparison in study.comparisons],
         *(values for _, values in parameters),
         *(values for _, values in measures),
     ]
@@ -96,31 +98,32 @@ def _rerun(found: Review, columns: Sequence[Json]) -> Json:
     return {
         "name": sweep_name(found.name, "rank_"),
         "data": data_lines(trial),
-        "evaluations": [found.evaluations[c.configuration.config] for c in found.comparisons],
+        "evaluations": [found.evaluations[c.configuration.config] for c in found.study.comparisons],
         "base": [lines[name] for name in FIELD_NAMES if name in lines],
     }
 
 
-def _measures(found: Review) -> list[tuple[Json, list[float | int | None]]]:
+def _measures(
+    configurations: Sequence[Configuration], metric: Metric
+) -> list[tuple[Json, list[float | int | None]]]:
     """The measured columns with their cells; accuracies in per cent. Empty ones are left out."""
-    metric = found.metric
-    accuracies = [metric, *(name for name in _ACCURACIES[::-1] if name != metric)]
     ranked, *beside = [
-        (name, _accuracy_label(name), 2, partial(_percent, metric=name)) for name in accuracies
+        (m.name, _label(m), 2 if m.is_accuracy else 4, partial(_mean, metric=m))
+        for m in dict.fromkeys([metric, *_ACCURACIES[::-1]])
     ]
     wanted: list[tuple[str, str, int, Callable[[Configuration], float | int | None]]] = [
         ranked,
-        ("interval", "±\u00a095\u00a0%", 2, partial(_half_width, metric=metric)),
+        ("interval", "±\u00a095\u00a0%", ranked[2], partial(_half_width, metric=metric)),
         ("n", "seeds", 0, lambda c: len(c.values(metric))),
         *beside,
-        ("train_seconds", "training\u00a0s", 2, lambda c: _rounded(c.train_seconds)),
+        ("train_seconds", "training\u00a0s", 2, lambda c: _rounded(c.cost("train_seconds"))),
         ("parameters", "weights", 0, _weights),
         ("diverged", "diverged", 0, lambda c: c.diverged),
         ("failed", "failed", 0, lambda c: c.failed),
     ]
     columns = []
     for key, label, digits, read in wanted:
-        cells = [read(comparison.configuration) for comparison in found.comparisons]
+        cells = [read(configuration) for configuration in configurations]
         if any(cells):
             columns.append(
                 ({"key": key, "label": label, "kind": "number", "digits": digits}, cells)
@@ -128,18 +131,23 @@ def _measures(found: Review) -> list[tuple[Json, list[float | int | None]]]:
     return columns
 
 
-def _accuracy_label(name: str) -> str:
-    return f"{METRICS[name].label}\u00a0%"
+def _label(metric: Metric) -> str:
+    return f"{metric.label}{metric.unit}".replace(" %", "\u00a0%")
 
 
-def _percent(configuration: Configuration, metric: str) -> float | None:
-    mean = configuration.mean(metric)
-    return None if mean is None else round(100 * mean, 4)
+def _mean(configuration: Configuration, metric: Metric) -> float | None:
+    return _shown(configuration.mean(metric), metric)
 
 
-def _half_width(configuration: Configuration, metric: str) -> float | None:
+def _half_width(configuration: Configuration, metric: Metric) -> float | None:
     interval = configuration.interval(metric)
-    return None if interval is None else round(100 * interval.half_width, 4)
+    return _shown(interval.half_width if interval else None, metric)
+
+
+def _shown(value: float | None, metric: Metric) -> float | None:
+    if value is None:
+        return None
+    return round(100 * value, 4) if metric.is_accuracy else _rounded(value)
 
 
 def _weights(configuration: Configuration) -> int | None:
@@ -178,8 +186,8 @@ def _trials(found: Review, configurations: Sequence[Configuration]) -> tuple[lis
 
     A trial is [row of its configuration in the table, seed, values of these axes].
     """
-    results = found.study.results
-    names = [name for name in _ACCURACIES if name != found.metric] + [found.metric]
+    results, metric = found.study.results, found.study.metric
+    names = [m.name for m in _ACCURACIES if m != metric] + [metric.name]
     measured = {name: _all_measured(results, name) for name in ["train_seconds", *names]}
     axes = [
         _measure_axis(name, values) for name, values in measured.items() if len(set(values)) > 1
@@ -210,18 +218,15 @@ def _measure_axis(name: str, values: Sequence[float]) -> Json:
         scale = "log" if log_spaced(sorted(set(values))) else "linear"
         ticks = _even_ticks(scale, low, high, lambda seconds: f"{seconds:.3g}")
         return {"key": name, "label": "training\u00a0s", "scale": scale, "ticks": ticks}
-    accuracy = AccuracyScale.fit(values)
-    scale = "error" if accuracy.logarithmic else "linear"
-    places = (1 - 10.0**-p if accuracy.logarithmic else p / 100 for p in accuracy.ticks(6)[0])
+    metric = METRICS[name]
+    fitted = MetricScale.fit(metric, values)
+    places, texts = fitted.ticks(6)
     ticks = [
         [value, text]
-        for value, text in zip(places, accuracy.ticks(6)[1], strict=True)
+        for value, text in zip(map(fitted.value, places), texts, strict=True)
         if low <= value <= high
     ]
-    return {
-        "key": name,
-        "label": _accuracy_label(name),
-        "scale": scale,
-        "ticks": ticks,
-        "percent": True,
-    }
+    axis = {"key": name, "label": _label(metric), "ticks": ticks}
+    if metric.is_accuracy:
+        return axis | {"scale": "error" if fitted.logarithmic else "linear", "percent": True}
+    return axis | {"scale": "log loss" if fitted.logarithmic else "loss"}

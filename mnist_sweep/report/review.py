@@ -6,18 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mnist_sweep.analysis.ranking import (
-    Comparison,
-    Configuration,
-    choice_note,
-    compare_with_best,
-    images_behind,
-    rank,
-    varying_fields,
-)
+from mnist_sweep.analysis.configurations import Configuration
+from mnist_sweep.analysis.study import Study
 from mnist_sweep.config import HPConfig
-from mnist_sweep.figures.draw import Study
-from mnist_sweep.labels import count, dataset_text, describe
+from mnist_sweep.labels import count, describe
+from mnist_sweep.metrics import TEST_ACCURACY
 from mnist_sweep.report.rerun import evaluations, rerun_spec, sweep_name
 from mnist_sweep.trial import TrialResult
 
@@ -29,34 +22,17 @@ _MAX_REASONS = 5
 
 @dataclass(frozen=True)
 class Review:
-    """A study with its configurations, best first, each compared with the best.
+    """A study with what it takes to run its configurations again.
 
     ``trials`` has every trial of a configuration (keyed with seed 0), whatever its status, by seed;
-    ``varying`` are the hyperparameters with several values; ``evaluations`` are those of an epoch,
-    by configuration. ``name`` begins the names of the specs that run configurations again.
+    ``evaluations`` are those of an epoch, by configuration. ``name`` begins the names of the specs
+    that run configurations again.
     """
 
     study: Study
-    comparisons: Sequence[Comparison]
     trials: Mapping[HPConfig, Sequence[TrialResult]]
-    varying: Sequence[str]
     evaluations: Mapping[HPConfig, int]
     name: str
-
-    @property
-    def metric(self) -> str:
-        """The column that ranks."""
-        return self.study.source.metric
-
-    @property
-    def best(self) -> Configuration | None:
-        """The first in the ranking; None where no trial has the metric."""
-        first = self.comparisons[0].configuration
-        return first if first.values(self.metric) else None
-
-    def count(self, status: str) -> int:
-        """The number of trials that ended in ``status``."""
-        return sum(result.status == status for result in self.study.results)
 
 
 @dataclass(frozen=True)
@@ -70,124 +46,109 @@ class Recommendation:
 
 
 def review(study: Study, name: str = "") -> Review:
-    """Rank and compare the configurations of ``study``; ``name`` begins the names of its specs."""
-    metric = study.source.metric
+    """Collect the trials of ``study``; ``name`` begins the names of its specs."""
     trials: dict[HPConfig, list[TrialResult]] = {}
     for result in sorted(study.results, key=lambda r: r.trial.config.seed):
         trials.setdefault(replace(result.trial.config, seed=0), []).append(result)
-    return Review(
-        study,
-        compare_with_best(rank(study.configurations, metric), metric),
-        trials,
-        varying_fields(trials),
-        evaluations(trials),
-        f"{name}{study.prefix}",
-    )
+    return Review(study, trials, evaluations(trials), f"{name}{study.prefix}")
 
 
-def title(study: Study) -> str:
-    """The model and the data set, for people: "MLP on mnist, validation size 5,000"."""
-    trial = study.results[0].trial
-    return f"{trial.config.model.upper()} on {dataset_text(trial.dataset.label)}"
-
-
-def percent(configuration: Configuration, metric: str) -> str:
-    """The mean of an accuracy with half of its 95 % interval: "97.25 ± 0.31 %"."""
-    mean, interval = configuration.mean(metric), configuration.interval(metric)
-    if mean is None:
-        return "none"
-    spread = f" ± {100 * interval.half_width:.2f}" if interval else ""
-    return f"{100 * mean:.2f}{spread} %"
-
-
-def recommend(found: Review) -> Recommendation | None:
+def recommend(reviewed: Review) -> Recommendation | None:
     """What to use, by this study; None where no trial has the metric."""
-    best = found.best
+    study, best = reviewed.study, reviewed.study.best
     if best is None:
         return None
-    spec_name = sweep_name(found.name, "best")
-    spec = rerun_spec(found.trials[best.config], spec_name, found.evaluations[best.config])
-    sentences = _certainty(found)
+    spec_name = sweep_name(reviewed.name, "best")
+    spec = rerun_spec(reviewed.trials[best.config], spec_name, reviewed.evaluations[best.config])
+    sentences = _certainty(study)
     # A choice on the test set is among the warnings.
-    if found.metric != "test_accuracy" and len(found.comparisons) > 1:
-        sentences.append(choice_note(best, found.metric))
+    if study.metric != TEST_ACCURACY and len(study.comparisons) > 1:
+        sentences.append(study.choice_note)
     return Recommendation(best, sentences, spec, spec_name)
 
 
-def _certainty(found: Review) -> list[str]:
+def _certainty(study: Study) -> list[str]:
     """What its lead is worth."""
-    others = found.comparisons[1:]
+    others = study.comparisons[1:]
     if not others:
         return ["It is the only configuration."]
     verdicts = Counter(comparison.verdict for comparison in others)
     compared = verdicts["tied"] + verdicts["worse"]
+    end = "highest" if study.metric.is_accuracy else "lowest"
+    lead = f"It has the {end} mean of {count(len(study.comparisons), 'configuration')}"
     if not compared:
         return [
-            f"It has the highest mean of {count(len(found.comparisons), 'configuration')}. None of "
-            "the others could be compared with it: that takes two seeds in common."
+            f"{lead}. None of the others could be compared with it: that takes two seeds in common."
         ]
     sentences = [
-        f"It has the highest mean of {count(len(found.comparisons), 'configuration')}; of the "
-        f"{compared:,} compared with it, {verdicts['tied']:,} cannot be told apart from it (paired "
-        "t-test over common seeds, Holm-corrected for all pairs)."
+        f"{lead}; of the {compared:,} compared with it, {verdicts['tied']:,} cannot be told apart "
+        "from it (paired t-test over common seeds, Holm-corrected for all pairs)."
     ]
-    return sentences + _fastest_tie(found)
+    return sentences + _fastest_tie(study)
 
 
-def _fastest_tie(found: Review) -> list[str]:
+def _fastest_tie(study: Study) -> list[str]:
     """A configuration that does about as well in clearly less time, if there is one.
 
     Few seeds leave much untold, so a tie is not enough: its mean must be in the best's interval.
     """
-    best = found.comparisons[0].configuration
-    interval = best.interval(found.metric)
+    metric, best = study.metric, study.comparisons[0].configuration
+    interval, best_seconds = best.interval(metric), best.cost("train_seconds")
     close = [
         (seconds, c.configuration)
-        for c in found.comparisons
+        for c in study.comparisons
         if c.verdict == "tied"
-        and (seconds := c.configuration.train_seconds)
+        and (seconds := c.configuration.cost("train_seconds"))
         and interval
-        and (c.configuration.mean(found.metric) or 0.0) >= interval.low
+        and (mean := c.configuration.mean(metric)) is not None
+        and interval.low <= mean <= interval.high
     ]
-    if not close or not best.train_seconds:
+    if not close or not best_seconds:
         return []
     seconds, fastest = min(close, key=lambda pair: pair[0])
-    if seconds > _CLEARLY_FASTER * best.train_seconds:
+    if seconds > _CLEARLY_FASTER * best_seconds:
         return []
     return [
         "The fastest of these with a mean inside the interval of the best trains in "
-        f"{seconds:.3g} s instead of {best.train_seconds:.3g} s: "
-        f"{describe(fastest.config, found.varying)} ({percent(fastest, found.metric)})."
+        f"{seconds:.3g} s instead of {best_seconds:.3g} s: "
+        f"{describe(fastest.config, study.varying)} ({fastest.text(metric)})."
     ]
 
 
-def warnings(found: Review) -> list[str]:
+def warnings(reviewed: Review) -> list[str]:
     """What a reader must know before believing the rest, a sentence or two each."""
-    return [*_choice(found), *_seeds(found), *_unfinished(found), *_mixed(found)]
+    study = reviewed.study
+    return [*_choice(study), *_seeds(reviewed), *_unfinished(study), *_mixed(study)]
 
 
-def _choice(found: Review) -> list[str]:
-    if found.best is None:
-        return ["No trial finished well, so there is nothing to rank."]
-    if found.metric != "test_accuracy" or len(found.comparisons) == 1:
+def _choice(study: Study) -> list[str]:
+    if study.best is None:
+        lack = f"has a {study.metric.label}" if study.count("ok") else "finished well"
+        return [f"No trial {lack}, so there is nothing to rank."]
+    if study.metric != TEST_ACCURACY or len(study.comparisons) == 1:
         return []
     return [
-        f"{choice_note(found.best, found.metric)} For an honest figure, sweep with "
+        f"{study.choice_note} For an honest figure, sweep with "
         "dataset: {name: mnist, validation_size: 5000}."
     ]
 
 
-def _seeds(found: Review) -> list[str]:
-    counts = [len(c.configuration.values(found.metric)) for c in found.comparisons]
-    if max(counts) == 1:
-        behind = images_behind(found.comparisons[0].configuration, found.metric)
+def _seeds(reviewed: Review) -> list[str]:
+    study = reviewed.study
+    if max(len(c.values(study.metric)) for c in study.configurations) == 1:
+        has_interval = any(c.interval(study.metric) for c in study.configurations)
         return [
-            f"One seed for each configuration: the intervals are over the {behind} and do not say "
-            "how another seed would do, and nothing can be compared with the best. Sweep with "
+            "One seed for each configuration: "
+            + (
+                f"the intervals are over the {study.images_text} and do not say"
+                if has_interval
+                else "there is no interval to say"
+            )
+            + " how another seed would do, and nothing can be compared with the best. Sweep with "
             "seeds: 3 or more."
         ]
-    every_seed = {result.trial.config.seed for result in found.study.results}
-    lacking = [len(every_seed) - len(trials) for trials in found.trials.values()]
+    every_seed = {result.trial.config.seed for result in study.results}
+    lacking = [len(every_seed) - len(trials) for trials in reviewed.trials.values()]
     if not any(lacking):
         return []
     return [
@@ -197,18 +158,16 @@ def _seeds(found: Review) -> list[str]:
     ]
 
 
-def _unfinished(found: Review) -> list[str]:
+def _unfinished(study: Study) -> list[str]:
     said = []
-    if diverged := found.count("diverged"):
-        configurations = sum(c.configuration.diverged > 0 for c in found.comparisons)
+    if diverged := study.count("diverged"):
+        configurations = sum(c.configuration.diverged > 0 for c in study.comparisons)
         said.append(
             f"{count(diverged, 'trial')} diverged, in {count(configurations, 'configuration')}; "
             "these rank after all others, however good their other seeds are."
         )
-    if failed := found.count("failed"):
-        reasons = Counter(
-            r.error or "no reason" for r in found.study.results if r.status == "failed"
-        )
+    if failed := study.count("failed"):
+        reasons = Counter(r.error or "no reason" for r in study.results if r.status == "failed")
         listed = "; ".join(f"{text} ({n:,})" for text, n in reasons.most_common(_MAX_REASONS))
         said.append(
             f"{count(failed, 'trial')} failed: {listed}. run --retry-failed tries them again."
@@ -216,9 +175,9 @@ def _unfinished(found: Review) -> list[str]:
     return said
 
 
-def _mixed(found: Review) -> list[str]:
+def _mixed(study: Study) -> list[str]:
     said = []
-    done = [result for result in found.study.results if result.status == "ok"]
+    done = [result for result in study.results if result.status == "ok"]
     devices = sorted({result.device for result in done} - {""})
     if len(devices) > 1:
         said.append(

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from mnist_sweep.analysis.study import Study
 from mnist_sweep.config import settings
-from mnist_sweep.figures.draw import Study, draw_study
+from mnist_sweep.figures.draw import draw_study
 from mnist_sweep.figures.style import styled
 from mnist_sweep.labels import count, describe, value_text
+from mnist_sweep.metrics import TEST_ACCURACY
 from mnist_sweep.report.environment import duration
 from mnist_sweep.report.inline_svg import inline_svg
 from mnist_sweep.report.markup import Html, element, join
 from mnist_sweep.report.review import (
     Recommendation,
     Review,
-    percent,
     recommend,
-    title,
     warnings,
 )
 
@@ -26,14 +26,14 @@ def overview(reviews: Sequence[Review]) -> Html:
     """A table of several studies: the best of each, with a link to its section."""
     heads = ("study", "configurations", "ranked by", "best", "with")
     rows = []
-    for place, found in enumerate(reviews):
-        link = element("a", title(found.study), href=f"#study-{place}")
-        best = found.best
+    for place, study in enumerate(reviewed.study for reviewed in reviews):
+        link = element("a", study.title, href=f"#study-{place}")
+        best = study.best
         texts = [
-            f"{len(found.comparisons):,}",
-            found.study.source.label,
-            percent(best, found.metric) if best else "none",
-            describe(best.config, found.varying) if best else "",
+            f"{len(study.comparisons):,}",
+            study.metric.label,
+            best.text(study.metric) if best else "none",
+            describe(best.config, study.varying) if best else "",
         ]
         rows.append(element("tr", element("td", link), *(element("td", t) for t in texts)))
     head = element("tr", *(element("th", text, scope="col") for text in heads))
@@ -50,17 +50,17 @@ def _scroller(content: Html, label: str, class_: str = "table") -> Html:
     return element("div", content, class_=class_, role="region", aria_label=label, tabindex=0)
 
 
-def study_section(found: Review, place: int) -> Html:
+def study_section(reviewed: Review, place: int) -> Html:
     """All of one study, number ``place`` of the page."""
-    recommendation = recommend(found)
+    study, recommendation = reviewed.study, recommend(reviewed)
     return element(
         "section",
-        element("h2", title(found.study)),
-        _tiles(found),
-        warning_box("Before you rely on it", warnings(found)),
-        _recommendation(recommendation, found, place) if recommendation else None,
-        _explorer(found, place),
-        _figures(found.study, f"s{place}-"),
+        element("h2", study.title),
+        _tiles(study),
+        warning_box("Before you rely on it", warnings(reviewed)),
+        _recommendation(recommendation, study, place) if recommendation else None,
+        _explorer(study, place),
+        _figures(study, f"s{place}-"),
         id=f"study-{place}",
     )
 
@@ -73,15 +73,16 @@ def warning_box(heading: str, lines: Sequence[str]) -> Html | None:
     return element("div", element("h3", heading), items, class_="card warnings", role="note")
 
 
-def _tiles(found: Review) -> Html:
-    best, source = found.best, found.study.source
-    tiles = [(percent(best, source.metric), f"best {source.label}")] if best else []
-    if best and source.metric != "test_accuracy":
-        tiles.append((percent(best, "test_accuracy"), "its test accuracy"))
-    tiles.append((f"{len(found.comparisons):,}", "configurations"))
-    broken = [f"{n:,} {status}" for status in ("diverged", "failed") if (n := found.count(status))]
-    tiles.append((f"{len(found.study.results):,}", ", ".join(["trials", *broken])))
-    seconds = sum(result.train_seconds or 0.0 for result in found.study.results)
+def _tiles(study: Study) -> Html:
+    best, metric = study.best, study.metric
+    tiles = [(best.text(metric), f"best {metric.label}")] if best else []
+    if best and metric != TEST_ACCURACY:
+        tiles.append((best.text(TEST_ACCURACY), "its test accuracy"))
+    tiles.append((f"{len(study.comparisons):,}", "configurations"))
+    broken = {"diverged": study.count("diverged"), "failed": study.count("failed")}
+    told = [f"{n:,} {status}" for status, n in broken.items() if n]
+    tiles.append((f"{len(study.results):,}", ", ".join(["trials", *told])))
+    seconds = sum(result.train_seconds or 0.0 for result in study.results)
     if seconds:
         tiles.append((duration(seconds), "training time, all trials"))
     return element(
@@ -91,16 +92,16 @@ def _tiles(found: Review) -> Html:
     )
 
 
-def _recommendation(found: Recommendation, of: Review, place: int) -> Html:
-    config = found.configuration.config
+def _recommendation(recommended: Recommendation, study: Study, place: int) -> Html:
+    config = recommended.configuration.config
     values = {n: v for n, v in settings(config).items() if n != "seed" and v is not None}
-    ordered = sorted(values, key=lambda name: name not in of.varying)
+    ordered = sorted(values, key=lambda name: name not in study.varying)
     chips = [
         element(
             "li",
             f"{name} ",
             element("b", value_text(values[name], name)),
-            class_="varies" if name in of.varying else None,
+            class_="varies" if name in study.varying else None,
         )
         for name in ordered
     ]
@@ -108,12 +109,12 @@ def _recommendation(found: Recommendation, of: Review, place: int) -> Html:
         "div",
         element("h3", "Recommended configuration"),
         element("ul", *chips, class_="settings"),
-        *(element("p", sentence) for sentence in found.sentences),
+        *(element("p", sentence) for sentence in recommended.sentences),
     )
     spec = element(
         "div",
         element("h3", "Run it again"),
-        _spec_file(f"spec-{place}", f"{found.spec_name}.yaml", found.spec),
+        _spec_file(f"spec-{place}", f"{recommended.spec_name}.yaml", recommended.spec),
     )
     return element("div", words, spec, class_="card recommendation")
 
@@ -131,11 +132,11 @@ def _spec_file(spot: str, name: str = "", spec: str = "") -> Html:
     return join(bar, element("pre", spec, id=spot, tabindex=0))
 
 
-def _explorer(found: Review, place: int) -> Html:
+def _explorer(study: Study, place: int) -> Html:
     """The empty frame that report.js fills from the data island."""
     label = element(
         "label",
-        f"Filter, such as {_filter_example(found)}",
+        f"Filter, such as {_filter_example(study)}",
         element("input", type="search", class_="search", autocomplete="off", spellcheck="false"),
     )
     toolbar = element(
@@ -190,14 +191,14 @@ def _rerun_box(place: int) -> Html:
     )
 
 
-def _filter_example(found: Review) -> str:
+def _filter_example(study: Study) -> str:
     """A filter in words of this study: "adam lr<=1e-3 test_accuracy>97"."""
-    configs = [comparison.configuration.config for comparison in found.comparisons]
+    config = study.comparisons[0].configuration.config
     parts = []
-    for name in found.varying[:2]:
-        value = getattr(configs[0], name)
+    for name in list(study.varying)[:2]:
+        value = getattr(config, name)
         parts.append(value if isinstance(value, str) else f"{name}<={value_text(value, name)}")
-    return " ".join([*parts, f"{found.metric}>97"])
+    return " ".join([*parts, f"{study.metric.name}{'>97' if study.metric.is_accuracy else '<0.1'}"])
 
 
 def _key() -> str:

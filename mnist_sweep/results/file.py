@@ -32,6 +32,7 @@ from mnist_sweep.results.lines import (
     read_curves,
     reason,
     repeats,
+    spec_path,
     unknown_columns,
     whole_lines,
 )
@@ -57,6 +58,8 @@ __all__ = [
     "read_results",
 ]
 
+#: From the path of a results file: what a run leaves beside it, and the file itself.
+_KINDS = (curves_path, spec_path, Path)
 _OTHER_FILE = "give another results file with -o"
 
 
@@ -182,6 +185,16 @@ class ResultsWriter:
                 raise
         self._ids.add(trial_id)
 
+    def leave_spec(self, text: str) -> None:
+        """Make ``text`` what the spec beside the rows says. Raises ResultsError."""
+        path, content = spec_path(self._path), text.encode()
+        with self._reported(_OTHER_FILE):
+            if path.exists():
+                with journal.open_regular(path) as file:
+                    if file.read() == content:
+                        return
+            journal.replace_file(path, content)
+
     def close(self) -> None:
         """Close the files and let another run write them."""
         self._stack.close()
@@ -216,29 +229,29 @@ class ResultsWriter:
             ) from error
 
     def _set_old_aside(self) -> list[str]:
-        """Give the file and its curves a dated name; the curves first.
+        """Give the file, its curves and its spec a dated name; the file last.
 
-        A crash between the two then leaves rows without curves. The other way round it would leave
+        A crash between two then leaves rows without curves. The other way round it would leave
         curves without rows, and those are dropped.
         """
-        old = [path for path in (self._curves_path, self._path) if path.exists()]
+        old = [kind for kind in _KINDS if kind(self._path).exists()]
         if not old:
             return []
-        for path in old:
-            if not path.is_file():
-                raise OSError(EINVAL, f"{path.name} is no regular file")
+        for kind in old:
+            if not kind(self._path).is_file():
+                raise OSError(EINVAL, f"{kind(self._path).name} is no regular file")
         aside = self._dated()
-        for path in old:
-            path.rename(aside if path == self._path else curves_path(aside))
+        for kind in old:
+            kind(self._path).rename(kind(aside))
         journal.sync_folder(self._path.parent)
         return [f"the old {self._shown} is kept as {aside.name}"]
 
     def _dated(self) -> Path:
-        """A name with the local time that neither a results file nor its curves have yet."""
+        """A name with the local time that neither a results file nor what is beside one has yet."""
         stem = f"{self._path.stem}.{datetime.now():%Y-%m-%dT%H-%M-%S}"
         number = 1
         path = self._path.with_name(f"{stem}{self._path.suffix}")
-        while path.exists() or curves_path(path).exists():
+        while any(kind(path).exists() for kind in _KINDS):
             number += 1
             path = self._path.with_name(f"{stem}-{number}{self._path.suffix}")
         return path

@@ -38,6 +38,11 @@ def curves_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.curves{path.suffix}")
 
 
+def spec_path(path: Path) -> Path:
+    """Where the spec of the results file ``path`` is: results.csv -> results.spec.yaml."""
+    return path.with_name(f"{path.stem}.spec.yaml")
+
+
 class Lines(NamedTuple):
     """The whole lines of a file, its header included, none if it is empty; notes on the rest."""
 
