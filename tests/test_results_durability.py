@@ -181,9 +181,9 @@ def test_a_kill_before_any_call_to_the_system_loses_and_doubles_nothing(path: Pa
         ended = in_child(lambda calls=calls, log=reported: work(calls, log))  # type: ignore[misc]
         os.close(reported)
         done = {seed for seed, byte in enumerate(log.read_bytes()) if byte}
-        found = {row.trial.config.seed: row for row in read_results(path).results}
-        assert found[0] == result(0)
-        assert all(found[seed] == result(seed) for seed in done)
+        kept = {row.trial.config.seed: row for row in read_results(path).results}
+        assert kept[0] == result(0)
+        assert all(kept[seed] == result(seed) for seed in done)
         with ResultsWriter(path, retry_failed=True) as writer:
             for seed in (1, 2):
                 if result(seed).trial.trial_id not in writer.finished:
@@ -242,14 +242,14 @@ def kill_at_random(path: Path, times: int, random_seed: int) -> None:
         assert (process.returncode, errors) == (-signal.SIGKILL, "")
         # A line that the kill cut off was not reported.
         reported |= {int(line) for line in output.splitlines(keepends=True) if line[-1] == "\n"}
-        found = {row.trial.config.seed: row for row in read_results(path).results}
-        assert reported <= set(found)
-        assert all(found[seed] == result(seed) for seed in found)
+        kept = {row.trial.config.seed: row for row in read_results(path).results}
+        assert reported <= set(kept)
+        assert all(kept[seed] == result(seed) for seed in kept)
         # Seeds are appended in order, so nothing may be missing in between.
-        assert set(found) == set(range(len(found)))
+        assert set(kept) == set(range(len(kept)))
     write(path)
-    assert_holds(path, *range(len(found)))
-    assert len(found) > times
+    assert_holds(path, *range(len(kept)))
+    assert len(kept) > times
 
 
 def test_kills_at_random_moments_lose_and_double_nothing(path: Path) -> None:
@@ -284,8 +284,8 @@ class Watched:
         def watching(descriptor: int, *arguments: Any) -> Any:
             inode = os.fstat(descriptor).st_ino
             places = (self._folder, *self._folder.rglob("*"))
-            found = [str(p.relative_to(self._folder)) for p in places if p.stat().st_ino == inode]
-            self.calls.append((name, found[0]))
+            names = [str(p.relative_to(self._folder)) for p in places if p.stat().st_ino == inode]
+            self.calls.append((name, names[0]))
             return call(descriptor, *arguments)
 
         return watching

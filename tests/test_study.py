@@ -28,12 +28,12 @@ def test_published_results_are_all_trials_of_their_spec(path: Path) -> None:
     config = ROOT / "configs" / f"{path.stem}.yaml"
     earlier = re.search(r"^  file: results/(.*)", config.read_text(), re.MULTILINE)
     overrides = [f"from_results.file={PLOTS / 'results' / earlier[1]}"] if earlier else []
-    found = read_results(path)
-    assert not found.notes
+    file = read_results(path)
+    assert not file.notes
     spec = load_spec(config, overrides=overrides, best_configs=best_of_file)
-    assert {r.trial for r in found.results} == set(trials(spec))
-    assert {r.status for r in found.results} <= {"ok", "diverged"}
-    assert all(r.curve for r in found.results if r.status == "ok")
+    assert {r.trial for r in file.results} == set(trials(spec))
+    assert {r.status for r in file.results} <= {"ok", "diverged"}
+    assert all(r.curve for r in file.results if r.status == "ok")
 
 
 def test_every_spec_of_the_study_is_published() -> None:
