@@ -17,6 +17,7 @@ from pathlib import Path
 from mnist_sweep import __version__
 from mnist_sweep.errors import UserError
 from mnist_sweep.figures.draw import split_studies
+from mnist_sweep.files import make_folder, replace_file
 from mnist_sweep.labels import count
 from mnist_sweep.report.environment import environment, span
 from mnist_sweep.report.inline_svg import colour_rules
@@ -25,7 +26,6 @@ from mnist_sweep.report.markup import Html, element, join
 from mnist_sweep.report.review import Review, review
 from mnist_sweep.report.sections import overview, study_section, warning_box
 from mnist_sweep.results.file import ResultsFile
-from mnist_sweep.results.journal import make_folder, replace_file
 from mnist_sweep.results.lines import reason
 from mnist_sweep.trial import TrialResult
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from mnist_sweep.errors import ResultsError
+from mnist_sweep.files import make_folder, replace_file, sync_folder
 from mnist_sweep.labels import count
 from mnist_sweep.results import journal
 from mnist_sweep.results.journal import AppendOnlyFile, FileLock, LockedError
@@ -147,7 +148,7 @@ class ResultsWriter:
         self._curves_path = curves_path(self._path)
         self._ids: set[str] = set()
         with ExitStack() as stack, self._reported(_OTHER_FILE):
-            journal.make_folder(self._path.parent)
+            make_folder(self._path.parent)
             stack.callback(self._acquire().release)
             notes = self._set_old_aside() if overwrite else []
             notes += self._recover(retry_failed)
@@ -228,7 +229,7 @@ class ResultsWriter:
         aside = self._dated()
         for path in old:
             path.rename(aside if path == self._path else curves_path(aside))
-        journal.sync_folder(self._path.parent)
+        sync_folder(self._path.parent)
         return [f"the old {self._shown} is kept as {aside.name}"]
 
     def _dated(self) -> Path:
@@ -261,7 +262,7 @@ class ResultsWriter:
         if retry_failed and rows.failed:
             failed = set(rows.failed)
             kept = [line for number, line in enumerate(lines, start=1) if number not in failed]
-            journal.replace_file(self._path, _joined(kept))
+            replace_file(self._path, _joined(kept))
             rows = parse_rows(kept, self._shown)
             notes.append(f"{self._shown}: took out {count(len(failed), 'failed row')}")
         self.finished = MappingProxyType(rows.first)
@@ -281,7 +282,7 @@ class ResultsWriter:
         dropped = len(lines[1:]) - len(kept)
         if not dropped:
             return []
-        journal.replace_file(self._curves_path, _joined([lines[0], *kept]))
+        replace_file(self._curves_path, _joined([lines[0], *kept]))
         return [f"{shown}: dropped {count(dropped, 'line')} of trials that have no row"]
 
 
@@ -291,7 +292,7 @@ def _mend(path: Path, lines: Sequence[bytes], columns: Sequence[str], shown: Pat
     if path.exists() and (aside := journal.set_torn_end_aside(path)):
         notes.append(f"{shown}: its last line was not whole; moved it to {aside.name}")
     if not lines:
-        journal.replace_file(path, header(columns))
+        replace_file(path, header(columns))
     return notes
 
 
