@@ -255,7 +255,7 @@ class Coordinates {
     const bins = Array.from({ length: LINE_BINS }, () => []);
     const [out, unmeasured] = [[], []];
     this.kept.forEach((kept, trial) => {
-      const place = metric.places[trial];
+      const place = metric.falling ? 1 - metric.places[trial] : metric.places[trial];
       if (!kept) out.push(trial);
       else if (Number.isNaN(place)) unmeasured.push(trial);
       else bins[Math.min(LINE_BINS - 1, Math.floor(place * LINE_BINS))].push(trial);

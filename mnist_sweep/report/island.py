@@ -2,7 +2,7 @@
 
 Everything is plain JSON. A column of hyperparameters holds its distinct values and their texts
 once, and a row the index among them, so that the script need not know how values are written; a
-column of numbers holds the numbers.
+column of numbers holds the numbers; a spec holds the indices of its parts.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from mnist_sweep.analysis.ranking import METRICS, Configuration
+from mnist_sweep.analysis.ranking import Configuration
 from mnist_sweep.analysis.slices import log_spaced
-from mnist_sweep.config import FIELD_NAMES
 from mnist_sweep.figures.style import AccuracyScale
 from mnist_sweep.labels import short_name, value_text, value_texts
+from mnist_sweep.metrics import METRICS, Metric
 from mnist_sweep.report.markup import Html, json_text
-from mnist_sweep.report.rerun import base_lines, data_lines, sweep_name
+from mnist_sweep.report.rerun import rerun_parts, sweep_name
 from mnist_sweep.report.review import Review
 from mnist_sweep.trial import TrialResult
 
@@ -29,7 +29,7 @@ _VERDICTS = {
 }
 #: An axis with more values than this gets ticks at even places instead.
 _MAX_TICKS, _EVEN_TICKS = 12, 5
-#: Training and held-out accuracies that a trial may have, in this order.
+#: Accuracies that a trial may have, in the order of their axes.
 _ACCURACIES = ("train_accuracy", "test_accuracy", "val_accuracy")
 
 Json = dict[str, Any]
@@ -37,45 +37,46 @@ Json = dict[str, Any]
 
 def island(reviews: Iterable[Review]) -> Html:
     """The data of all studies as the text of a <script type="application/json">."""
-    return json_text([_study(found) for found in reviews])
+    return json_text([_study(review) for review in reviews])
 
 
-def _study(found: Review) -> Json:
-    configurations = [comparison.configuration for comparison in found.comparisons]
-    parameters = [_parameter_column(name, configurations) for name in found.varying]
-    measures = _measures(found)
-    columns: list[Json] = [
-        {"key": "rank", "label": "rank", "kind": "number", "digits": 0},
-        {"key": "verdict", "label": "", "kind": "mark", "texts": list(_VERDICTS.values())},
-        *(column for column, _ in parameters),
-        *(column for column, _ in measures),
-    ]
+def _study(review: Review) -> Json:
+    configurations = [comparison.configuration for comparison in review.comparisons]
     verdicts = list(_VERDICTS)
-    cells: list[Sequence[Any]] = [
-        range(1, len(configurations) + 1),
-        [verdicts.index(comparison.verdict) for comparison in found.comparisons],
-        *(values for _, values in parameters),
-        *(values for _, values in measures),
+    filled: list[tuple[Json, Sequence[Any]]] = [
+        (_number("rank", "rank", 0), range(1, len(configurations) + 1)),
+        (
+            {"key": "verdict", "label": "", "kind": "mark", "texts": list(_VERDICTS.values())},
+            [verdicts.index(comparison.verdict) for comparison in review.comparisons],
+        ),
+        *(_parameter_column(name, configurations) for name in review.varying),
+        *_measures(review.metric, configurations),
     ]
-    rows = [list(row) for row in zip(*cells, strict=True)]
-    axes = [
+    columns = [column for column, _ in filled]
+    parameter_axes = [
         _parameter_axis(column, at)
         for at, column in enumerate(columns)
         if column["kind"] == "choice"
     ]
-    trial_axes, trials = _trials(found, configurations)
+    trial_axes, trials = _trials(review, configurations)
     return {
         "columns": columns,
-        "rows": rows,
+        "rows": [list(row) for row in zip(*(cells for _, cells in filled), strict=True)],
         "trials": trials,
-        "axes": axes + trial_axes,
-        "rerun": _rerun(found, columns),
+        "axes": parameter_axes + trial_axes,
+        "rerun": _rerun(review, configurations),
     }
 
 
-def _parameter_column(name: str, found: Sequence[Configuration]) -> tuple[Json, list[int]]:
+def _number(key: str, label: str, digits: int) -> Json:
+    return {"key": key, "label": label, "kind": "number", "digits": digits}
+
+
+def _parameter_column(
+    name: str, configurations: Sequence[Configuration]
+) -> tuple[Json, Sequence[int]]:
     """A hyperparameter's column and its cells: indices of its values, ascending, None first."""
-    given = [getattr(c.config, name) for c in found]
+    given = [getattr(c.config, name) for c in configurations]
     values = sorted(set(given), key=lambda value: (value is not None, value))
     places = {value: index for index, value in enumerate(values)}
     column = {
@@ -88,62 +89,63 @@ def _parameter_column(name: str, found: Sequence[Configuration]) -> tuple[Json, 
     return column, [places[value] for value in given]
 
 
-def _rerun(found: Review, columns: Sequence[Json]) -> Json:
-    """What makes a spec of a row: of ``base`` each line, or the column where its value is."""
-    trial = found.study.results[0].trial
-    lines: dict[str, str | int] = {**base_lines(trial.config)}
-    lines |= {c["key"]: at for at, c in enumerate(columns) if c["kind"] == "choice"}
-    return {
-        "name": sweep_name(found.name, "rank_"),
-        "data": data_lines(trial),
-        "evaluations": [found.evaluations[c.configuration.config] for c in found.comparisons],
-        "base": [lines[name] for name in FIELD_NAMES if name in lines],
-    }
+def _rerun(review: Review, configurations: Sequence[Configuration]) -> Json:
+    """What begins the names of the specs, and of each row the places of its spec's parts."""
+    places: dict[str, int] = {}
+    rows = [
+        [
+            places.setdefault(part, len(places))
+            for part in rerun_parts(review.trials[c.config], review.evaluations[c.config])
+        ]
+        for c in configurations
+    ]
+    return {"name": sweep_name(review.name, "rank_"), "parts": list(places), "rows": rows}
 
 
-def _measures(found: Review) -> list[tuple[Json, list[float | int | None]]]:
+def _measures(
+    ranked_by: Metric, configurations: Sequence[Configuration]
+) -> list[tuple[Json, Sequence[Any]]]:
     """The measured columns with their cells; accuracies in per cent. Empty ones are left out."""
-    metric = found.metric
-    accuracies = [metric, *(name for name in _ACCURACIES[::-1] if name != metric)]
-    ranked, *beside = [
-        (name, _accuracy_label(name), 2, partial(_percent, metric=name)) for name in accuracies
+
+    def means(metric: Metric) -> tuple[Json, Sequence[Any]]:
+        means = [_shown(c.mean(metric.name), metric) for c in configurations]
+        return _number(metric.name, _label(metric), _digits(metric)), means
+
+    intervals = [c.interval(ranked_by.name) for c in configurations]
+    filled: list[tuple[Json, Sequence[Any]]] = [
+        means(ranked_by),
+        (
+            _number("interval", "±\u00a095\u00a0%", _digits(ranked_by)),
+            [_shown(i.half_width, ranked_by) if i else None for i in intervals],
+        ),
+        (_number("n", "seeds", 0), [len(c.values(ranked_by.name)) for c in configurations]),
+        *(means(METRICS[name]) for name in reversed(_ACCURACIES) if name != ranked_by.name),
+        (
+            _number("train_seconds", "training\u00a0s", 2),
+            [_rounded(c.train_seconds) for c in configurations],
+        ),
+        (
+            _number("parameters", "weights", 0),
+            [c.results[0].parameters if c.results else None for c in configurations],
+        ),
+        (_number("diverged", "diverged", 0), [c.diverged for c in configurations]),
+        (_number("failed", "failed", 0), [c.failed for c in configurations]),
     ]
-    wanted: list[tuple[str, str, int, Callable[[Configuration], float | int | None]]] = [
-        ranked,
-        ("interval", "±\u00a095\u00a0%", 2, partial(_half_width, metric=metric)),
-        ("n", "seeds", 0, lambda c: len(c.values(metric))),
-        *beside,
-        ("train_seconds", "training\u00a0s", 2, lambda c: _rounded(c.train_seconds)),
-        ("parameters", "weights", 0, _weights),
-        ("diverged", "diverged", 0, lambda c: c.diverged),
-        ("failed", "failed", 0, lambda c: c.failed),
-    ]
-    columns = []
-    for key, label, digits, read in wanted:
-        cells = [read(comparison.configuration) for comparison in found.comparisons]
-        if any(cells):
-            columns.append(
-                ({"key": key, "label": label, "kind": "number", "digits": digits}, cells)
-            )
-    return columns
+    return [(column, cells) for column, cells in filled if any(cells)]
 
 
-def _accuracy_label(name: str) -> str:
-    return f"{METRICS[name].label}\u00a0%"
+def _label(metric: Metric) -> str:
+    return f"{metric.label}\u00a0%" if metric.is_accuracy else metric.label
 
 
-def _percent(configuration: Configuration, metric: str) -> float | None:
-    mean = configuration.mean(metric)
-    return None if mean is None else round(100 * mean, 4)
+def _digits(metric: Metric) -> int:
+    return 2 if metric.is_accuracy else 4
 
 
-def _half_width(configuration: Configuration, metric: str) -> float | None:
-    interval = configuration.interval(metric)
-    return None if interval is None else round(100 * interval.half_width, 4)
-
-
-def _weights(configuration: Configuration) -> int | None:
-    return configuration.results[0].parameters if configuration.results else None
+def _shown(value: float | None, metric: Metric) -> float | None:
+    if value is None or not metric.is_accuracy:
+        return _rounded(value)
+    return round(100 * value, 4)
 
 
 def _rounded(value: float | None) -> float | None:
@@ -173,55 +175,54 @@ def _even_ticks(
     return [[place, text(float(f"{place:.3g}"))] for place in places]
 
 
-def _trials(found: Review, configurations: Sequence[Configuration]) -> tuple[list[Json], list[Any]]:
+def _trials(
+    review: Review, configurations: Sequence[Configuration]
+) -> tuple[list[Json], list[list[Any]]]:
     """The axes of what was measured, the metric last, and a row for each trial.
 
-    A trial is [row of its configuration in the table, seed, values of these axes].
+    A trial is [row of its configuration in the table, values of these axes].
     """
-    results = found.study.results
-    names = [name for name in _ACCURACIES if name != found.metric] + [found.metric]
-    measured = {name: _all_measured(results, name) for name in ["train_seconds", *names]}
-    axes = [
-        _measure_axis(name, values) for name, values in measured.items() if len(set(values)) > 1
-    ]
+    ranked_by = review.metric.name
+    names = ["train_seconds", *(name for name in _ACCURACIES if name != ranked_by), ranked_by]
+    axes: list[Json] = []
+    for name in names:
+        measured = {_measured(result, name) for result in review.study.results}
+        values = sorted(value for value in measured if value is not None)
+        if len(values) > 1:
+            axes.append(_measure_axis(name, values, 1 + len(axes)))
     trials = [
-        [row, result.trial.config.seed, *(_measured(result, axis["key"]) for axis in axes)]
+        [row, *(_measured(result, axis["key"]) for axis in axes)]
         for row, configuration in enumerate(configurations)
-        for result in found.trials[configuration.config]
+        for result in review.trials[configuration.config]
     ]
-    for place, axis in enumerate(axes, 2):
-        axis["trial"] = place
     return axes, trials
 
 
-def _all_measured(results: Sequence[TrialResult], name: str) -> list[float]:
-    return [value for result in results if (value := _measured(result, name)) is not None]
-
-
 def _measured(result: TrialResult, name: str) -> float | None:
-    if result.status != "ok":
-        return None
-    return _rounded(getattr(result, name))
+    return _rounded(getattr(result, name)) if result.status == "ok" else None
 
 
-def _measure_axis(name: str, values: Sequence[float]) -> Json:
-    low, high = min(values), max(values)
-    if name == "train_seconds":
-        scale = "log" if log_spaced(sorted(set(values))) else "linear"
-        ticks = _even_ticks(scale, low, high, lambda seconds: f"{seconds:.3g}")
-        return {"key": name, "label": "training\u00a0s", "scale": scale, "ticks": ticks}
+def _measure_axis(name: str, values: Sequence[float], at: int) -> Json:
+    """The axis of ``name``, whose distinct values ascend and stand at ``at`` in each trial."""
+    low, high = values[0], values[-1]
+    metric = METRICS.get(name)
+    if metric is None or not metric.is_accuracy:
+        scale = "log" if log_spaced(values) else "linear"
+        label = _label(metric) if metric else "training\u00a0s"
+        ticks = _even_ticks(scale, low, high, lambda value: f"{value:.3g}")
+        axis = {"key": name, "label": label, "trial": at, "scale": scale, "ticks": ticks}
+        return axis | {"falling": True} if metric else axis
     accuracy = AccuracyScale.fit(values)
-    scale = "error" if accuracy.logarithmic else "linear"
-    places = (1 - 10.0**-p if accuracy.logarithmic else p / 100 for p in accuracy.ticks(6)[0])
     ticks = [
         [value, text]
-        for value, text in zip(places, accuracy.ticks(6)[1], strict=True)
-        if low <= value <= high
+        for place, text in zip(*accuracy.ticks(6), strict=True)
+        if low <= (value := 1 - 10.0**-place if accuracy.logarithmic else place / 100) <= high
     ]
     return {
         "key": name,
-        "label": _accuracy_label(name),
-        "scale": scale,
+        "label": _label(metric),
+        "trial": at,
+        "scale": "error" if accuracy.logarithmic else "linear",
         "ticks": ticks,
         "percent": True,
     }

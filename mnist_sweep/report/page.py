@@ -20,10 +20,9 @@ from mnist_sweep.figures.draw import split_studies
 from mnist_sweep.files import make_folder, replace_file
 from mnist_sweep.labels import count
 from mnist_sweep.report.environment import environment, span
-from mnist_sweep.report.inline_svg import colour_rules
 from mnist_sweep.report.island import island
 from mnist_sweep.report.markup import Html, element, join
-from mnist_sweep.report.review import Review, review
+from mnist_sweep.report.review import Review, review_study
 from mnist_sweep.report.sections import overview, study_section, warning_box
 from mnist_sweep.results.file import ResultsFile
 from mnist_sweep.results.lines import reason
@@ -47,8 +46,8 @@ def render_report(sources: Sequence[ResultsFile]) -> str:
     results = list(merged.values())
     # Several files: the studies' own names are long enough.
     spec_name = f"{name}_" if len(sources) == 1 else ""
-    reviews = [review(study, spec_name) for study in split_studies(results, name)]
-    sections = [study_section(found, place) for place, found in enumerate(reviews)]
+    reviews = [review_study(study, spec_name) for study in split_studies(results, name)]
+    sections = [study_section(review, place) for place, review in enumerate(reviews)]
     notes = [note for source in sources for note in source.notes]
     header = element(
         "header",
@@ -98,10 +97,7 @@ def _listed(sources: Sequence[ResultsFile]) -> str:
 def _document(heading: str, body: Html, reviews: Sequence[Review]) -> str:
     folder = files("mnist_sweep.report")
     script = "".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)
-    light, dark = colour_rules(body)
-    style = (folder / "report.css").read_text(encoding="utf-8") + (
-        f":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}\n"
-    )
+    style = (folder / "report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
@@ -124,7 +120,7 @@ def _document(heading: str, body: Html, reviews: Sequence[Review]) -> str:
 def _lead(results: Sequence[TrialResult], reviews: Sequence[Review]) -> str:
     if not results:
         return "No trial has finished yet."
-    configurations = sum(len(found.comparisons) for found in reviews)
+    configurations = sum(len(review.comparisons) for review in reviews)
     return (
         f"{count(len(results), 'trial')} of {count(configurations, 'configuration')}, finished "
         f"{span(results)}."

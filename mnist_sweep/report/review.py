@@ -1,4 +1,4 @@
-"""What a report says of one study: its ranking, the recommendation and the warnings, in words."""
+"""What a report says of one study: its ranking, the worth of its best, and warnings, in words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from mnist_sweep.analysis.ranking import (
 from mnist_sweep.config import HPConfig
 from mnist_sweep.figures.draw import Study
 from mnist_sweep.labels import count, dataset_text, describe
-from mnist_sweep.report.rerun import evaluations, rerun_spec, sweep_name
+from mnist_sweep.metrics import METRICS, Metric
+from mnist_sweep.report.rerun import evaluations
 from mnist_sweep.trial import TrialResult
 
 #: A tie with the best is worth naming if it takes at most this share of the best's training time.
@@ -44,32 +45,22 @@ class Review:
     name: str
 
     @property
-    def metric(self) -> str:
-        """The column that ranks."""
-        return self.study.source.metric
+    def metric(self) -> Metric:
+        """What ranks."""
+        return METRICS[self.study.source.metric]
 
     @property
     def best(self) -> Configuration | None:
         """The first in the ranking; None where no trial has the metric."""
         first = self.comparisons[0].configuration
-        return first if first.values(self.metric) else None
+        return first if first.values(self.metric.name) else None
 
     def count(self, status: str) -> int:
         """The number of trials that ended in ``status``."""
         return sum(result.status == status for result in self.study.results)
 
 
-@dataclass(frozen=True)
-class Recommendation:
-    """The best configuration, sentences on how sure that is, and the spec that runs it again."""
-
-    configuration: Configuration
-    sentences: Sequence[str]
-    spec: str
-    spec_name: str
-
-
-def review(study: Study, name: str = "") -> Review:
+def review_study(study: Study, name: str = "") -> Review:
     """Rank and compare the configurations of ``study``; ``name`` begins the names of its specs."""
     metric = study.source.metric
     trials: dict[HPConfig, list[TrialResult]] = {}
@@ -91,65 +82,57 @@ def title(study: Study) -> str:
     return f"{trial.config.model.upper()} on {dataset_text(trial.dataset.label)}"
 
 
-def percent(configuration: Configuration, metric: str) -> str:
-    """The mean of an accuracy with half of its 95 % interval: "97.25 ± 0.31 %"."""
-    mean, interval = configuration.mean(metric), configuration.interval(metric)
-    if mean is None:
-        return "none"
-    spread = f" ± {100 * interval.half_width:.2f}" if interval else ""
-    return f"{100 * mean:.2f}{spread} %"
+def mean_text(configuration: Configuration, metric: Metric) -> str:
+    """The mean of ``metric`` with the reach of its 95 % interval: "97.25 ± 0.31 %"."""
+    interval = configuration.interval(metric.name)
+    return metric.text(configuration.mean(metric.name), interval.half_width if interval else None)
 
 
-def recommend(found: Review) -> Recommendation | None:
-    """What to use, by this study; None where no trial has the metric."""
-    best = found.best
-    if best is None:
-        return None
-    spec_name = sweep_name(found.name, "best")
-    spec = rerun_spec(found.trials[best.config], spec_name, found.evaluations[best.config])
-    sentences = _certainty(found)
+def worth(review: Review, best: Configuration) -> list[str]:
+    """What it is worth that ``best`` leads, in sentences."""
     # A choice on the test set is among the warnings.
-    if found.metric != "test_accuracy" and len(found.comparisons) > 1:
-        sentences.append(choice_note(best, found.metric))
-    return Recommendation(best, sentences, spec, spec_name)
+    if review.metric.name == "test_accuracy" or len(review.comparisons) == 1:
+        return _certainty(review)
+    return [*_certainty(review), choice_note(best, review.metric.name)]
 
 
-def _certainty(found: Review) -> list[str]:
-    """What its lead is worth."""
-    others = found.comparisons[1:]
+def _certainty(review: Review) -> list[str]:
+    others = review.comparisons[1:]
     if not others:
         return ["It is the only configuration."]
     verdicts = Counter(comparison.verdict for comparison in others)
     compared = verdicts["tied"] + verdicts["worse"]
+    end = "highest" if review.metric.goal == "maximize" else "lowest"
+    lead = f"It has the {end} mean of {count(len(review.comparisons), 'configuration')}"
     if not compared:
         return [
-            f"It has the highest mean of {count(len(found.comparisons), 'configuration')}. None of "
-            "the others could be compared with it: that takes two seeds in common."
+            f"{lead}. None of the others could be compared with it: that takes two seeds in common."
         ]
-    sentences = [
-        f"It has the highest mean of {count(len(found.comparisons), 'configuration')}; of the "
-        f"{compared:,} compared with it, {verdicts['tied']:,} cannot be told apart from it (paired "
-        "t-test over common seeds, Holm-corrected for all pairs)."
+    return [
+        f"{lead}; of the {compared:,} compared with it, {verdicts['tied']:,} cannot be told apart "
+        "from it (paired t-test over common seeds, Holm-corrected for all pairs).",
+        *_fastest_tie(review),
     ]
-    return sentences + _fastest_tie(found)
 
 
-def _fastest_tie(found: Review) -> list[str]:
+def _fastest_tie(review: Review) -> list[str]:
     """A configuration that does about as well in clearly less time, if there is one.
 
     Few seeds leave much untold, so a tie is not enough: its mean must be in the best's interval.
     """
-    best = found.comparisons[0].configuration
-    interval = best.interval(found.metric)
+    best, metric = review.comparisons[0].configuration, review.metric
+    interval = best.interval(metric.name)
+    if not interval or not best.train_seconds:
+        return []
     close = [
         (seconds, c.configuration)
-        for c in found.comparisons
+        for c in review.comparisons
         if c.verdict == "tied"
         and (seconds := c.configuration.train_seconds)
-        and interval
-        and (c.configuration.mean(found.metric) or 0.0) >= interval.low
+        and (mean := c.configuration.mean(metric.name)) is not None
+        and interval.low <= mean <= interval.high
     ]
-    if not close or not best.train_seconds:
+    if not close:
         return []
     seconds, fastest = min(close, key=lambda pair: pair[0])
     if seconds > _CLEARLY_FASTER * best.train_seconds:
@@ -157,37 +140,37 @@ def _fastest_tie(found: Review) -> list[str]:
     return [
         "The fastest of these with a mean inside the interval of the best trains in "
         f"{seconds:.3g} s instead of {best.train_seconds:.3g} s: "
-        f"{describe(fastest.config, found.varying)} ({percent(fastest, found.metric)})."
+        f"{describe(fastest.config, review.varying)} ({mean_text(fastest, metric)})."
     ]
 
 
-def warnings(found: Review) -> list[str]:
+def warnings(review: Review) -> list[str]:
     """What a reader must know before believing the rest, a sentence or two each."""
-    return [*_choice(found), *_seeds(found), *_unfinished(found), *_mixed(found)]
+    return [*_choice(review), *_seeds(review), *_unfinished(review), *_mixed(review)]
 
 
-def _choice(found: Review) -> list[str]:
-    if found.best is None:
+def _choice(review: Review) -> list[str]:
+    if review.best is None:
         return ["No trial finished well, so there is nothing to rank."]
-    if found.metric != "test_accuracy" or len(found.comparisons) == 1:
+    if review.metric.name != "test_accuracy" or len(review.comparisons) == 1:
         return []
     return [
-        f"{choice_note(found.best, found.metric)} For an honest figure, sweep with "
+        f"{choice_note(review.best, review.metric.name)} For an honest figure, sweep with "
         "dataset: {name: mnist, validation_size: 5000}."
     ]
 
 
-def _seeds(found: Review) -> list[str]:
-    counts = [len(c.configuration.values(found.metric)) for c in found.comparisons]
+def _seeds(review: Review) -> list[str]:
+    counts = [len(c.configuration.values(review.metric.name)) for c in review.comparisons]
     if max(counts) == 1:
-        behind = images_behind(found.comparisons[0].configuration, found.metric)
+        behind = images_behind(review.comparisons[0].configuration, review.metric.name)
         return [
             f"One seed for each configuration: the intervals are over the {behind} and do not say "
             "how another seed would do, and nothing can be compared with the best. Sweep with "
             "seeds: 3 or more."
         ]
-    every_seed = {result.trial.config.seed for result in found.study.results}
-    lacking = [len(every_seed) - len(trials) for trials in found.trials.values()]
+    every_seed = {result.trial.config.seed for result in review.study.results}
+    lacking = [len(every_seed) - len(trials) for trials in review.trials.values()]
     if not any(lacking):
         return []
     return [
@@ -197,17 +180,17 @@ def _seeds(found: Review) -> list[str]:
     ]
 
 
-def _unfinished(found: Review) -> list[str]:
+def _unfinished(review: Review) -> list[str]:
     said = []
-    if diverged := found.count("diverged"):
-        configurations = sum(c.configuration.diverged > 0 for c in found.comparisons)
+    if diverged := review.count("diverged"):
+        configurations = sum(c.configuration.diverged > 0 for c in review.comparisons)
         said.append(
             f"{count(diverged, 'trial')} diverged, in {count(configurations, 'configuration')}; "
             "these rank after all others, however good their other seeds are."
         )
-    if failed := found.count("failed"):
+    if failed := review.count("failed"):
         reasons = Counter(
-            r.error or "no reason" for r in found.study.results if r.status == "failed"
+            r.error or "no reason" for r in review.study.results if r.status == "failed"
         )
         listed = "; ".join(f"{text} ({n:,})" for text, n in reasons.most_common(_MAX_REASONS))
         said.append(
@@ -216,9 +199,9 @@ def _unfinished(found: Review) -> list[str]:
     return said
 
 
-def _mixed(found: Review) -> list[str]:
+def _mixed(review: Review) -> list[str]:
     said = []
-    done = [result for result in found.study.results if result.status == "ok"]
+    done = [result for result in review.study.results if result.status == "ok"]
     devices = sorted({result.device for result in done} - {""})
     if len(devices) > 1:
         said.append(

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from matplotlib.figure import Figure
+
+from mnist_sweep.analysis.ranking import Configuration
 from mnist_sweep.config import settings
 from mnist_sweep.figures.draw import Study, draw_study
-from mnist_sweep.figures.style import styled
+from mnist_sweep.figures.style import save, styled
 from mnist_sweep.labels import count, describe, value_text
+from mnist_sweep.metrics import METRICS
 from mnist_sweep.report.environment import duration
-from mnist_sweep.report.inline_svg import inline_svg
 from mnist_sweep.report.markup import Html, element, join
-from mnist_sweep.report.review import (
-    Recommendation,
-    Review,
-    percent,
-    recommend,
-    title,
-    warnings,
-)
+from mnist_sweep.report.rerun import rerun_spec, sweep_name
+from mnist_sweep.report.review import Review, mean_text, title, warnings, worth
+
+#: What needs no escape in a data: URL, nor in an attribute between double quotes.
+_UNQUOTED = " !$'()*+,-./:;<=>?@[]^_`{|}~"
 
 
 def overview(reviews: Sequence[Review]) -> Html:
     """A table of several studies: the best of each, with a link to its section."""
     heads = ("study", "configurations", "ranked by", "best", "with")
     rows = []
-    for place, found in enumerate(reviews):
-        link = element("a", title(found.study), href=f"#study-{place}")
-        best = found.best
-        texts = [
-            f"{len(found.comparisons):,}",
-            found.study.source.label,
-            percent(best, found.metric) if best else "none",
-            describe(best.config, found.varying) if best else "",
+    for place, review in enumerate(reviews):
+        best = review.best
+        cells = [
+            element("a", title(review.study), href=f"#study-{place}"),
+            f"{len(review.comparisons):,}",
+            review.metric.label,
+            mean_text(best, review.metric) if best else "none",
+            describe(best.config, review.varying) if best else "",
         ]
-        rows.append(element("tr", element("td", link), *(element("td", t) for t in texts)))
+        rows.append(element("tr", *(element("td", cell) for cell in cells)))
     head = element("tr", *(element("th", text, scope="col") for text in heads))
     table = element("table", element("thead", head), element("tbody", *rows))
     return element(
@@ -50,17 +51,17 @@ def _scroller(content: Html, label: str, class_: str = "table") -> Html:
     return element("div", content, class_=class_, role="region", aria_label=label, tabindex=0)
 
 
-def study_section(found: Review, place: int) -> Html:
+def study_section(review: Review, place: int) -> Html:
     """All of one study, number ``place`` of the page."""
-    recommendation = recommend(found)
+    best = review.best
     return element(
         "section",
-        element("h2", title(found.study)),
-        _tiles(found),
-        warning_box("Before you rely on it", warnings(found)),
-        _recommendation(recommendation, found, place) if recommendation else None,
-        _explorer(found, place),
-        _figures(found.study, f"s{place}-"),
+        element("h2", title(review.study)),
+        _tiles(review, best),
+        warning_box("Before you rely on it", warnings(review)),
+        _recommendation(review, best, place) if best else None,
+        _explorer(review, place),
+        _figures(review.study),
         id=f"study-{place}",
     )
 
@@ -73,49 +74,47 @@ def warning_box(heading: str, lines: Sequence[str]) -> Html | None:
     return element("div", element("h3", heading), items, class_="card warnings", role="note")
 
 
-def _tiles(found: Review) -> Html:
-    best, source = found.best, found.study.source
-    tiles = [(percent(best, source.metric), f"best {source.label}")] if best else []
-    if best and source.metric != "test_accuracy":
-        tiles.append((percent(best, "test_accuracy"), "its test accuracy"))
-    tiles.append((f"{len(found.comparisons):,}", "configurations"))
-    broken = [f"{n:,} {status}" for status in ("diverged", "failed") if (n := found.count(status))]
-    tiles.append((f"{len(found.study.results):,}", ", ".join(["trials", *broken])))
-    seconds = sum(result.train_seconds or 0.0 for result in found.study.results)
+def _tiles(review: Review, best: Configuration | None) -> Html:
+    tiles = []
+    if best:
+        tiles.append((mean_text(best, review.metric), f"best {review.metric.label}"))
+        if review.metric.name != "test_accuracy":
+            tiles.append((mean_text(best, METRICS["test_accuracy"]), "its test accuracy"))
+    tiles.append((f"{len(review.comparisons):,}", "configurations"))
+    broken = [f"{n:,} {status}" for status in ("diverged", "failed") if (n := review.count(status))]
+    tiles.append((f"{len(review.study.results):,}", ", ".join(["trials", *broken])))
+    seconds = sum(result.train_seconds or 0.0 for result in review.study.results)
     if seconds:
         tiles.append((duration(seconds), "training time, all trials"))
-    return element(
-        "ul",
-        *(element("li", element("b", v), element("span", k)) for v, k in tiles),
-        class_="tiles",
-    )
+    items = [element("li", element("b", value), element("span", what)) for value, what in tiles]
+    return element("ul", *items, class_="tiles")
 
 
-def _recommendation(found: Recommendation, of: Review, place: int) -> Html:
-    config = found.configuration.config
-    values = {n: v for n, v in settings(config).items() if n != "seed" and v is not None}
-    ordered = sorted(values, key=lambda name: name not in of.varying)
+def _recommendation(review: Review, best: Configuration, place: int) -> Html:
+    values = {n: v for n, v in settings(best.config).items() if n != "seed" and v is not None}
     chips = [
         element(
             "li",
             f"{name} ",
             element("b", value_text(values[name], name)),
-            class_="varies" if name in of.varying else None,
+            class_="varies" if name in review.varying else None,
         )
-        for name in ordered
+        for name in sorted(values, key=lambda name: name not in review.varying)
     ]
     words = element(
         "div",
         element("h3", "Recommended configuration"),
         element("ul", *chips, class_="settings"),
-        *(element("p", sentence) for sentence in found.sentences),
+        *(element("p", sentence) for sentence in worth(review, best)),
     )
-    spec = element(
+    name = sweep_name(review.name, "best")
+    spec = rerun_spec(review.trials[best.config], name, review.evaluations[best.config])
+    again = element(
         "div",
         element("h3", "Run it again"),
-        _spec_file(f"spec-{place}", f"{found.spec_name}.yaml", found.spec),
+        _spec_file(f"spec-{place}", f"{name}.yaml", spec),
     )
-    return element("div", words, spec, class_="card recommendation")
+    return element("div", words, again, class_="card recommendation")
 
 
 def _spec_file(spot: str, name: str = "", spec: str = "") -> Html:
@@ -131,11 +130,11 @@ def _spec_file(spot: str, name: str = "", spec: str = "") -> Html:
     return join(bar, element("pre", spec, id=spot, tabindex=0))
 
 
-def _explorer(found: Review, place: int) -> Html:
+def _explorer(review: Review, place: int) -> Html:
     """The empty frame that report.js fills from the data island."""
     label = element(
         "label",
-        f"Filter, such as {_filter_example(found)}",
+        f"Filter, such as {_filter_example(review)}",
         element("input", type="search", class_="search", autocomplete="off", spellcheck="false"),
     )
     toolbar = element(
@@ -190,14 +189,15 @@ def _rerun_box(place: int) -> Html:
     )
 
 
-def _filter_example(found: Review) -> str:
+def _filter_example(review: Review) -> str:
     """A filter in words of this study: "adam lr<=1e-3 test_accuracy>97"."""
-    configs = [comparison.configuration.config for comparison in found.comparisons]
+    config = review.comparisons[0].configuration.config
     parts = []
-    for name in found.varying[:2]:
-        value = getattr(configs[0], name)
+    for name in review.varying[:2]:
+        value = getattr(config, name)
         parts.append(value if isinstance(value, str) else f"{name}<={value_text(value, name)}")
-    return " ".join([*parts, f"{found.metric}>97"])
+    good = ">97" if review.metric.is_accuracy else "<0.1"
+    return " ".join([*parts, f"{review.metric.name}{good}"])
 
 
 def _key() -> str:
@@ -210,15 +210,14 @@ def _key() -> str:
     )
 
 
-def _figures(study: Study, prefix: str) -> Html:
+def _figures(study: Study) -> Html:
     drawn, left_out = [], []
     with styled():
-        for place, (name, figure) in enumerate(draw_study(study)):
+        for name, figure in draw_study(study):
             if isinstance(figure, str):
                 left_out.append(f"{name}: {figure}")
             else:
-                svg = inline_svg(figure, f"{prefix}{place}-")
-                drawn.append(element("figure", svg, tabindex=0))
+                drawn.append(element("figure", _image(figure), tabindex=0))
     return element(
         "div",
         element("h3", "Figures"),
@@ -231,3 +230,24 @@ def _figures(study: Study, prefix: str) -> Html:
         if left_out
         else None,
     )
+
+
+def _image(figure: Figure) -> Html:
+    """``figure`` as SVG within the page, which says its texts (title, subtitle, note) too."""
+    buffer = io.BytesIO()
+    save(figure, buffer, "svg")
+    # Without double quotes most of it can stand in an attribute as it is: shorter than base64.
+    svg = " ".join(buffer.getvalue().decode().split()).replace('"', "'")
+    width, height = figure.get_size_inches()
+    return element(
+        "img",
+        src=Html(f"data:image/svg+xml,{quote(svg, safe=_UNQUOTED)}"),
+        alt=" ".join(_sentence(text.get_text()) for text in figure.texts),
+        width=round(96 * width),
+        height=round(96 * height),
+    )
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text if text.endswith((".", ":")) else f"{text}."
