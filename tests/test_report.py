@@ -21,6 +21,7 @@ from mnist_sweep.figures import draw as figures
 from mnist_sweep.figures.draw import split_studies
 from mnist_sweep.figures.style import styled
 from mnist_sweep.report import render_report, write_report
+from mnist_sweep.report.island import island
 from mnist_sweep.report.markup import element, json_text
 from mnist_sweep.report.review import review_study, warnings, worth
 from mnist_sweep.trial import DatasetConfig, TrialResult
@@ -140,6 +141,21 @@ def test_the_environment_is_that_of_the_rows() -> None:
     assert "tinygrad 0.14.0" in text
     assert "2026-11-24 16:10 to 16:17 UTC" in text
     assert "80 min, 8 trials" in text
+
+
+def test_a_loss_is_no_share_and_the_less_of_it_the_better() -> None:
+    (only,) = split_studies(synthetic.phase2())
+    review = review_study(replace(only, source=replace(only.source, metric="train_loss")))
+    (data,) = json.loads(island([review]))
+    place, column = next((i, c) for i, c in enumerate(data["columns"]) if c["key"] == "train_loss")
+    assert (column["label"], column["digits"]) == ("training loss", 4)
+    losses = [row[place] for row in data["rows"]]
+    assert losses == sorted(losses)
+    assert losses[0] == pytest.approx(review.comparisons[0].configuration.mean("train_loss"), 1e-4)
+    assert (data["axes"][-1]["key"], data["axes"][-1]["falling"]) == ("train_loss", True)
+    assert "falling" not in data["axes"][-2]
+    assert review.best
+    assert worth(review, review.best)[0].startswith("It has the lowest mean of 37 configurations")
 
 
 # Several files

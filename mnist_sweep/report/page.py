@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 
 from mnist_sweep import __version__
@@ -48,6 +48,7 @@ def render_report(sources: Sequence[ResultsFile]) -> str:
     spec_name = f"{name}_" if len(sources) == 1 else ""
     reviews = [review_study(study, spec_name) for study in split_studies(results, name)]
     sections = [study_section(review, place) for place, review in enumerate(reviews)]
+    files = ", ".join(source.path.name for source in sources)
     notes = [note for source in sources for note in source.notes]
     header = element(
         "header",
@@ -63,7 +64,7 @@ def render_report(sources: Sequence[ResultsFile]) -> str:
             *sections,
             environment(sources, results),
         ),
-        element("footer", f"Made by mnist-sweep {__version__} from {_listed(sources)}."),
+        element("footer", f"Made by mnist-sweep {__version__} from {files}."),
     )
     return _document(f"Sweep report: {name}", body, reviews)
 
@@ -90,12 +91,8 @@ def _name(sources: Sequence[ResultsFile]) -> str:
     return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _listed(sources: Sequence[ResultsFile]) -> str:
-    return ", ".join(source.path.name for source in sources)
-
-
 def _document(heading: str, body: Html, reviews: Sequence[Review]) -> str:
-    folder = files("mnist_sweep.report")
+    folder = resources.files("mnist_sweep.report")
     script = "".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     style = (folder / "report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -90,37 +90,33 @@ def mean_text(configuration: Configuration, metric: Metric) -> str:
 
 def worth(review: Review, best: Configuration) -> list[str]:
     """What it is worth that ``best`` leads, in sentences."""
-    # A choice on the test set is among the warnings.
-    if review.metric.name == "test_accuracy" or len(review.comparisons) == 1:
-        return _certainty(review)
-    return [*_certainty(review), choice_note(best, review.metric.name)]
-
-
-def _certainty(review: Review) -> list[str]:
     others = review.comparisons[1:]
     if not others:
         return ["It is the only configuration."]
+    # A choice on the test set is among the warnings.
+    on_test_set = review.metric.name == "test_accuracy"
+    note = [] if on_test_set else [choice_note(best, review.metric.name)]
     verdicts = Counter(comparison.verdict for comparison in others)
     compared = verdicts["tied"] + verdicts["worse"]
     end = "highest" if review.metric.goal == "maximize" else "lowest"
     lead = f"It has the {end} mean of {count(len(review.comparisons), 'configuration')}"
     if not compared:
-        return [
-            f"{lead}. None of the others could be compared with it: that takes two seeds in common."
-        ]
+        alone = "None of the others could be compared with it: that takes two seeds in common."
+        return [f"{lead}. {alone}", *note]
     return [
         f"{lead}; of the {compared:,} compared with it, {verdicts['tied']:,} cannot be told apart "
         "from it (paired t-test over common seeds, Holm-corrected for all pairs).",
-        *_fastest_tie(review),
+        *_fastest_tie(review, best),
+        *note,
     ]
 
 
-def _fastest_tie(review: Review) -> list[str]:
+def _fastest_tie(review: Review, best: Configuration) -> list[str]:
     """A configuration that does about as well in clearly less time, if there is one.
 
     Few seeds leave much untold, so a tie is not enough: its mean must be in the best's interval.
     """
-    best, metric = review.comparisons[0].configuration, review.metric
+    metric = review.metric
     interval = best.interval(metric.name)
     if not interval or not best.train_seconds:
         return []
@@ -200,18 +196,18 @@ def _unfinished(review: Review) -> list[str]:
 
 
 def _mixed(review: Review) -> list[str]:
+    def several(column: str) -> str:
+        done = (result for result in review.study.results if result.status == "ok")
+        values = sorted({getattr(result, column) for result in done} - {""})
+        return ", ".join(values) if len(values) > 1 else ""
+
     said = []
-    done = [result for result in review.study.results if result.status == "ok"]
-    devices = sorted({result.device for result in done} - {""})
-    if len(devices) > 1:
+    if devices := several("device"):
         said.append(
-            f"Trained on several devices ({', '.join(devices)}): training times compare within one "
-            "only."
+            f"Trained on several devices ({devices}): training times compare within one only."
         )
-    versions = sorted({result.tinygrad_version for result in done} - {""})
-    if len(versions) > 1:
+    if versions := several("tinygrad_version"):
         said.append(
-            f"Trained with several versions of tinygrad ({', '.join(versions)}), which may round "
-            "differently."
+            f"Trained with several versions of tinygrad ({versions}), which may round differently."
         )
     return said
