@@ -6,23 +6,21 @@ Imports of the parts stand inside the commands, so that ``--help`` answers at on
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mnist_sweep import __version__
 from mnist_sweep.errors import UserError
+from mnist_sweep.terminal import INTERRUPTED, Stop, complain, give_up_stdout, note, say, show
 
 if TYPE_CHECKING:
-    from mnist_sweep.executors.local import Executor
+    from mnist_sweep.analysis.sources import Sources
+    from mnist_sweep.executors.interface import Executor
 
-DONE, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, SOME_FAILED, BAD_INPUT = 0, 1, 2
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,61 +30,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Report bad arguments as one line, like every other error."""
-        _complain(f"{message}; see {self.prog} --help")
+        complain(f"{message}; see {self.prog} --help")
         raise SystemExit(BAD_INPUT)
-
-
-def _complain(message: str) -> None:
-    _say("".join(f"mnist-sweep: error: {line}\n" for line in message.splitlines()), end="")
-
-
-def _say(message: str, end: str = "\n") -> None:
-    """Write to stderr; a terminal that has gone away is no reason to lose anything."""
-    with contextlib.suppress(OSError, ValueError):
-        print(message, end=end, file=sys.stderr, flush=True)
-
-
-def _show(text: str, end: str = "\n") -> None:
-    """Write to stdout. Whoever read it may have had enough (`| head`): then nothing is wrong."""
-    try:
-        print(text, end=end, flush=True)
-    except BrokenPipeError:
-        _give_up_stdout()
-
-
-def _note(message: str) -> None:
-    _say(f"mnist-sweep: note: {message}")
-
-
-class _Stop:
-    """Turns Ctrl-C, SIGTERM and a closed terminal into a request to stop in good order.
-
-    A second Ctrl-C ends the process at once; its workers end with it. A signal that the process
-    was started to ignore (nohup) stays ignored.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._before = {
-            number: signal.getsignal(number)
-            for number in signal.Signals
-            if number.name in ("SIGINT", "SIGTERM", "SIGHUP")
-            and signal.getsignal(number) != signal.SIG_IGN
-        }
-
-    def __enter__(self) -> _Stop:
-        for number in self._before:
-            signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self.requested and number == signal.SIGINT:
-            os._exit(INTERRUPTED)
-        self.requested = True
 
 
 def _positive(text: str) -> int:
@@ -120,9 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mnist-sweep {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_run(commands)
-    _add_plot(commands)
-    _add_top(commands)
-    _add_report(commands)
+    _add_views(commands)
     doctor = commands.add_parser(
         "doctor",
         help="show versions, devices, the compiler, caches and data",
@@ -180,29 +123,50 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     run.set_defaults(command=_run)
 
 
-def _add_plot(commands: argparse._SubParsersAction[_Parser]) -> None:
-    plot = commands.add_parser(
-        "plot",
-        help="draw the figures of a results file",
-        description="Draw every figure that RESULTS has the trials for.",
+def _add_view(
+    commands: argparse._SubParsersAction[_Parser], name: str, help: str, description: str
+) -> argparse.ArgumentParser:
+    """A command that reads results files and ranks what they hold."""
+    view = commands.add_parser(name, help=help, description=description)
+    view.add_argument(
+        "results",
+        type=Path,
+        nargs="+",
+        metavar="RESULTS",
+        help="results files (CSV); of several rows of a trial, the first finished one counts",
     )
-    plot.add_argument("results", type=Path, metavar="RESULTS", help="a results file (CSV)")
+    view.add_argument(
+        "--by",
+        metavar="METRIC",
+        help="rank by this metric (default: that of the spec which made the file, else "
+        "val_accuracy, else test_accuracy)",
+    )
+    return view
+
+
+def _add_views(commands: argparse._SubParsersAction[_Parser]) -> None:
+    plot = _add_view(
+        commands,
+        "plot",
+        "draw the figures of results files",
+        "Draw every figure that RESULTS have the trials for.",
+    )
     plot.add_argument(
-        "-o", "--output", type=Path, help="the folder for the figures (default: RESULTS' name)"
+        "-o",
+        "--output",
+        type=Path,
+        help="the folder for the figures (default: RESULTS' name; of several, plots beside the "
+        "first)",
     )
     plot.add_argument("--format", choices=["png", "svg", "pdf"], default="png", help="file format")
     plot.set_defaults(command=_plot)
-
-
-def _add_top(commands: argparse._SubParsersAction[_Parser]) -> None:
-    top = commands.add_parser(
+    top = _add_view(
+        commands,
         "top",
-        help="rank the configurations of a results file",
-        description="Print the best configurations of RESULTS with their intervals.",
+        "rank the configurations of results files",
+        "Print the best configurations of RESULTS with their intervals.",
     )
-    top.add_argument("results", type=Path, metavar="RESULTS", help="a results file (CSV)")
     top.add_argument("-n", type=_positive, default=8, help="how many (default: 8)")
-    top.add_argument("--by", metavar="METRIC", help="rank by this metric")
     top.add_argument(
         "--format",
         choices=["table", "markdown", "csv", "json"],
@@ -210,17 +174,12 @@ def _add_top(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="csv and json have everything, unrounded (default: table)",
     )
     top.set_defaults(command=_top)
-
-
-def _add_report(commands: argparse._SubParsersAction[_Parser]) -> None:
-    report = commands.add_parser(
+    report = _add_view(
+        commands,
         "report",
-        help="make an HTML report of one or several results files",
-        description="Write all that RESULTS say into one HTML file that opens without a network: "
+        "make an HTML report of results files",
+        "Write all that RESULTS say into one HTML file that opens without a network: "
         "the recommended configuration, every configuration and trial, the figures.",
-    )
-    report.add_argument(
-        "results", type=Path, nargs="+", metavar="RESULTS", help="a results file (CSV)"
     )
     report.add_argument(
         "-o",
@@ -233,29 +192,34 @@ def _add_report(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from mnist_sweep.devices import is_cpu, physical_cores
-    from mnist_sweep.runner import default_output, describe_plan, load_sweep, run_sweep
+    from mnist_sweep.runner import best_of_file, default_output, describe_plan, run_sweep
+    from mnist_sweep.spec.load import load_spec
 
-    spec = load_sweep(arguments.spec, overrides=arguments.overrides, data_dir=arguments.data_dir)
+    spec = load_spec(
+        arguments.spec,
+        overrides=arguments.overrides,
+        data_dir=arguments.data_dir,
+        best_configs=best_of_file,
+    )
     output = arguments.output or default_output(spec)
     if output.resolve() == arguments.spec.resolve():
         raise UserError(f"-o {output} is the spec itself; name a results file, such as out.csv")
     if arguments.dry_run:
         for warning in spec.warnings:
-            _note(warning)
-        on_cpu = arguments.device is None or is_cpu(arguments.device)
+            note(warning)
         plan = describe_plan(
             spec,
             output,
-            arguments.jobs or (physical_cores() if on_cpu else 1),
+            device=arguments.device,
+            jobs=arguments.jobs,
             overwrite=arguments.overwrite,
             retry_failed=arguments.retry_failed,
             limit=arguments.limit,
         )
-        _show(plan)
+        show(plan)
         return DONE
     executor, device = _executor(arguments)
-    with _Stop() as stop:
+    with Stop() as stop:
         summary = run_sweep(
             spec,
             output,
@@ -265,16 +229,16 @@ def _run(arguments: argparse.Namespace) -> int:
             retry_failed=arguments.retry_failed,
             limit=arguments.limit,
             stopped=lambda: stop.requested,
-            say=_note,
+            say=note,
             progress=True,
         )
     counts = f"{summary.done} of {summary.total} trials done ({summary.new} in this run)"
     if summary.interrupted:
-        _say(f"mnist-sweep: interrupted; {counts}, all saved. To go on: {_command_again()}")
+        say(f"mnist-sweep: interrupted; {counts}, all saved. To go on: {_command_again()}")
         return INTERRUPTED
-    _show(f"{counts}, {summary.diverged} diverged, {summary.failed} failed: {output}")
+    show(f"{counts}, {summary.diverged} diverged, {summary.failed} failed: {output}")
     if summary.failed:
-        _say(
+        say(
             f"mnist-sweep: {summary.failed} trials failed, the reasons are in the column error; "
             "run the same command with --retry-failed to try them again"
         )
@@ -293,11 +257,11 @@ def _executor(arguments: argparse.Namespace) -> tuple[Executor, str]:
         options = cluster_options(
             arguments.address, arguments.jobs, arguments.device, arguments.gpus_per_worker
         )
-        return RayExecutor(options, _note), options.device
+        return RayExecutor(options, note), options.device
     if arguments.address is not None or arguments.gpus_per_worker is not None:
         raise UserError("--address and --gpus-per-worker are for --executor ray")
     choice = choose_device(arguments.device)
-    return LocalExecutor(arguments.jobs or default_jobs(choice), choice, _note), choice.device
+    return LocalExecutor(arguments.jobs or default_jobs(choice), choice, note), choice.device
 
 
 def _command_again() -> str:
@@ -305,61 +269,62 @@ def _command_again() -> str:
     return shlex.join(["mnist-sweep", *(a for a in sys.argv[1:] if a != "--overwrite")])
 
 
+def _read(arguments: argparse.Namespace) -> Sources:
+    from mnist_sweep.analysis.sources import read_sources
+
+    sources = read_sources(arguments.results, arguments.by)
+    for line in sources.notes:
+        note(line)
+    return sources
+
+
+def _output(arguments: argparse.Namespace, suffix: str, of_several: str) -> Path:
+    """Where a view of RESULTS is written: as asked for, else beside the first of them."""
+    first, *others = dict.fromkeys(arguments.results)
+    default: Path = first.with_name(of_several) if others else first.with_suffix(suffix)
+    return arguments.output or default
+
+
 def _plot(arguments: argparse.Namespace) -> int:
     from mnist_sweep.figures.draw import draw_figures
-    from mnist_sweep.results.file import read_results
 
-    results = read_results(arguments.results)
-    for note in results.notes:
-        _note(note)
-    folder = arguments.output or arguments.results.with_suffix("")
-    report = draw_figures(
-        results.results, folder, format=arguments.format, title=arguments.results.stem
-    )
+    studies = _read(arguments).studies
+    report = draw_figures(studies, _output(arguments, "", "plots"), arguments.format)
     for reason in report.left_out:
-        _note(f"left out: {reason}")
+        note(f"left out: {reason}")
     for path in report.written:
-        _show(str(path))
+        show(str(path))
     if not report.written:
-        raise UserError(f"no figure can be drawn from {arguments.results}; the notes above say why")
+        files = ", ".join(map(str, arguments.results))
+        raise UserError(f"no figure can be drawn from {files}; the notes above say why")
     return DONE
 
 
 def _top(arguments: argparse.Namespace) -> int:
     from shutil import get_terminal_size
 
-    from mnist_sweep.analysis.ranked import records, records_as_csv, records_as_json
-    from mnist_sweep.results.file import read_results
+    from mnist_sweep.analysis.records import records, records_as_csv, records_as_json
     from mnist_sweep.table import format_top
 
-    results = read_results(arguments.results)
-    for note in results.notes:
-        _note(note)
-    wanted = results.results, arguments.n, arguments.by
+    studies = _read(arguments).studies
     if arguments.format in ("csv", "json"):
         write = records_as_csv if arguments.format == "csv" else records_as_json
-        _show(write(records(*wanted)))
+        show(write(records(studies, arguments.n)))
     else:
         width = get_terminal_size().columns if sys.stdout.isatty() else None
-        _show(format_top(*wanted, width=width, markdown=arguments.format == "markdown"))
+        markdown = arguments.format == "markdown"
+        show(format_top(studies, arguments.n, width=width, markdown=markdown))
     return DONE
 
 
 def _report(arguments: argparse.Namespace) -> int:
     from mnist_sweep.report import write_report
-    from mnist_sweep.results.file import read_results
 
-    paths = list(dict.fromkeys(arguments.results))
-    default = paths[0].with_name("report.html") if paths[1:] else paths[0].with_suffix(".html")
-    output = arguments.output or default
+    output = _output(arguments, ".html", "report.html")
     if output.suffix not in (".html", ".htm"):
         raise UserError(f"-o {output} is no HTML file; name one, such as report.html")
-    sources = [read_results(path) for path in paths]
-    for source in sources:
-        for note in source.notes:
-            _note(note)
-    write_report(sources, output)
-    _show(str(output))
+    write_report(_read(arguments), output)
+    show(str(output))
     return DONE
 
 
@@ -373,7 +338,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     else:
         lines, healthy = diagnose()
     for line in lines:
-        _show(line)
+        show(line)
     return DONE if healthy else SOME_FAILED
 
 
@@ -388,7 +353,7 @@ def _main(argv: Sequence[str] | None) -> int:
         code: int = arguments.command(arguments)
     except SystemExit as end:  # argparse's, after --help or an error
         code = int(end.code or 0)
-    _show("", end="")
+    show("", end="")
     return code
 
 
@@ -396,15 +361,10 @@ def _guarded(command: Callable[[], int]) -> int:
     try:
         return command()
     except UserError as error:
-        _complain(str(error))
+        complain(str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        _complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
-        _give_up_stdout()
+        complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        give_up_stdout()
     return BAD_INPUT
-
-
-def _give_up_stdout() -> None:
-    """Let Python, which flushes stdout once more as it ends, write what is left to nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

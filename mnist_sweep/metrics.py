@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -31,6 +31,24 @@ class Metric:
         """What makes larger values better when it multiplies them."""
         return 1 if self.goal == "maximize" else -1
 
+    @property
+    def unit(self) -> str:
+        """What follows its name at the head of a column: " %", or nothing."""
+        return " %" if self.is_accuracy else ""
+
+    def best(self, values: Iterable[float]) -> float:
+        """The best of ``values``, of which there is at least one."""
+        return max(values, key=lambda value: self.sign * value)
+
+    def error(self, value: float) -> float:
+        """How far ``value`` is from perfect: the error rate of an accuracy, a loss itself."""
+        return 1 - value if self.is_accuracy else value
+
+    def number(self, value: float, fewer_digits: int = 0) -> str:
+        """A value for people, without its unit: "97.25", "0.0813"."""
+        scale, digits = (100, 2) if self.is_accuracy else (1, 4)
+        return f"{scale * value:.{digits - fewer_digits}f}"
+
     def text(self, mean: float | None, reach: float | None = None, unit: bool = True) -> str:
         """A mean, with how far its interval reaches: "97.25 ± 0.31 %", "0.0813 ± 0.0021".
 
@@ -38,9 +56,8 @@ class Metric:
         """
         if mean is None:
             return "-"
-        scale, digits = (100, 2) if self.is_accuracy else (1, 4)
-        spread = "" if reach is None else f" ± {scale * reach:.{digits}f}"
-        return f"{scale * mean:.{digits}f}{spread}{' %' if self.is_accuracy and unit else ''}"
+        spread = "" if reach is None else f" ± {self.number(reach)}"
+        return f"{self.number(mean)}{spread}{self.unit if unit else ''}"
 
 
 #: best_test_accuracy is the maximum over evaluations on the test set: to choose by it would be to
@@ -55,6 +72,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("train_loss", "training loss", "minimize"),
     )
 }
+VAL_ACCURACY, TEST_ACCURACY = METRICS["val_accuracy"], METRICS["test_accuracy"]
 
 #: The names of those that may choose.
 CHOICE_METRICS: tuple[str, ...] = tuple(m.name for m in METRICS.values() if m.may_choose)

@@ -7,17 +7,10 @@ import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mnist_sweep.analysis.ranked import Ranking, rankings
-from mnist_sweep.analysis.ranking import (
-    METRICS,
-    Comparison,
-    Configuration,
-    choice_note,
-    images_behind,
-    varying_fields,
-)
-from mnist_sweep.labels import dataset_text, short_name, value_texts
-from mnist_sweep.trial import TrialResult
+from mnist_sweep.analysis.study import Study
+from mnist_sweep.analysis.verdicts import Comparison
+from mnist_sweep.labels import short_name, value_texts
+from mnist_sweep.metrics import TEST_ACCURACY, Metric
 
 #: The notes below the table are not wider than this, however wide the terminal.
 NOTE_WIDTH = 100
@@ -34,85 +27,56 @@ class _Table(NamedTuple):
 
 
 def format_top(
-    results: Sequence[TrialResult],
-    n: int = 8,
-    metric: str | None = None,
-    *,
-    width: int | None = None,
-    markdown: bool = False,
+    studies: Sequence[Study], n: int = 8, *, width: int | None = None, markdown: bool = False
 ) -> str:
-    """The ``n`` best configurations by ``metric``, best first, a table for each data set.
+    """The ``n`` best configurations of each of ``studies``, best first, a table for each.
 
-    Rank, tie mark, the parameters that vary, mean and reach of the 95 % interval in per cent,
-    number of seeds, mean training time; below it what the interval is and on which set the choice
-    was made. The plain text is aligned; in ``width`` characters, if given, what does not fit
-    stands on a line of its own under the row. ``metric`` is ``default_metric`` by default. Raises
-    UserError if ``metric`` cannot rank these results.
+    Rank, tie mark, the parameters that vary, mean and reach of the 95 % interval (accuracies in
+    per cent), number of seeds, mean training time; below it what the interval is and on which set
+    the choice was made. The plain text is aligned; in ``width`` characters, if given, what does not
+    fit stands on a line of its own under the row.
     """
-    found = rankings(results, metric)
-    if not found:
+    if not studies:
         return "no trial has finished yet; run the sweep first"
     sections = []
-    for ranking in found:
-        name = dataset_text(ranking.dataset)
-        heading = f"{_escaped(name) if markdown else name}:\n\n" if len(found) > 1 else ""
-        if not ranking.compared:
-            sections.append(heading + _nothing(ranking))
+    for study in studies:
+        name = _escaped(study.name) if markdown else study.name
+        heading = f"{name}:\n\n" if name else ""
+        if not study.measured:
+            sections.append(heading + study.nothing_text)
             continue
-        table = _table(ranking, n)
+        table = _table(study, n)
         lines = _markdown_lines(table) if markdown else _plain_lines(table, width)
         notes = "\n\n".join(table.notes) if markdown else _wrapped(table.notes, width)
         sections.append("\n".join([heading + lines[0], *lines[1:], "", notes]))
     return "\n\n".join(sections)
 
 
-def _nothing(ranking: Ranking) -> str:
-    diverged = sum(c.diverged for c in ranking.without)
-    failed = sum(c.failed for c in ranking.without)
-    if not diverged + failed:
-        return f"no trial has a {METRICS[ranking.metric].label}"
-    return (
-        f"no trial finished well: {diverged} diverged, {failed} failed; the column error of the "
-        "results says why trials failed, and a lower lr helps those that diverged"
-    )
-
-
-def _table(ranking: Ranking, n: int) -> _Table:
-    shown = ranking.compared[:n]
-    everything = [*(c.configuration for c in ranking.compared), *ranking.without]
+def _table(study: Study, n: int) -> _Table:
+    shown = study.measured[:n]
     ranks = ["rank", *(str(i) for i, _ in enumerate(shown, 1))]
     marks = ["", *(_MARKS[c.verdict] for c in shown)]
     configs = [comparison.configuration.config for comparison in shown]
     settings = [
         [short_name(name), *value_texts([getattr(config, name) for config in configs], name)]
-        for name in varying_fields(c.config for c in everything)
+        for name in study.varying
     ]
-    return _Table(
-        [ranks, marks], settings, _value_columns(shown, ranking.metric), _notes(ranking, shown)
-    )
+    values = _value_columns(shown, study.metric)
+    return _Table([ranks, marks], settings, values, _notes(study, shown))
 
 
-def _value_columns(shown: Sequence[Comparison], metric: str) -> list[list[str]]:
-    found = [c.configuration for c in shown]
-    header = METRICS[metric].label + ("" if metric == "train_loss" else " %")
-    columns = [[header, *(_mean_text(c, metric) for c in found)]]
-    if metric != "test_accuracy":
-        columns.append(["test accuracy %", *(_mean_text(c, "test_accuracy") for c in found)])
-    columns.append(["n", *(str(len(c.values(metric))) for c in found)])
-    if any(c.diverged for c in found):
-        columns.append(["diverged", *(str(c.diverged or "") for c in found)])
-    seconds = [c.train_seconds for c in found]
+def _value_columns(shown: Sequence[Comparison], metric: Metric) -> list[list[str]]:
+    configurations = [c.configuration for c in shown]
+    columns = [
+        [f"{m.label}{m.unit}", *(c.text(m, unit=False) for c in configurations)]
+        for m in dict.fromkeys([metric, TEST_ACCURACY])
+    ]
+    columns.append(["n", *(str(len(c.values(metric))) for c in configurations)])
+    if any(c.diverged for c in configurations):
+        columns.append(["diverged", *(str(c.diverged or "") for c in configurations)])
+    seconds = [c.cost("train_seconds") for c in configurations]
     columns.append(["train s", *("-" if s is None else f"{s:.1f}" for s in seconds)])
     return columns
-
-
-def _mean_text(configuration: Configuration, metric: str) -> str:
-    mean, interval = configuration.mean(metric), configuration.interval(metric)
-    if mean is None:
-        return "-"
-    scale, digits = (1, 4) if metric == "train_loss" else (100, 2)
-    spread = f" ± {scale * interval.half_width:.{digits}f}" if interval else ""
-    return f"{scale * mean:.{digits}f}{spread}"
 
 
 def _plain_lines(table: _Table, width: int | None) -> list[str]:
@@ -162,39 +126,39 @@ def _wrapped(notes: Sequence[str], width: int | None) -> str:
     return "\n".join(textwrap.fill(note, most, break_on_hyphens=False) for note in notes)
 
 
-def _notes(ranking: Ranking, shown: Sequence[Comparison]) -> list[str]:
-    compared, metric = ranking.compared, ranking.metric
-    notes = [_interval_note([c.configuration for c in shown], metric)]
+def _notes(study: Study, shown: Sequence[Comparison]) -> list[str]:
+    measured, without = study.measured, study.unmeasured
+    notes = [_interval_note(study, shown)]
     verdicts = [c.verdict for c in shown]
     if "tied" in verdicts:
-        tied = sum(c.verdict == "tied" for c in compared)
+        tied = sum(c.verdict == "tied" for c in measured)
         notes.append(
-            f"=: cannot be told apart from the best: {tied} of the {len(compared) - 1} others "
+            f"=: cannot be told apart from the best: {tied} of the {len(measured) - 1} others "
             "(paired t over common seeds, Holm-corrected for all pairs); more seeds tell more."
         )
     if "untested" in verdicts:
         notes.append(
             "?: not compared with the best; that takes two seeds in common and none that diverged."
         )
-    if ranking.without:
-        have = "more has" if len(ranking.without) == 1 else "more have"
+    if without:
+        have = "more has" if len(without) == 1 else "more have"
         notes.append(
-            f"{len(ranking.without)} {have} no {METRICS[metric].label}: diverged, failed or "
-            "unmeasured."
+            f"{len(without)} {have} no {study.metric.label}: diverged, failed or unmeasured."
         )
-    if len(compared) + len(ranking.without) == 1:
-        return [*notes, "One configuration: nothing was chosen."]
-    return [*notes, choice_note(compared[0].configuration, metric)]
+    alone = len(study.comparisons) == 1
+    return [*notes, "One configuration: nothing was chosen." if alone else study.choice_note]
 
 
-def _interval_note(shown: Sequence[Configuration], metric: str) -> str:
-    kinds = [interval.kind for c in shown if (interval := c.interval(metric))]
+def _interval_note(study: Study, shown: Sequence[Comparison]) -> str:
+    intervals = [c.configuration.interval(study.metric) for c in shown]
+    kinds = {interval.kind for interval in intervals if interval}
     texts = []
     if "t over seeds" in kinds:
         texts.append("Student t over n seeds")
     if "binomial over images" in kinds:
-        images = images_behind(shown[kinds.index("binomial over images")], metric)
-        texts.append(f"for n = 1 binomial (Wilson) over {images}, which says nothing about seeds")
+        texts.append(
+            f"for n = 1 binomial (Wilson) over {study.images_text}, which says nothing about seeds"
+        )
     return (
         f"±: reach of the 95 % interval: {'; '.join(texts)}." if texts else "One seed: no interval."
     )

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from mnist_sweep.analysis.ranking import configurations, default_metric, rank
+from mnist_sweep.analysis.configurations import configurations
+from mnist_sweep.analysis.ranking import default_metric, rank
+from mnist_sweep.analysis.sources import join
 from mnist_sweep.config import HPConfig
 from mnist_sweep.report import render_report
 from mnist_sweep.results.file import ResultsFile
@@ -80,8 +82,8 @@ def source(
     return ResultsFile(Path(name), tuple(results), tuple(notes))
 
 
-def page(results: Sequence[TrialResult], name: str = "study.csv") -> Page:
-    return Page(render_report([source(results, name)]))
+def page(results: Sequence[TrialResult], name: str = "study.csv", by: str | None = None) -> Page:
+    return Page(render_report(join([source(results, name)], by)))
 
 
 @cache

@@ -10,6 +10,7 @@ import pytest
 from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import SpecError
 from mnist_sweep.spec.load import BestConfigs, SweepSpec, load_spec
+from mnist_sweep.trial import Trial
 
 
 def load(
@@ -29,6 +30,11 @@ def problems(folder: Path, text: str, *overrides: str, **arguments: Any) -> list
         load(folder, text, *overrides, **arguments)
     assert str(caught.value) == "\n".join(caught.value.problems)
     return [problem.removeprefix(f"{folder}/") for problem in caught.value.problems]
+
+
+def trials(spec: SweepSpec) -> list[Trial]:
+    """What the sweep's search proposes before there are results."""
+    return list(spec.trials)
 
 
 def configs(spec: SweepSpec, *names: str) -> list[tuple[Any, ...]]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
+from mnist_sweep.analysis.configurations import Configuration, configurations, varying_values
 from mnist_sweep.analysis.intervals import (
     holm,
     paired_t_p_value,
@@ -18,18 +19,11 @@ from mnist_sweep.analysis.intervals import (
     t_two_sided_p,
     wilson_interval,
 )
-from mnist_sweep.analysis.ranking import (
-    Configuration,
-    best_configs,
-    compare_with_best,
-    configurations,
-    default_metric,
-    indistinguishable_from_best,
-    rank,
-    varying_fields,
-)
+from mnist_sweep.analysis.ranking import best_configs, check_metric, default_metric, rank
+from mnist_sweep.analysis.verdicts import Comparison, compare_with_best
 from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import UserError
+from mnist_sweep.metrics import METRICS, TEST_ACCURACY, VAL_ACCURACY
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
 from tests import synthetic
 
@@ -51,6 +45,10 @@ def replicates(accuracies: list[float], **fields: Any) -> list[TrialResult]:
 def only(results: list[TrialResult]) -> Configuration:
     (configuration,) = configurations(results)
     return configuration
+
+
+def compared(results: list[TrialResult]) -> list[Comparison]:
+    return compare_with_best(rank(configurations(results), TEST_ACCURACY), TEST_ACCURACY)
 
 
 @pytest.mark.parametrize("level", [0.5, 0.8, 0.9, 0.95, 0.99, 0.999])
@@ -106,16 +104,11 @@ def test_replicates_are_trials_equal_but_for_the_seed_on_the_same_data() -> None
             result(0.6, 0, other_data),
         ]
     )
-    assert [(c.config.lr, c.dataset, c.values("test_accuracy")) for c in found] == [
+    assert [(c.config.lr, c.dataset, c.values(TEST_ACCURACY)) for c in found] == [
         (1e-3, synthetic.PLAIN, [0.7, 0.9]),
         (0.5, synthetic.PLAIN, [0.8]),
         (1e-3, other_data, [0.6]),
     ]
-
-
-def test_of_two_rows_of_one_trial_the_later_counts() -> None:
-    retried = only([synthetic.broken(HPConfig(), "failed"), result(0.9)])
-    assert (retried.values("test_accuracy"), retried.failed) == ([0.9], 0)
 
 
 def test_diverged_and_failed_seeds_are_counted_and_have_no_value() -> None:
@@ -126,32 +119,32 @@ def test_diverged_and_failed_seeds_are_counted_and_have_no_value() -> None:
             synthetic.broken(HPConfig(seed=2), "failed"),
         ]
     )
-    assert (found.values("test_accuracy"), found.diverged, found.failed) == ([0.9], 1, 1)
+    assert (found.values(TEST_ACCURACY), found.diverged, found.failed) == ([0.9], 1, 1)
 
 
 def test_one_seed_has_a_binomial_interval_over_the_images_it_was_tested_on() -> None:
     for dataset, images in ((DatasetConfig(), 10_000), (DatasetConfig(test_size=500), 500)):
-        interval = only([result(0.9, dataset=dataset)]).interval("test_accuracy")
+        interval = only([result(0.9, dataset=dataset)]).interval(TEST_ACCURACY)
         assert interval
         assert (interval.kind, interval.n) == ("binomial over images", images)
 
 
 def test_one_seed_has_a_validation_interval_over_the_validation_images() -> None:
     row = replace(result(0.9, dataset=DatasetConfig(validation_size=2000)), val_accuracy=0.8)
-    interval = only([row]).interval("val_accuracy")
+    interval = only([row]).interval(VAL_ACCURACY)
     assert interval
     assert (interval.mean, interval.n) == (0.8, 2000)
 
 
 def test_one_seed_has_no_interval_on_the_images_it_was_trained_on() -> None:
     row = replace(result(0.9), train_accuracy=0.99, train_loss=0.1, best_test_accuracy=0.91)
-    for metric in ("train_accuracy", "train_loss", "best_test_accuracy"):
-        assert only([row]).interval(metric) is None
+    for name in ("train_accuracy", "train_loss", "best_test_accuracy"):
+        assert only([row]).interval(METRICS[name]) is None
 
 
 def test_no_interval_goes_beyond_what_the_metric_can_be() -> None:
-    high = only(replicates([1.0, 0.99, 0.97])).interval("test_accuracy")
-    low = only(replicates([0.0, 0.3])).interval("test_accuracy")
+    high = only(replicates([1.0, 0.99, 0.97])).interval(TEST_ACCURACY)
+    low = only(replicates([0.0, 0.3])).interval(TEST_ACCURACY)
     assert high
     assert low
     assert (high.high, low.low, low.high) == (1.0, 0.0, 1.0)
@@ -159,14 +152,14 @@ def test_no_interval_goes_beyond_what_the_metric_can_be() -> None:
     uncut = t_interval([1.0, 0.99, 0.97])
     assert high.half_width == pytest.approx(uncut.half_width)
     rows = [replace(result(0.9, seed), train_loss=loss) for seed, loss in enumerate((0.1, 1.9))]
-    loss = only(rows).interval("train_loss")
+    loss = only(rows).interval(METRICS["train_loss"])
     assert loss
     assert loss.low == 0.0
     assert loss.high > 2
 
 
 def test_seeds_that_agree_by_chance_have_an_interval_of_an_images_rounding() -> None:
-    interval = only(replicates([0.9, 0.9])).interval("test_accuracy")
+    interval = only(replicates([0.9, 0.9])).interval(TEST_ACCURACY)
     assert interval
     rounding = 1 / 10_000 / math.sqrt(12)
     assert interval.half_width == pytest.approx(12.7062 * rounding / math.sqrt(2), rel=1e-4)
@@ -174,27 +167,37 @@ def test_seeds_that_agree_by_chance_have_an_interval_of_an_images_rounding() -> 
 
 def test_without_a_value_there_is_no_mean_and_no_interval() -> None:
     found = only([synthetic.broken(HPConfig(), "failed")])
-    assert found.mean("test_accuracy") is None
-    assert found.interval("test_accuracy") is None
+    assert found.mean(TEST_ACCURACY) is None
+    assert found.interval(TEST_ACCURACY) is None
 
 
 def test_the_default_metric_is_validation_accuracy_where_any_trial_has_it() -> None:
-    assert default_metric([]) == "test_accuracy"
-    assert default_metric([result(0.9)]) == "test_accuracy"
-    assert default_metric([result(0.9), replace(result(0.8), val_accuracy=0.7)]) == "val_accuracy"
+    assert default_metric([]) == TEST_ACCURACY
+    assert default_metric([result(0.9)]) == TEST_ACCURACY
+    assert default_metric([result(0.9), replace(result(0.8), val_accuracy=0.7)]) == VAL_ACCURACY
 
 
-def test_varying_fields_leave_out_the_seed_and_what_does_not_apply() -> None:
-    configs = [HPConfig(seed=1), HPConfig(opt="sgd", seed=2), HPConfig(model="cnn", lr=0.1)]
-    assert varying_fields(configs) == ["lr", "opt", "model"]
-    assert varying_fields([]) == []
+def test_a_preferred_metric_ranks_where_any_trial_has_it() -> None:
+    loss = METRICS["train_loss"]
+    assert default_metric([result(0.9)], loss) == TEST_ACCURACY
+    assert default_metric([result(0.9), replace(result(0.8), train_loss=0.7)], loss) == loss
+
+
+def test_varying_values_leave_out_the_seed_and_what_does_not_apply() -> None:
+    rows = [result(0.9, 1), result(0.9, 2, opt="sgd"), result(0.9, model="cnn", lr=0.1)]
+    assert varying_values(configurations(rows)) == {
+        "lr": (1e-3, 0.1),
+        "opt": ("adam", "sgd"),
+        "model": ("cnn", "mlp"),
+    }
+    assert varying_values([]) == {}
 
 
 def test_ranking_is_by_the_mean_whatever_the_order_of_the_rows() -> None:
     rows = [*replicates([0.9, 0.92], lr=0.1), *replicates([0.95, 0.89], lr=0.2), result(0.5)]
     for seed in range(5):
         random.Random(seed).shuffle(rows)
-        ranked = rank(configurations(rows), "test_accuracy")
+        ranked = rank(configurations(rows), TEST_ACCURACY)
         assert [c.config.lr for c in ranked] == [0.2, 0.1, 1e-3]
 
 
@@ -202,7 +205,7 @@ def test_equal_means_are_ranked_by_the_fields() -> None:
     rows = [result(0.9, opt="sgd"), result(0.9, lr=0.1), result(0.9), result(0.9, model="cnn")]
     names = [
         (c.config.lr, c.config.opt, c.config.model)
-        for c in rank(configurations(rows[::-1]), "test_accuracy")
+        for c in rank(configurations(rows[::-1]), TEST_ACCURACY)
     ]
     assert names == [
         (1e-3, "adam", "cnn"),
@@ -216,101 +219,101 @@ def test_a_configuration_with_a_diverged_seed_ranks_below_all_without() -> None:
     diverged = synthetic.broken(HPConfig(lr=0.1, seed=1), "diverged")
     rows = [result(0.99, 0, lr=0.1), diverged, result(0.2), result(None, lr=0.3)]
     rows += [synthetic.broken(HPConfig(lr=lr), s) for lr, s in ((0.4, "failed"), (0.5, "diverged"))]
-    ranked = rank(configurations(rows), "test_accuracy")
+    ranked = rank(configurations(rows), TEST_ACCURACY)
     assert [c.config.lr for c in ranked] == [1e-3, 0.1, 0.3, 0.5, 0.4]
 
 
 def test_a_failed_seed_does_not_lower_the_rank() -> None:
     failed = synthetic.broken(HPConfig(lr=0.1, seed=1), "failed")
-    ranked = rank(configurations([result(0.8), result(0.9, lr=0.1), failed]), "test_accuracy")
+    ranked = rank(configurations([result(0.8), result(0.9, lr=0.1), failed]), TEST_ACCURACY)
     assert ranked[0].config.lr == 0.1
 
 
-def test_a_loss_is_ranked_from_below_and_a_goal_can_be_turned_round() -> None:
+def test_a_loss_is_ranked_from_below() -> None:
     rows = [replace(result(0.9, lr=lr), train_loss=lr) for lr in (0.2, 0.1)]
-    lowest = [c.config.lr for c in rank(configurations(rows), "train_loss")]
-    highest = [c.config.lr for c in rank(configurations(rows), "train_loss", "maximize")]
-    assert (lowest, highest) == ([0.1, 0.2], [0.2, 0.1])
+    ranked = rank(configurations(rows), METRICS["train_loss"])
+    assert [c.config.lr for c in ranked] == [0.1, 0.2]
 
 
 def test_the_best_configurations_are_distinct_finished_and_have_seed_0() -> None:
     rows = [*replicates([0.9, 0.8], lr=0.1), result(0.95), result(0.5, dataset=DatasetConfig("d"))]
     rows.append(synthetic.broken(HPConfig(lr=0.7), "failed"))
-    assert best_configs(rows, 8, "test_accuracy") == [HPConfig(), HPConfig(lr=0.1)]
-    assert best_configs(rows, 1, "test_accuracy", "minimize") == [HPConfig()]
-    assert best_configs([], 8, "val_accuracy") == []
+    assert best_configs(rows, 8, TEST_ACCURACY) == [HPConfig(), HPConfig(lr=0.1)]
+    assert best_configs(rows, 1, TEST_ACCURACY) == [HPConfig()]
+    assert best_configs([], 8, VAL_ACCURACY) == []
 
 
 @pytest.mark.parametrize("metric", ["best_test_accuracy", "lr", "nonsense"])
 def test_what_may_not_choose_is_refused(metric: str) -> None:
     with pytest.raises(UserError, match=rf"^{metric}: cannot rank by it; use one of val_accuracy"):
-        best_configs([result(0.9)], 8, metric)
+        check_metric(metric, [result(0.9)])
 
 
 def test_a_metric_that_no_trial_has_is_refused_with_one_that_is_there() -> None:
     with pytest.raises(
         UserError, match=r"^val_accuracy: no trial .* rank by test_accuracy instead"
     ):
-        best_configs([result(0.9)], 8, "val_accuracy")
+        best_configs([result(0.9)], 8, VAL_ACCURACY)
 
 
-def noisy(rng: random.Random, errors: list[float], seeds: int, noise: float) -> list[Configuration]:
+def undecided(comparisons: list[Comparison]) -> set[float]:
+    """The learning rates of the configurations that may be the best."""
+    return {c.configuration.config.lr for c in comparisons if c.verdict in ("best", "tied")}
+
+
+def noisy(rng: random.Random, errors: list[float], seeds: int, noise: float) -> list[Comparison]:
     rows = [
         result(round(1 - error * math.exp(rng.gauss(0, noise)), 4), seed, lr=0.001 * (i + 1))
         for i, error in enumerate(errors)
         for seed in range(seeds)
     ]
-    return rank(configurations(rows), "test_accuracy")
+    return compared(rows)
 
 
-@pytest.mark.parametrize(("k", "seeds"), [(2, 3), (8, 2), (8, 3), (6, 10)])
+@pytest.mark.parametrize(("k", "seeds"), [(2, 3), (8, 2), (6, 10)])
 def test_equal_configurations_are_told_apart_in_at_most_5_per_cent_of_studies(
     k: int, seeds: int
 ) -> None:
     rng = random.Random(0)
-    studies = 300
-    false = sum(
-        len(indistinguishable_from_best(noisy(rng, [0.03] * k, seeds, 0.06), "test_accuracy")) < k
-        for _ in range(studies)
-    )
-    # 5 % and what chance may add to it in 300 studies once in a thousand times.
+    studies = 200
+    false = sum(len(undecided(noisy(rng, [0.03] * k, seeds, 0.06))) < k for _ in range(studies))
+    # 5 % and what chance may add to it in 200 studies once in a thousand times.
     assert false <= stats.binom.ppf(0.999, studies, 0.05)
 
 
 def test_a_real_difference_of_five_points_is_found_with_five_seeds() -> None:
     rng = random.Random(1)
-    found = 0
+    told = 0
     for _ in range(100):
-        ranked = noisy(rng, [0.02, 0.021, 0.07], 5, 0.06)
-        best = {c.config.lr for c in indistinguishable_from_best(ranked, "test_accuracy")}
-        found += best in ({0.001}, {0.002}, {0.001, 0.002})
-    assert found >= 98
+        best = undecided(noisy(rng, [0.02, 0.021, 0.07], 5, 0.06))
+        told += best in ({0.001}, {0.002}, {0.001, 0.002})
+    assert told >= 98
 
 
 def test_comparing_pairs_the_seeds_and_counts_all_pairs() -> None:
     best, middle, last = [0.98, 0.97, 0.975], [0.96, 0.955, 0.95], [0.9, 0.91, 0.92]
     rows = [*replicates(best), *replicates(middle, lr=0.1), *replicates(last, lr=0.2)]
-    compared = compare_with_best(rank(configurations(rows), "test_accuracy"), "test_accuracy")
+    comparisons = compared(rows)
     raw = [
         stats.ttest_rel([math.log(1 - a) for a in best], [math.log(1 - b) for b in other]).pvalue
         for other in (middle, last)
     ]
     # The smaller p-value times the 3 pairs of 3 configurations, the larger one times 2.
     expected = [max(2 * raw[0], 3 * raw[1]), 3 * raw[1]] if raw[1] < raw[0] else [3 * raw[0], 0]
-    assert [c.p_value for c in compared[1:]] == pytest.approx(expected, rel=1e-9)
-    assert [c.difference for c in compared[1:]] == pytest.approx([0.02, 0.065])
-    assert [c.seeds for c in compared] == [3, 3, 3]
+    assert [c.p_value for c in comparisons[1:]] == pytest.approx(expected, rel=1e-9)
+    assert [c.difference for c in comparisons[1:]] == pytest.approx([0.02, 0.065])
+    assert [c.seeds for c in comparisons] == [3, 3, 3]
 
 
 def test_one_seed_says_nothing_about_who_is_better() -> None:
-    ranked = rank(configurations([result(0.9), result(0.1, lr=0.1)]), "test_accuracy")
-    assert [c.verdict for c in compare_with_best(ranked, "test_accuracy")] == ["best", "untested"]
+    comparisons = compared([result(0.9), result(0.1, lr=0.1)])
+    assert [c.verdict for c in comparisons] == ["best", "untested"]
 
 
 def test_seeds_that_are_not_common_are_not_compared() -> None:
     rows = [*replicates([0.9, 0.91]), *[result(0.1, seed, lr=0.1) for seed in (1, 2, 3)]]
-    compared = compare_with_best(rank(configurations(rows), "test_accuracy"), "test_accuracy")
-    assert [(c.verdict, c.seeds) for c in compared] == [("best", 2), ("untested", 1)]
+    comparisons = compared(rows)
+    assert [(c.verdict, c.seeds) for c in comparisons] == [("best", 2), ("untested", 1)]
 
 
 def test_a_leader_that_is_behind_on_the_common_seeds_beats_nobody() -> None:
@@ -318,8 +321,8 @@ def test_a_leader_that_is_behind_on_the_common_seeds_beats_nobody() -> None:
         *replicates([0.9, 0.901, 0.902, 0.999, 0.999, 0.999]),
         *replicates([0.94, 0.941, 0.942], lr=1),
     ]
-    compared = compare_with_best(rank(configurations(rows), "test_accuracy"), "test_accuracy")
-    assert [(c.configuration.config.lr, c.verdict) for c in compared] == [
+    comparisons = compared(rows)
+    assert [(c.configuration.config.lr, c.verdict) for c in comparisons] == [
         (1e-3, "best"),
         (1.0, "tied"),
     ]
@@ -328,34 +331,31 @@ def test_a_leader_that_is_behind_on_the_common_seeds_beats_nobody() -> None:
 def test_a_configuration_that_diverged_is_not_said_to_be_as_good_as_the_best() -> None:
     rows = [*replicates([0.9, 0.91]), *replicates([0.9, 0.91], lr=0.1)]
     rows.append(synthetic.broken(HPConfig(lr=0.1, seed=2), "diverged"))
-    compared = compare_with_best(rank(configurations(rows), "test_accuracy"), "test_accuracy")
-    assert [c.verdict for c in compared] == ["best", "untested"]
+    comparisons = compared(rows)
+    assert [c.verdict for c in comparisons] == ["best", "untested"]
 
 
 def test_the_same_few_images_twice_are_no_proof() -> None:
     rows = [*replicates([0.97, 0.97]), *replicates([0.9698, 0.9698], lr=0.1)]
-    ranked = rank(configurations(rows), "test_accuracy")
-    assert len(indistinguishable_from_best(ranked, "test_accuracy")) == 2
+    assert len(undecided(compared(rows))) == 2
 
 
 def test_perfect_accuracies_can_be_compared() -> None:
     rows = [*replicates([1.0, 1.0, 1.0]), *replicates([0.5, 0.52, 0.51], lr=0.1)]
-    ranked = rank(configurations(rows), "test_accuracy")
-    assert [c.verdict for c in compare_with_best(ranked, "test_accuracy")] == ["best", "worse"]
+    assert [c.verdict for c in compared(rows)] == ["best", "worse"]
 
 
 def test_nothing_compares_to_nothing() -> None:
-    assert compare_with_best([], "test_accuracy") == []
-    broken = rank(configurations([synthetic.broken(HPConfig(), "failed")]), "test_accuracy")
-    assert [c.verdict for c in compare_with_best(broken, "test_accuracy")] == ["untested"]
+    assert compare_with_best([], TEST_ACCURACY) == []
+    broken = compared([synthetic.broken(HPConfig(), "failed")])
+    assert [c.verdict for c in broken] == ["untested"]
 
 
 def test_an_inert_parameter_makes_no_difference_and_a_strong_one_does() -> None:
     points = synthetic.grid(
         HPConfig(), range(5), opt=["adam", "sgd"], activation_fn=["relu", "silu"]
     )
-    ranked = rank(configurations(synthetic.sweep(points)), "test_accuracy")
     assert {
         (c.configuration.config.opt, c.verdict in ("best", "tied"))
-        for c in compare_with_best(ranked, "test_accuracy")
+        for c in compared(synthetic.sweep(points))
     } == {("adam", True), ("sgd", False)}

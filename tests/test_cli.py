@@ -123,6 +123,27 @@ def test_top_prints_the_ranking(smoke: Path) -> None:
     assert "±" in done.stdout
 
 
+def test_several_files_are_ranked_and_drawn_together_by_the_metric_asked_for(
+    smoke: Path, tmp_path: Path
+) -> None:
+    text = (smoke / "results/smoke.csv").read_text()
+    header, first, *_ = text.splitlines(keepends=True)
+    (tmp_path / "a.csv").write_text(header + first.replace(",ok,", ",failed,"))
+    (tmp_path / "b.csv").write_text(text)
+    whole = run("top", "b.csv", "--by", "train_loss", cwd=tmp_path)
+    assert "training loss" in whole.stdout.splitlines()[0]
+    both = run("top", "a.csv", "b.csv", "--by", "train_loss", cwd=tmp_path)
+    assert (both.returncode, both.stdout) == (0, whole.stdout)
+    assert both.stderr.startswith("mnist-sweep: note: a.csv: left out 1 row of failed trials")
+    drawn = run("plot", "a.csv", "b.csv", "--by", "train_loss", cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    assert "plots/ranking.png" in drawn.stdout.splitlines()
+    assert any(line.startswith("plots/train_loss_by_") for line in drawn.stdout.splitlines())
+    # The spec that run leaves beside the rows says what ranks.
+    (tmp_path / "b.spec.yaml").write_text("metric: {name: train_loss, goal: minimize}\n")
+    assert run("top", "b.csv", cwd=tmp_path).stdout == whole.stdout
+
+
 def test_top_gives_programs_what_they_can_read(smoke: Path) -> None:
     as_json = run("top", "results/smoke.csv", "-n", "2", "--format", "json", cwd=smoke)
     found = json.loads(as_json.stdout, parse_constant=pytest.fail)

@@ -21,7 +21,8 @@ from matplotlib.image import imread, imsave
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
-from mnist_sweep.figures.draw import draw_study, split_studies
+from mnist_sweep.analysis.study import split_studies
+from mnist_sweep.figures.draw import draw_study
 from mnist_sweep.figures.style import styled
 from mnist_sweep.trial import Status, TrialResult
 from tests import synthetic
@@ -50,7 +51,7 @@ Pixels = NDArray[np.float64]
 
 def pictures(results: list[TrialResult], names: list[str]) -> dict[str, Pixels]:
     """The figures ``names`` of ``results``, (rows, columns, 3) from 0 to 1, in blocks of pixels."""
-    (study,) = split_studies(results, "study")
+    (study,) = split_studies(results, title="study")
     with styled():
         return {name: shrunk(drawn) for name, drawn in draw_study(study) if name in names}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pkgutil
 import random
 import subprocess
@@ -19,41 +20,52 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from mnist_sweep import analysis
+from mnist_sweep.analysis.configurations import configurations
 from mnist_sweep.analysis.curves import generalisation_gap, mean_curve
-from mnist_sweep.analysis.ranking import configurations
 from mnist_sweep.analysis.slices import crossing, log_spaced, parameter_slices, single
+from mnist_sweep.analysis.study import split_studies
 from mnist_sweep.config import HPConfig
-from mnist_sweep.figures.draw import FiguresReport, draw_figures, draw_study, split_studies
-from mnist_sweep.figures.style import AccuracyScale, Format, ParameterAxis, styled
+from mnist_sweep.figures.draw import FiguresReport, draw_figures, draw_study
+from mnist_sweep.figures.scales import MetricScale, ParameterAxis
+from mnist_sweep.figures.style import Format, save, styled
+from mnist_sweep.metrics import METRICS, TEST_ACCURACY, VAL_ACCURACY, Metric
 from mnist_sweep.trial import DatasetConfig, TrialResult
 from tests import synthetic
 
 
-def draw(results: Sequence[TrialResult], folder: Path) -> tuple[list[str], list[str]]:
-    report = draw_figures(results, folder, title="study")
-    assert sorted(report.written) == sorted(folder.glob("*"))
-    return [path.name for path in report.written], [line.split(":")[0] for line in report.left_out]
+def draw(results: Sequence[TrialResult]) -> tuple[list[str], list[str]]:
+    """What is drawn of ``results``, and what is left out, as ``draw_figures`` says it."""
+    drawn, left_out = [], []
+    with styled():
+        for study in split_studies(results, title="study"):
+            for name, figure in draw_study(study):
+                if isinstance(figure, str):
+                    left_out.append(name)
+                else:
+                    figure.draw_without_rendering()
+                    drawn.append(f"{study.prefix}{name}")
+    return drawn, left_out
 
 
 @cache
-def drawn(study: str) -> dict[str, Figure | str]:
+def drawn(study: str, metric: Metric | None = None) -> dict[str, Figure | str]:
     """The figures of a synthetic study themselves, by name, or why they are left out."""
-    (found,) = split_studies(getattr(synthetic, study)(), "study")
+    (split,) = split_studies(getattr(synthetic, study)(), metric, "study")
     with styled():
-        return dict(draw_study(found))
+        return dict(draw_study(split))
 
 
 QUICKSTART = [
-    "test_accuracy_by_lr_and_opt.png",
-    "importance.png",
-    "ranking.png",
-    "expected_best_test_accuracy.png",
-    "curves.png",
+    "test_accuracy_by_lr_and_opt",
+    "importance",
+    "ranking",
+    "expected_best_test_accuracy",
+    "curves",
 ]
 
 
-def test_the_quickstart_gets_its_crossing_its_ranking_and_its_curves(tmp_path: Path) -> None:
-    assert draw(synthetic.quickstart(), tmp_path) == (
+def test_the_quickstart_gets_its_crossing_its_ranking_and_its_curves() -> None:
+    assert draw(synthetic.quickstart()) == (
         QUICKSTART,
         [
             "test accuracy by width and depth",
@@ -64,19 +76,19 @@ def test_the_quickstart_gets_its_crossing_its_ranking_and_its_curves(tmp_path: P
     )
 
 
-def test_small_grids_around_one_base_get_a_figure_each(tmp_path: Path) -> None:
-    assert draw(synthetic.phase2(), tmp_path) == (
+def test_small_grids_around_one_base_get_a_figure_each() -> None:
+    assert draw(synthetic.phase2()) == (
         [
-            "val_accuracy_by_batch_size.png",
-            "val_accuracy_by_lr_and_opt.png",
-            "val_accuracy_by_lr_and_activation_fn.png",
-            "val_accuracy_by_width_and_depth.png",
-            "val_accuracy_and_time_by_width.png",
-            "importance.png",
-            "ranking.png",
-            "val_accuracy_by_train_seconds.png",
-            "val_accuracy_by_parameters.png",
-            "expected_best_val_accuracy.png",
+            "val_accuracy_by_batch_size",
+            "val_accuracy_by_lr_and_opt",
+            "val_accuracy_by_lr_and_activation_fn",
+            "val_accuracy_by_width_and_depth",
+            "val_accuracy_and_time_by_width",
+            "importance",
+            "ranking",
+            "val_accuracy_by_train_seconds",
+            "val_accuracy_by_parameters",
+            "expected_best_val_accuracy",
         ],
         ["accuracy against steps"],
     )
@@ -103,38 +115,36 @@ def test_a_full_grid_of_1600_gets_every_number_by_every_name() -> None:
     )
 
 
-def test_the_best_seed_of_one_configuration_is_no_search(tmp_path: Path) -> None:
+def test_the_best_seed_of_one_configuration_is_no_search() -> None:
     rows = synthetic.sweep(synthetic.grid(HPConfig(), range(5)))
-    written, left_out = draw(rows, tmp_path)
-    assert "expected_best_test_accuracy.png" not in written
+    written, left_out = draw(rows)
+    assert "expected_best_test_accuracy" not in written
     assert "expected best test accuracy" in left_out
 
 
-def test_two_configurations_that_differ_in_all_say_nothing_of_one_parameter(
-    tmp_path: Path,
-) -> None:
+def test_two_configurations_that_differ_in_all_say_nothing_of_one_parameter() -> None:
     rows = synthetic.sweep([HPConfig(lr=1e-3), HPConfig(lr=1e-2, width=256, opt="sgd")])
-    written, left_out = draw(rows, tmp_path)
+    written, left_out = draw(rows)
     assert not [name for name in written if "_by_lr" in name or "_by_opt" in name]
     assert {"test accuracy by learning rate", "test accuracy by optimizer"} <= set(left_out)
 
 
-def test_models_and_data_sets_are_drawn_apart(tmp_path: Path) -> None:
+def test_models_and_data_sets_are_drawn_apart() -> None:
     cnn = synthetic.sweep(synthetic.grid(HPConfig(model="cnn"), lr=[1e-3, 1e-2]))
-    written, _ = draw([*synthetic.quickstart(), *cnn], tmp_path / "models")
+    written, _ = draw([*synthetic.quickstart(), *cnn])
     assert written == [
         *(f"mlp_{name}" for name in QUICKSTART),
-        "cnn_test_accuracy_by_lr.png",
-        "cnn_ranking.png",
+        "cnn_test_accuracy_by_lr",
+        "cnn_ranking",
     ]
     other = synthetic.sweep(
         synthetic.grid(HPConfig(), lr=[1e-3, 1e-2]), DatasetConfig("../my data", 5000)
     )
-    written, _ = draw([*synthetic.quickstart(), *other], tmp_path / "data")
+    written, _ = draw([*synthetic.quickstart(), *other])
     assert written[:5] == [f"mnist_{name}" for name in QUICKSTART]
     assert written[5:] == [
-        "my-data-validation_size=5000_val_accuracy_by_lr.png",
-        "my-data-validation_size=5000_ranking.png",
+        "my-data-validation_size=5000_val_accuracy_by_lr",
+        "my-data-validation_size=5000_ranking",
     ]
 
 
@@ -148,13 +158,12 @@ def test_without_a_finished_trial_nothing_is_drawn_and_it_says_so(tmp_path: Path
         [], ["every figure: no trial has finished yet"]
     )
     for status in ("failed", "diverged"):
-        written, left_out = draw(broken(3, status), tmp_path)
-        assert (written, left_out) == ([], ["every figure"])
+        assert draw(broken(3, status)) == ([], ["every figure"])
 
 
-def test_one_trial_gets_its_curve_and_the_reasons_for_the_rest(tmp_path: Path) -> None:
-    written, left_out = draw(synthetic.sweep([HPConfig()], points=5), tmp_path)
-    assert written == ["curves.png"]
+def test_one_trial_gets_its_curve_and_the_reasons_for_the_rest() -> None:
+    written, left_out = draw(synthetic.sweep([HPConfig()], points=5))
+    assert written == ["curves"]
     assert left_out == [
         "test accuracy by parameter",
         "test accuracy by width and depth",
@@ -168,73 +177,70 @@ def test_one_trial_gets_its_curve_and_the_reasons_for_the_rest(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_any_part_of_a_sweep_can_be_drawn(tmp_path: Path, seed: int) -> None:
+def test_any_part_of_a_sweep_can_be_drawn(seed: int) -> None:
     rng = random.Random(seed)
     rows = rng.sample([*synthetic.phase2(), *synthetic.quickstart()], 40)
     for status in ("failed", "diverged", "diverged"):
         index = rng.randrange(40)
         rows[index] = synthetic.broken(rows[index].trial.config, status, rows[index].trial.dataset)
     rows += [replace(rows[0], val_accuracy=None), replace(rows[1], train_seconds=None, curve=())]
-    assert draw_figures(rows, tmp_path).written
+    assert draw(rows)[0]
 
 
-def test_random_points_are_scattered(tmp_path: Path) -> None:
+def test_random_points_are_scattered() -> None:
     rng = random.Random(0)
     points = [
         HPConfig(lr=10 ** rng.uniform(-4, -2), width=rng.randrange(100, 1000), seed=0)
         for _ in range(30)
     ]
-    written, _ = draw(synthetic.sweep(points), tmp_path)
+    written, _ = draw(synthetic.sweep(points))
     assert written == [
-        "test_accuracy_by_lr.png",
-        "test_accuracy_by_width.png",
-        "importance.png",
-        "ranking.png",
-        "test_accuracy_by_train_seconds.png",
-        "test_accuracy_by_parameters.png",
-        "expected_best_test_accuracy.png",
+        "test_accuracy_by_lr",
+        "test_accuracy_by_width",
+        "importance",
+        "ranking",
+        "test_accuracy_by_train_seconds",
+        "test_accuracy_by_parameters",
+        "expected_best_test_accuracy",
     ]
     found = single(configurations(synthetic.sweep(points)), "lr")
     assert (found.settings, len(found.cells)) == (0, 30)
 
 
-def test_a_line_without_training_times_is_left_out_of_the_time_panel(tmp_path: Path) -> None:
+def test_a_line_without_training_times_is_left_out_of_the_time_panel() -> None:
     rows = [
         replace(row, train_seconds=None) if row.trial.config.depth == 1 else row
         for row in synthetic.sweep(synthetic.grid(HPConfig(), width=[128, 256], depth=[1, 2]))
     ]
-    written, _ = draw(rows, tmp_path)
-    assert "test_accuracy_and_time_by_width.png" in written
+    written, _ = draw(rows)
+    assert "test_accuracy_and_time_by_width" in written
 
 
-def test_extreme_accuracies_can_be_drawn(tmp_path: Path) -> None:
+def test_extreme_accuracies_can_be_drawn() -> None:
     for low, high in ((0.0, 1.0), (1.0, 1.0)):
         rows = [
             replace(row, test_accuracy=high if row.trial.config.opt == "adam" else low)
             for row in synthetic.quickstart()
         ]
-        assert draw_figures(rows, tmp_path).written
+        assert draw(rows)[0]
 
 
-def test_costs_that_no_network_has_are_left_out(tmp_path: Path) -> None:
+def test_costs_that_no_network_has_are_left_out() -> None:
     rows = synthetic.sweep(synthetic.grid(HPConfig(), lr=[1e-3, 1e-2], width=[64, 512]))
     odd = [replace(rows[0], train_seconds=0.0, parameters=0), replace(rows[1], train_seconds=-1.0)]
-    assert "test_accuracy_by_train_seconds.png" not in draw(odd, tmp_path / "odd")[0]
-    written, _ = draw([*odd, *rows[2:]], tmp_path / "some")
-    assert "test_accuracy_by_parameters.png" in written
+    assert "test_accuracy_by_train_seconds" not in draw(odd)[0]
+    written, _ = draw([*odd, *rows[2:]])
+    assert "test_accuracy_by_parameters" in written
 
 
-@pytest.mark.parametrize("format", ["png", "svg", "pdf"])
-def test_the_same_results_give_the_same_bytes(tmp_path: Path, format: Format) -> None:
+def test_the_files_are_named_opaque_7_inches_wide_and_the_same_each_time(tmp_path: Path) -> None:
     rows = [row for row in synthetic.quickstart() if row.trial.config.opt == "adam"]
-    first = draw_figures(rows, tmp_path / "a", format=format).written
-    second = draw_figures(rows[::-1], tmp_path / "b", format=format).written
-    assert [p.suffix for p in first] == [f".{format}"] * 5
+    first = draw_figures(split_studies(rows), tmp_path / "a").written
+    second = draw_figures(split_studies(rows[::-1]), tmp_path / "b").written
+    assert sorted(first) == sorted((tmp_path / "a").iterdir())
+    assert [path.name for path in first][-2:] == ["expected_best_test_accuracy.png", "curves.png"]
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
-
-
-def test_every_png_is_7_inches_wide_at_200_dpi_and_opaque(tmp_path: Path) -> None:
-    for path in draw_figures(synthetic.quickstart(), tmp_path).written:
+    for path in first:
         pixels = imread(path)
         assert pixels.shape[1] == 1400
         # Opaque and nearly white at the corners: legible on a dark page as on a light one.
@@ -242,17 +248,35 @@ def test_every_png_is_7_inches_wide_at_200_dpi_and_opaque(tmp_path: Path) -> Non
         assert np.all(pixels[..., 3] == 1)
 
 
+@pytest.mark.parametrize("format", ["svg", "pdf"])
+def test_no_format_holds_a_date_or_a_name_that_changes(tmp_path: Path, format: Format) -> None:
+    pages = []
+    for _ in range(2):
+        (study,) = split_studies(synthetic.quickstart())
+        with styled():
+            figure = dict(draw_study(study))["test_accuracy_by_lr_and_opt"]
+            assert isinstance(figure, Figure)
+            save(figure, page := io.BytesIO(), format)
+        pages.append(page.getvalue())
+    assert pages[0] == pages[1]
+
+
 def texts(figure: Figure | str) -> list[Text]:
     assert isinstance(figure, Figure)
-    figure.canvas.draw()
-    found = figure.findobj(lambda a: isinstance(a, Text) and a.get_visible() and a.get_text() != "")
+    figure.draw_without_rendering()
     hidden = _hidden_tick_labels(figure)
-    return [text for text in found if isinstance(text, Text) and text not in hidden]
+    artists = figure.findobj(Text)
+    return [
+        text
+        for text in artists
+        if isinstance(text, Text) and text.get_visible() and text.get_text() and text not in hidden
+    ]
 
 
+@pytest.mark.parametrize("metric", [None, METRICS["train_loss"]], ids=["accuracy", "loss"])
 @pytest.mark.parametrize("study", ["quickstart", "phase2", "phase4", "with_diverged", "full_grid"])
-def test_no_text_lies_on_another_or_leaves_the_figure(study: str) -> None:
-    for name, figure in drawn(study).items():
+def test_no_text_lies_on_another_or_leaves_the_figure(study: str, metric: Metric | None) -> None:
+    for name, figure in drawn(study, metric).items():
         if isinstance(figure, str):
             continue
         frame = figure.bbox
@@ -297,7 +321,7 @@ def markers_of(figure: Figure | str) -> list[Line2D]:
     return [line for line in lines if line.get_marker() in ("o", "s")]
 
 
-def test_categories_are_not_joined_as_though_they_had_an_order(tmp_path: Path) -> None:
+def test_categories_are_not_joined_as_though_they_had_an_order() -> None:
     rows = synthetic.sweep(synthetic.grid(HPConfig(), range(2), opt=["adam", "sgd"]))
     (study,) = split_studies(rows)
     with styled():
@@ -324,14 +348,16 @@ def test_the_generalisation_gap_is_stated_for_every_curve() -> None:
     gaps = [text for text in found if text.startswith("gap ")]
     assert len(gaps) == 8
     best = configurations(synthetic.phase4())
-    wanted = max(best, key=lambda c: c.mean("val_accuracy") or 0)
-    train, test = (np.array(wanted.values(f"{part}_accuracy")) for part in ("train", "test"))
+    wanted = max(best, key=lambda c: c.mean(VAL_ACCURACY) or 0)
+    train, test = (
+        np.array(wanted.values(METRICS[f"{part}_accuracy"])) for part in ("train", "test")
+    )
     half = 4.302653 * (train - test).std(ddof=1) / 3**0.5
     assert gaps[0] == f"gap {100 * (train - test).mean():.2f} ± {100 * half:.2f}"
     (one,) = configurations(synthetic.sweep([HPConfig()]))
     gap = generalisation_gap(one)
     assert gap
-    assert gap.half_width is None
+    assert gap[1] is None
     assert generalisation_gap(configurations([synthetic.broken(HPConfig(), "failed")])[0]) is None
 
 
@@ -341,7 +367,7 @@ def test_a_slice_compares_configurations_that_are_equal_in_all_else() -> None:
     assert found.x_values == synthetic.LRS
     assert found.line_values == ["adam", "sgd"]
     assert found.fixed == {"batch_size": 64, "width": 512, "depth": 2, "activation_fn": "silu"}
-    shown = found.cell(1e-4, "sgd", "val_accuracy")
+    shown = found.cell(1e-4, "sgd", VAL_ACCURACY)
     wanted = [
         row.val_accuracy
         for row in synthetic.phase2()
@@ -367,7 +393,7 @@ def test_a_nearly_full_crossing_is_drawn_with_its_gap() -> None:
     found = crossing(configurations([r for r in rows if r not in base]), "lr", "opt")
     assert len(base) == 1
     assert found
-    assert found.cell(3e-3, "sgd", "val_accuracy") is None
+    assert found.cell(3e-3, "sgd", VAL_ACCURACY) is None
     assert len(found.cells) == 9
 
 
@@ -376,14 +402,14 @@ def test_a_full_grid_is_pooled_over_the_same_settings_everywhere() -> None:
     found = crossing(configurations(rows), "lr", "opt")
     assert found
     assert (found.settings, found.fixed) == (160, {})
-    shown = found.cell(1e-3, "adam", "val_accuracy")
+    shown = found.cell(1e-3, "adam", VAL_ACCURACY)
     values = sorted(
         row.val_accuracy or 0
         for row in rows
         if row.trial.config.lr == 1e-3 and row.trial.config.opt == "adam"
     )
     assert shown
-    assert (shown.low, shown.centre, shown.high) == (values[39], values[79], values[119])
+    assert (shown.worse, shown.centre, shown.better) == (values[39], values[79], values[119])
     # One cell lost: its setting is left out of every cell.
     partial = crossing(configurations(rows[1:]), "lr", "opt")
     assert partial
@@ -400,7 +426,7 @@ def test_the_median_of_two_settings_is_between_them() -> None:
         )
     ]
     found = single(configurations(rows), "lr")
-    shown = [found.cell(lr, None, "test_accuracy") for lr in (1e-3, 1e-2)]
+    shown = [found.cell(lr, None, TEST_ACCURACY) for lr in (1e-3, 1e-2)]
     assert [cell and cell.centre for cell in shown] == pytest.approx([0.85, 0.65])
 
 
@@ -411,10 +437,10 @@ def test_settings_that_diverged_count_as_the_worst_of_a_pool() -> None:
         else synthetic.measured(c)
         for c in points
     ]  # fmt: skip
-    shown = single(configurations(rows), "lr").cell(1e-2, None, "test_accuracy")
+    shown = single(configurations(rows), "lr").cell(1e-2, None, TEST_ACCURACY)
     assert shown
-    assert (shown.low, shown.centre, shown.diverged) == (None, None, 3)
-    assert shown.high is None
+    assert (shown.worse, shown.centre, shown.diverged) == (None, None, 3)
+    assert shown.better is None
     assert len(shown.points) == 1
 
 
@@ -450,10 +476,10 @@ def test_ticks_stand_at_the_values_that_occur() -> None:
 
 
 def test_the_accuracy_axis_shows_the_differences() -> None:
-    narrow = AccuracyScale.fit([0.971, 0.975])
+    narrow = MetricScale.fit(TEST_ACCURACY, [0.971, 0.975])
     assert not narrow.logarithmic
     assert narrow.low > 95
-    wide = AccuracyScale.fit([0.3, 0.9, 0.97, 0.98])
+    wide = MetricScale.fit(TEST_ACCURACY, [0.3, 0.9, 0.97, 0.98])
     assert wide.logarithmic
     # From 97 to 98 % as far as from 70 to 80 %: a third fewer errors.
     assert wide(0.98) - wide(0.97) == pytest.approx(wide(0.8) - wide(0.7))
@@ -463,10 +489,42 @@ def test_the_accuracy_axis_shows_the_differences() -> None:
 
 
 def test_a_wide_interval_does_not_squeeze_the_points_and_is_known_to_be_cut() -> None:
-    scale = AccuracyScale.fit([0.96, 0.97], [0.5, 0.999])
+    scale = MetricScale.fit(TEST_ACCURACY, [0.96, 0.97], [0.5, 0.999])
     assert scale.high - scale.low < 4
     assert scale.cuts([0.5])
     assert not scale.cuts([0.96, 0.97])
+
+
+def test_the_loss_axis_goes_down_to_the_best_and_counts_no_per_cent() -> None:
+    loss = METRICS["train_loss"]
+    narrow, wide = (MetricScale.fit(loss, values) for values in ([0.05, 0.08], [0.001, 0.02, 2.0]))
+    assert (narrow.logarithmic, wide.logarithmic) == (False, True)
+    for scale in (narrow, wide):
+        places, labels = scale.ticks()
+        assert len(places) >= 3
+        assert scale(0.05) > scale(0.08)
+        assert [scale(float(label)) for label in labels] == pytest.approx(places)
+        assert [scale.value(place) for place in places] == pytest.approx([*map(float, labels)])
+    assert MetricScale.fit(loss, [0.0, 0.0]).ticks()[1]
+
+
+def test_by_a_loss_the_best_comes_first_and_at_the_top() -> None:
+    figures = drawn("with_diverged", METRICS["train_loss"])
+    shown = texts(figures["train_loss_by_lr_and_opt"])
+    assert any(
+        t.get_text().startswith("Training loss\n(log scale, less is better")
+        or t.get_text().startswith("Training loss (log scale, less is better")
+        for t in shown
+    )
+    pooled = single(configurations(synthetic.phase2()), "depth")
+    spread = pooled.cell(2, None, METRICS["train_loss"])
+    assert spread
+    assert (spread.worse or 0) > (spread.better or 1)
+    for name, figure in drawn("phase2", METRICS["train_loss"]).items():
+        if name != "importance" and isinstance(figure, Figure):
+            assert not any(
+                "%" in t.get_text().replace("95 %", "").replace("80 %", "") for t in texts(figure)
+            ), name
 
 
 def test_a_mean_curve_averages_the_seeds_step_by_step() -> None:
@@ -506,8 +564,7 @@ def test_the_statistics_need_no_matplotlib_and_the_figures_no_pyplot() -> None:
         subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_failed_row_that_holds_an_accuracy_is_no_trial_of_the_search(tmp_path: Path) -> None:
+def test_a_failed_row_that_holds_an_accuracy_is_no_trial_of_the_search() -> None:
     rows = synthetic.quickstart()
     odd = replace(rows[-1], status="failed")
-    report = draw_figures([*rows[:-1], odd], tmp_path)
-    assert any(path.name.startswith("expected_best") for path in report.written)
+    assert "expected_best_test_accuracy" in draw([*rows[:-1], odd])[0]

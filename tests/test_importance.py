@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
+from mnist_sweep.analysis.configurations import configurations
 from mnist_sweep.analysis.grids import complete_grids
 from mnist_sweep.analysis.importance import Effect, Importance, importance
 from mnist_sweep.analysis.intervals import f_quantile, f_upper_p
-from mnist_sweep.analysis.ranking import configurations
 from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import UserError
+from mnist_sweep.metrics import TEST_ACCURACY, VAL_ACCURACY
 from mnist_sweep.trial import Trial, TrialResult
 from tests import synthetic
 
@@ -39,7 +40,7 @@ def study(
 
 
 def found(results: Sequence[TrialResult]) -> list[Importance]:
-    return importance(configurations(results), "test_accuracy")
+    return importance(configurations(results), TEST_ACCURACY)
 
 
 def only(results: Sequence[TrialResult]) -> tuple[Importance, dict[tuple[str, ...], Effect]]:
@@ -154,8 +155,7 @@ def noisy_level(rng: random.Random) -> Callable[[HPConfig], float]:
     return accuracy
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 6])
-@pytest.mark.parametrize("uneven", [False, True])
+@pytest.mark.parametrize(("seeds", "uneven"), [(2, False), (2, True), (3, True), (6, False)])
 def test_a_study_of_equal_configurations_has_an_effect_in_at_most_5_per_cent(
     seeds: int, uneven: bool
 ) -> None:
@@ -236,7 +236,7 @@ def test_the_same_few_images_twice_are_no_proof() -> None:
 
 
 def test_small_grids_around_one_base_are_measured_apart() -> None:
-    grids = complete_grids(configurations(synthetic.phase2()), "val_accuracy")
+    grids = complete_grids(configurations(synthetic.phase2()), VAL_ACCURACY)
     assert [(list(grid.levels), grid.size, len(grid.seeds)) for grid in grids] == [
         (["width", "depth"], 20, 3),
         (["lr", "activation_fn"], 10, 3),
@@ -253,7 +253,7 @@ def test_small_grids_around_one_base_are_measured_apart() -> None:
 
 def test_a_grids_values_are_those_of_its_configurations() -> None:
     rows = synthetic.phase2()
-    (grid,) = (g for g in complete_grids(configurations(rows), "val_accuracy") if "opt" in g.levels)
+    (grid,) = (g for g in complete_grids(configurations(rows), VAL_ACCURACY) if "opt" in g.levels)
     place = 2, grid.levels["lr"].index(3e-3), grid.levels["opt"].index("sgd")
     (wanted,) = (
         row.val_accuracy
@@ -268,7 +268,7 @@ def test_excluded_configurations_leave_the_largest_complete_parts() -> None:
         *synthetic.grid(HPConfig(), range(2), lr=[1e-4, 1e-3, 3e-3], depth=[2, 3]),
         *synthetic.grid(HPConfig(opt="sgd"), range(2), lr=[1e-4, 3e-3]),
     ]
-    grids = complete_grids(configurations(synthetic.sweep(configs)), "test_accuracy")
+    grids = complete_grids(configurations(synthetic.sweep(configs)), TEST_ACCURACY)
     assert [dict(grid.levels) for grid in grids] == [
         {"lr": (1e-4, 1e-3, 3e-3), "depth": (2, 3)},
         {"lr": (1e-4, 3e-3), "opt": ("adam", "sgd")},
@@ -330,7 +330,7 @@ def test_too_few_scattered_configurations_are_refused() -> None:
 def test_the_order_of_the_rows_does_not_matter() -> None:
     rows = synthetic.phase2()
     shuffled = random.Random(0).sample(rows, len(rows))
-    ours, theirs = (importance(configurations(r), "val_accuracy") for r in (rows, shuffled))
+    ours, theirs = (importance(configurations(r), VAL_ACCURACY) for r in (rows, shuffled))
     assert [[e.fields for e in one.effects] for one in ours] == [
         [e.fields for e in one.effects] for one in theirs
     ]
@@ -338,7 +338,7 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
 
 
 def test_a_full_grid_of_1600_with_one_seed_is_decomposed() -> None:
-    (one,) = importance(configurations(synthetic.full_grid()), "val_accuracy")
+    (one,) = importance(configurations(synthetic.full_grid()), VAL_ACCURACY)
     shares = {effect.fields: effect for effect in one.effects}
     assert one.configurations == 1600
     assert [effect.fields for effect in one.effects[:3]] == [("opt",), ("lr",), ("lr", "opt")]

@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
+from mnist_sweep.analysis.sources import join
+from mnist_sweep.analysis.study import split_studies
 from mnist_sweep.config import HPConfig
 from mnist_sweep.figures import draw as figures
-from mnist_sweep.figures.draw import split_studies
 from mnist_sweep.figures.style import styled
 from mnist_sweep.report import render_report, write_report
-from mnist_sweep.report.island import island
 from mnist_sweep.report.markup import element, json_text
-from mnist_sweep.report.review import review_study, warnings, worth
+from mnist_sweep.report.review import warnings, worth
 from mnist_sweep.trial import DatasetConfig, TrialResult
 from tests import synthetic
 from tests.report_helpers import Page, page, source, study
@@ -33,14 +33,12 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`<!-
 
 def warned(results: Sequence[TrialResult]) -> str:
     (only,) = split_studies(results)
-    return " ".join(warnings(review_study(only)))
+    return " ".join(warnings(only))
 
 
 def said(results: Sequence[TrialResult]) -> str:
     (only,) = split_studies(results)
-    review = review_study(only)
-    assert review.best
-    return " ".join(worth(review, review.best))
+    return " ".join(worth(only))
 
 
 # What it says
@@ -91,7 +89,8 @@ def test_it_warns_of_several_devices_and_versions() -> None:
 
 
 def test_notes_on_damaged_files_are_repeated() -> None:
-    html = render_report([source(synthetic.quickstart(), notes=["study.csv:7: left out"])])
+    files = [source(synthetic.quickstart(), notes=["study.csv:7: left out"])]
+    html = render_report(join(files))
     assert "study.csv:7: left out" in Page(html).text
 
 
@@ -143,19 +142,21 @@ def test_the_environment_is_that_of_the_rows() -> None:
     assert "80 min, 8 trials" in text
 
 
-def test_a_loss_is_no_share_and_the_less_of_it_the_better() -> None:
-    (only,) = split_studies(synthetic.phase2())
-    review = review_study(replace(only, source=replace(only.source, metric="train_loss")))
-    (data,) = json.loads(island([review]))
-    place, column = next((i, c) for i, c in enumerate(data["columns"]) if c["key"] == "train_loss")
-    assert (column["label"], column["digits"]) == ("training loss", 4)
-    losses = [row[place] for row in data["rows"]]
+def test_by_a_loss_the_lowest_is_the_best_and_no_per_cent_is_said_of_it() -> None:
+    shown = page(synthetic.phase2(), by="train_loss")
+    assert "It has the lowest mean of 37 configurations" in shown.text
+    assert "Chosen by training loss, which says nothing about images not trained on" in shown.text
+    (data,) = json.loads(shown.by_id["data"])
+    keys = [column["key"] for column in data["columns"]]
+    losses = [row[keys.index("train_loss")] for row in data["rows"]]
     assert losses == sorted(losses)
-    assert losses[0] == pytest.approx(review.comparisons[0].configuration.mean("train_loss"), 1e-4)
-    assert (data["axes"][-1]["key"], data["axes"][-1]["falling"]) == ("train_loss", True)
-    assert "falling" not in data["axes"][-2]
-    assert review.best
-    assert worth(review, review.best)[0].startswith("It has the lowest mean of 37 configurations")
+    assert data["columns"][keys.index("train_loss")]["label"] == "training loss"
+    axis = data["axes"][-1]
+    assert (axis["key"], axis["scale"]) == ("train_loss", "log loss")
+    assert "percent" not in axis
+    assert [float(text) for _, text in axis["ticks"]] == pytest.approx(
+        [v for v, _ in axis["ticks"]]
+    )
 
 
 # Several files
@@ -165,7 +166,9 @@ def test_several_files_make_one_report_where_each_trial_counts_once() -> None:
     phase2 = synthetic.phase2()
     cnn = synthetic.sweep(synthetic.grid(HPConfig(model="cnn"), range(2), lr=[1e-3, 3e-3]))
     shown = Page(
-        render_report([source(phase2, "a.csv"), source(phase2[:9], "b.csv"), source(cnn, "c.csv")])
+        render_report(
+            join([source(phase2, "a.csv"), source(phase2[:9], "b.csv"), source(cnn, "c.csv")])
+        )
     )
     assert shown.by_tag["h1"] == ["Sweep report: a, b, c"]
     assert f"{len(phase2) + 4} trials of 39 configurations" in shown.text
@@ -218,7 +221,7 @@ def test_the_policy_allows_this_script_and_no_other() -> None:
 
 def test_every_figure_is_in_it_and_speaks() -> None:
     shown = study("phase2")
-    (drawn,) = split_studies(synthetic.phase2(), "study")
+    (drawn,) = split_studies(synthetic.phase2(), title="study")
     with styled():
         wanted = [figure for _, figure in figures.draw_study(drawn)]
     assert len(shown.figures()) == sum(isinstance(figure, Figure) for figure in wanted)
@@ -237,7 +240,7 @@ def test_no_figure_speaks_of_dark_or_light_which_change_places() -> None:
 
 
 def test_the_same_results_give_the_same_page() -> None:
-    results = [source(synthetic.quickstart())]
+    results = join([source(synthetic.quickstart())])
     assert render_report(results) == render_report(results)
 
 
@@ -303,5 +306,5 @@ def test_formulas_in_names_are_text(text: str, tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_text_can_be_written(tmp_path: Path) -> None:
-    write_report([source([], "a\udcff.csv")], tmp_path / "new" / "report.html")
+    write_report(join([source([], "a\udcff.csv")]), tmp_path / "new" / "report.html")
     assert "Sweep report: a?" in (tmp_path / "new" / "report.html").read_text(encoding="utf-8")

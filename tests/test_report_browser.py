@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from mnist_sweep.analysis.sources import join
 from mnist_sweep.config import HPConfig
 from mnist_sweep.figures.style import BACKGROUND, COLOURS, FAINT, INK
 from mnist_sweep.report import write_report
@@ -41,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hostile = "</script><img src=x onerror=document.title='taken'>"
     results = [*synthetic.phase2(), *diverged]
     results[0] = replace(results[0], sweep=hostile, device=hostile)
-    write_report([source(results)], folder / "phase2.html")
+    write_report(join([source(results)]), folder / "phase2.html")
     return folder
 
 
@@ -359,7 +360,7 @@ def many() -> list[TrialResult]:
 
 
 def test_10_000_trials_open_in_under_3_seconds(show: Open, folder: Path) -> None:
-    write_report([source(many())], folder / "many.html")
+    write_report(join([source(many())]), folder / "many.html")
     assert (folder / "many.html").stat().st_size < 5_000_000
     page = show("many")
     assert settled(page) == "2,000 of 2,000 configurations, 10,000 of 10,000 trials"

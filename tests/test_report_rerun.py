@@ -12,12 +12,13 @@ from urllib.parse import unquote
 
 import pytest
 
-from mnist_sweep.analysis.ranking import configurations, rank
+from mnist_sweep.analysis.configurations import configurations
+from mnist_sweep.analysis.ranking import rank
+from mnist_sweep.analysis.study import split_studies
 from mnist_sweep.config import HPConfig
-from mnist_sweep.figures.draw import split_studies
+from mnist_sweep.metrics import VAL_ACCURACY
 from mnist_sweep.report.island import island
-from mnist_sweep.report.rerun import evaluations, rerun_spec, sweep_name
-from mnist_sweep.report.review import review_study
+from mnist_sweep.report.rerun import Reruns, evaluations, rerun_spec, sweep_name
 from mnist_sweep.spec.load import load_spec
 from mnist_sweep.trial import DatasetConfig, TrialResult
 from tests import synthetic
@@ -52,7 +53,7 @@ def test_the_report_shows_a_spec_of_the_best_with_all_its_seeds(tmp_path: Path) 
     results = synthetic.phase2()
     path = tmp_path / "best.yaml"
     path.write_text(study("phase2").by_id["spec-0"], encoding="utf-8")
-    best = rank(configurations(results), "val_accuracy")[0].config
+    best = rank(configurations(results), VAL_ACCURACY)[0].config
     again = load_spec(path)
     assert again.name == "study_best"
     assert [trial.config for trial in again.trials] == [replace(best, seed=s) for s in range(3)]
@@ -140,8 +141,8 @@ def test_the_first_row_has_the_spec_that_is_recommended() -> None:
 
 
 def test_a_page_holds_what_rows_share_once() -> None:
-    (review,) = map(review_study, split_studies(synthetic.full_grid()))
-    (data,) = json.loads(island([review]))
+    (grid,) = split_studies(synthetic.full_grid())
+    (data,) = json.loads(island([(grid, Reruns(grid))]))
     assert len(data["rows"]) == 1600
     # For each row some places of parts, where its spec has 250 characters.
     assert len(json.dumps(data["rerun"], separators=(",", ":"))) < 35 * 1600

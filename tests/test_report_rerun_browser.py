@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mnist_sweep.analysis.sources import join
 from mnist_sweep.report import write_report
 from tests import synthetic
 from tests.report_browser import Open, column, settled
@@ -24,8 +25,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the reports that the tests open."""
     folder = tmp_path_factory.mktemp("reports")
     together = [result for results in STUDIES.values() for result in results()]
-    write_report([source(together)], folder / "together.html")
-    write_report([source(synthetic.phase2())], folder / "phase2.html")
+    write_report(join([source(together)]), folder / "together.html")
+    write_report(join([source(synthetic.phase2())]), folder / "phase2.html")
     return folder
 
 

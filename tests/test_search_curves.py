@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from mnist_sweep.analysis.configurations import Cost, configurations
 from mnist_sweep.analysis.expected_best import expected_best
-from mnist_sweep.analysis.pareto import Cost, pareto_front
-from mnist_sweep.analysis.ranking import configurations
+from mnist_sweep.analysis.pareto import pareto_front
 from mnist_sweep.config import HPConfig
+from mnist_sweep.metrics import METRICS, TEST_ACCURACY, VAL_ACCURACY, Metric
 from mnist_sweep.trial import Trial, TrialResult
 from tests import synthetic
 
@@ -24,7 +25,7 @@ def trial(accuracy: float | None, lr: float = 1e-3, seed: int = 0, **values: Any
 
 
 def front_lrs(rows: list[TrialResult], cost: Cost = "train_seconds") -> list[float]:
-    return [c.config.lr for c in pareto_front(configurations(rows), "test_accuracy", cost)]
+    return [c.config.lr for c in pareto_front(configurations(rows), TEST_ACCURACY, cost)]
 
 
 def test_the_front_is_what_nothing_beats_in_both() -> None:
@@ -56,8 +57,8 @@ def test_the_front_is_that_of_its_definition(seed: int) -> None:
         )
 
     expected = {(row.parameters, row.test_accuracy) for row in rows if not beaten(row)}
-    front = pareto_front(configurations(rows), "test_accuracy", "parameters")
-    assert {(c.mean("parameters"), c.mean("test_accuracy")) for c in front} == expected
+    front = pareto_front(configurations(rows), TEST_ACCURACY, "parameters")
+    assert {(c.cost("parameters"), c.mean(TEST_ACCURACY)) for c in front} == expected
 
 
 def test_means_over_seeds_make_the_front_and_what_diverged_is_not_on_it() -> None:
@@ -75,10 +76,10 @@ def test_means_over_seeds_make_the_front_and_what_diverged_is_not_on_it() -> Non
     assert front_lrs([]) == []
 
 
-def brute_force(rows: list[TrialResult], metric: str, count: int) -> list[TrialResult]:
+def brute_force(rows: list[TrialResult], metric: Metric, count: int) -> list[TrialResult]:
     """The best of every subset of ``count`` rows in which anything was found."""
     subsets = ([r for r in subset if r.status == "ok"] for subset in combinations(rows, count))
-    return [max(subset, key=lambda r: getattr(r, metric)) for subset in subsets if subset]
+    return [max(subset, key=lambda r: getattr(r, metric.name)) for subset in subsets if subset]
 
 
 def test_the_expected_best_is_the_mean_over_all_subsets() -> None:
@@ -88,46 +89,48 @@ def test_the_expected_best_is_the_mean_over_all_subsets() -> None:
         for i in range(7)
     ]
     rows += [synthetic.broken(HPConfig(lr=0.1 * i), "diverged") for i in (1, 2)]
-    best = expected_best([*rows, synthetic.broken(HPConfig(), "failed")], "val_accuracy")
+    best = expected_best([*rows, synthetic.broken(HPConfig(), "failed")], VAL_ACCURACY)
     assert best.trials == list(range(1, 10))
     for count, mean, low, high, test in zip(
-        best.trials, best.mean, best.low, best.high, best.test_accuracy, strict=True
+        best.trials, best.mean, best.worse, best.better, best.test_accuracy, strict=True
     ):
-        chosen = brute_force(rows, "val_accuracy", count)
+        chosen = brute_force(rows, VAL_ACCURACY, count)
         values = sorted(row.val_accuracy or 0 for row in chosen)
         assert mean == pytest.approx(fmean(values))
         assert test == pytest.approx(fmean(row.test_accuracy or 0 for row in chosen))
         assert sum(value < low for value in values) <= 0.1 * len(values) + 1e-9
         assert sum(value > high for value in values) <= 0.1 * len(values) + 1e-9
     # All trials: no choice is left.
-    assert best.mean[-1] == best.low[-1] == best.high[-1]
+    assert best.mean[-1] == best.worse[-1] == best.better[-1]
 
 
 def test_the_expected_best_of_a_worked_example() -> None:
     # Of 1, 2, 3 any two: max 2, 3, 3. With replacement, as biased, it would be 22 / 9.
-    best = expected_best([trial(v / 10, v / 100) for v in (1, 2, 3)], "test_accuracy")
+    best = expected_best([trial(v / 10, v / 100) for v in (1, 2, 3)], TEST_ACCURACY)
     assert best.mean == pytest.approx([0.2, 8 / 30, 0.3])
     assert best.test_accuracy == []
 
 
 def test_a_loss_is_best_when_it_is_low() -> None:
     rows = [trial(0.9, v / 100, train_loss=v / 10) for v in (1, 2, 3)]
-    assert expected_best(rows, "train_loss").mean == pytest.approx([0.2, 4 / 30, 0.1])
+    best = expected_best(rows, METRICS["train_loss"])
+    assert best.mean == pytest.approx([0.2, 4 / 30, 0.1])
+    assert (best.worse[0], best.better[0]) == pytest.approx((0.3, 0.1))
 
 
 def test_ties_do_not_prefer_a_row() -> None:
     rows = [trial(0.9, 0.1, val_accuracy=0.8), trial(0.8, 0.2, val_accuracy=0.8)]
     for order in (rows, rows[::-1]):
-        assert expected_best(order, "val_accuracy").test_accuracy == pytest.approx([0.85, 0.85])
+        assert expected_best(order, VAL_ACCURACY).test_accuracy == pytest.approx([0.85, 0.85])
 
 
 def test_ten_thousand_trials_do_not_overflow() -> None:
     rows = [trial(i / 10_000, (i + 1) / 100_000) for i in range(10_000)]
-    best = expected_best(rows, "test_accuracy", [1, 100, 10_000])
+    best = expected_best(rows, TEST_ACCURACY, [1, 100, 10_000])
     assert best.mean == pytest.approx([0.49995, 0.9900, 0.9999], abs=1e-4)
 
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_a_count_that_cannot_be_drawn_is_refused(count: int) -> None:
     with pytest.raises(ValueError, match="of 2 trials"):
-        expected_best([trial(0.9), trial(0.8, 0.1)], "test_accuracy", [count])
+        expected_best([trial(0.9), trial(0.8, 0.1)], TEST_ACCURACY, [count])

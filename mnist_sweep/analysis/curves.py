@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.intervals import t_interval
-from mnist_sweep.analysis.ranking import Configuration
+from mnist_sweep.metrics import METRICS, TEST_ACCURACY
 
 CURVES = ("train_accuracy", "val_accuracy", "test_accuracy")
 
@@ -47,25 +48,15 @@ def mean_curve(configuration: Configuration) -> MeanCurve | None:
     return MeanCurve(steps, means, seeds)
 
 
-@dataclass(frozen=True)
-class Gap:
-    """Training minus test accuracy, as fractions: the mean over seeds, and half its 95 % interval.
+def generalisation_gap(configuration: Configuration) -> tuple[float, float | None] | None:
+    """Training minus test accuracy at the end, as fractions: the mean over seeds, and its reach.
 
-    ``half_width`` is None with one seed. Large: overfitting. About 0 where the accuracy itself is
-    low: underfitting.
+    The reach is half of Student's 95 % interval, None with one seed. A large gap is overfitting;
+    about 0 where the accuracy itself is low is underfitting. None where no seed has both.
     """
-
-    mean: float
-    half_width: float | None
-
-
-def generalisation_gap(configuration: Configuration) -> Gap | None:
-    """The gap at the end of training, both accuracies measured with the final weights.
-
-    Student's t interval over seeds. None where no seed has both accuracies.
-    """
-    train, test = (configuration.by_seed(f"{part}_accuracy") for part in ("train", "test"))
+    train = configuration.by_seed(METRICS["train_accuracy"])
+    test = configuration.by_seed(TEST_ACCURACY)
     gaps = [train[seed] - test[seed] for seed in train if seed in test]
     if not gaps:
         return None
-    return Gap(fmean(gaps), t_interval(gaps).half_width if len(gaps) > 1 else None)
+    return fmean(gaps), t_interval(gaps).half_width if len(gaps) > 1 else None

@@ -8,6 +8,7 @@ your work doesn't always work" (2020): the mean over all subsets of the trials t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sweep.analysis.ranking import METRICS
+from mnist_sweep.metrics import TEST_ACCURACY, Metric
 from mnist_sweep.trial import TrialResult
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -25,7 +26,7 @@ Floats: TypeAlias = NDArray[np.float64]
 class ExpectedBest:
     """After ``trials`` (from 1 up) in random order, the best one's metric.
 
-    ``mean`` is its expectation; ``low`` and ``high`` hold it in the middle 80 % of all orders:
+    ``mean`` is its expectation; ``worse`` and ``better`` hold it in the middle 80 % of all orders:
     that is the luck of the order, not the uncertainty of ``mean``. ``test_accuracy`` is the
     expected test accuracy of the trial that was best by the metric; empty if not all trials have
     one.
@@ -33,23 +34,23 @@ class ExpectedBest:
 
     trials: list[int]
     mean: list[float]
-    low: list[float]
-    high: list[float]
+    worse: list[float]
+    better: list[float]
     test_accuracy: list[float]
 
 
-def searched(results: Iterable[TrialResult], metric: str) -> tuple[list[TrialResult], int]:
+def searched(results: Iterable[TrialResult], metric: Metric) -> tuple[list[TrialResult], int]:
     """The trials of ``results`` that found something, and how many diverged: they found nothing.
 
     Failed trials are neither, whatever their rows hold.
     """
     rows = list(results)
-    found = [row for row in rows if row.status == "ok" and getattr(row, metric) is not None]
-    return found, sum(row.status == "diverged" for row in rows)
+    fruitful = [row for row in rows if row.status == "ok" and getattr(row, metric.name) is not None]
+    return fruitful, sum(row.status == "diverged" for row in rows)
 
 
 def expected_best(
-    results: Iterable[TrialResult], metric: str, counts: Sequence[int] | None = None
+    results: Iterable[TrialResult], metric: Metric, counts: Sequence[int] | None = None
 ) -> ExpectedBest:
     """The best by ``metric`` after each of ``counts`` trials; by default 1 up to all of them.
 
@@ -58,19 +59,19 @@ def expected_best(
     trials are as if they had not been run. Raises ValueError for a count that is not between 1 and
     the number of trials.
     """
-    found, nothing = searched(results, metric)
-    n = len(found) + nothing
+    fruitful, nothing = searched(results, metric)
+    n = len(fruitful) + nothing
     wanted = range(1, n + 1) if counts is None else counts
-    if any(not 1 <= count <= n for count in wanted) or not found:
+    if any(not 1 <= count <= n for count in wanted) or not fruitful:
         raise ValueError(f"cannot draw {max(wanted, default=0)} of {n} trials")
-    values = np.array([getattr(row, metric) for row in found])
-    tests = np.array([np.nan if row.test_accuracy is None else row.test_accuracy for row in found])
-    worst_first = np.argsort(values if METRICS[metric].goal == "maximize" else -values)
+    values = np.array([getattr(row, metric.name) for row in fruitful])
+    tests = np.array([math.nan if (t := row.test_accuracy) is None else t for row in fruitful])
+    worst_first = np.argsort(metric.sign * values)
     values, tests = (
         values[worst_first],
         _averaged_over_ties(tests[worst_first], values[worst_first]),
     )
-    has_test = metric != "test_accuracy" and not np.isnan(tests).any()
+    has_test = metric != TEST_ACCURACY and not np.isnan(tests).any()
     best = ExpectedBest(list(wanted), [], [], [], [])
     for count in wanted:
         # Where nothing was found at all, there is no best.
@@ -78,8 +79,8 @@ def expected_best(
         weights = weights / weights.sum()
         places = np.searchsorted(np.cumsum(weights), (0.1, 0.9)).clip(max=len(values) - 1)
         best.mean.append(float(weights @ values))
-        best.low.append(float(values[places].min()))
-        best.high.append(float(values[places].max()))
+        best.worse.append(float(values[places[0]]))
+        best.better.append(float(values[places[1]]))
         if has_test:
             best.test_accuracy.append(float(weights @ tests))
     return best

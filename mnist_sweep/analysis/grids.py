@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sweep.analysis.ranking import METRICS, Configuration, varying_values
+from mnist_sweep.analysis.configurations import Configuration, varying_values
+from mnist_sweep.metrics import Metric
 
 #: Share of a grid's configurations that must have a seed for it to be one of the grid's seeds.
 _COMMON_SEED = 0.8
@@ -44,7 +45,7 @@ class CompleteGrid:
         return math.prod(len(values) for values in self.levels.values())
 
 
-def complete_grids(configurations: Sequence[Configuration], metric: str) -> list[CompleteGrid]:
+def complete_grids(configurations: Sequence[Configuration], metric: Metric) -> list[CompleteGrid]:
     """The complete grids that show every hyperparameter and every pair that any of them shows.
 
     Largest first; a grid that shows nothing new is left out. One grid of all hyperparameters that
@@ -58,10 +59,10 @@ def complete_grids(configurations: Sequence[Configuration], metric: str) -> list
     whole = table.grid(tuple(table.fields))
     if whole and 2 * whole.size >= len(table.configurations):
         return [whole]
-    found = sorted(_candidates(table), key=lambda grid: (-grid.size, -len(grid.levels)))
+    largest_first = sorted(_candidates(table), key=lambda grid: (-grid.size, -len(grid.levels)))
     chosen: list[CompleteGrid] = []
     shown: set[tuple[str, ...]] = set()
-    for grid in found:
+    for grid in largest_first:
         shows = {names for order in (1, 2) for names in combinations(grid.levels, order)}
         if not shows <= shown:
             chosen.append(grid)
@@ -74,11 +75,11 @@ def _candidates(table: _Table) -> list[CompleteGrid]:
 
     Only sets whose parts all have one are tried: a complete grid holds complete grids of its parts.
     """
-    found: list[CompleteGrid] = []
+    grids: list[CompleteGrid] = []
     level: list[tuple[str, ...]] = [(name,) for name in table.fields]
     while level:
         having = [grid for names in level if (grid := table.grid(names))]
-        found += having
+        grids += having
         complete = {tuple(grid.levels) for grid in having}
         larger = {
             (*names, other)
@@ -88,16 +89,16 @@ def _candidates(table: _Table) -> list[CompleteGrid]:
         level = sorted(
             names for names in larger if complete.issuperset(combinations(names, len(names) - 1))
         )
-    return found
+    return grids
 
 
 class _Table:
     """Configurations by the values that vary, as codes: their places in the sorted values."""
 
-    def __init__(self, configurations: Sequence[Configuration], metric: str) -> None:
+    def __init__(self, configurations: Sequence[Configuration], metric: Metric) -> None:
         self.configurations, self.metric = list(configurations), metric
         self.by_seed = [c.by_seed(metric) for c in self.configurations]
-        self.levels = varying_values(c.config for c in self.configurations)
+        self.levels = varying_values(self.configurations)
         self.fields = list(self.levels)
         columns = [self._codes(name) for name in self.fields]
         # Configurations on different data sets are never of one grid.
@@ -132,8 +133,7 @@ class _Table:
         return self._grid(names, [members[i] for i in kept], sorted(seeds)) if kept else None
 
     def _mean(self, members: Sequence[int]) -> float:
-        sign = 1 if METRICS[self.metric].goal == "maximize" else -1
-        return sign * fmean(fmean(self.by_seed[m].values()) for m in members)
+        return self.metric.sign * fmean(fmean(self.by_seed[m].values()) for m in members)
 
     def _common_seeds(self, members: Sequence[int]) -> set[int]:
         counts = Counter(seed for member in members for seed in self.by_seed[member])
@@ -166,18 +166,18 @@ def _complete_box(codes: NDArray[np.int64]) -> list[int]:
     fields = codes.shape[1]
     rows = np.arange(len(codes))
     while rows.size:
-        found = [np.unique(codes[rows, f], return_counts=True) for f in range(fields)]
-        if min(len(values) for values, _ in found) < 2:
+        present = [np.unique(codes[rows, f], return_counts=True) for f in range(fields)]
+        if min(len(values) for values, _ in present) < 2:
             return []
-        cells = math.prod(len(values) for values, _ in found)
+        cells = math.prod(len(values) for values, _ in present)
         if cells == len(rows):
             return rows.tolist()
         # A value of a complete grid meets at least two values of every other field.
-        hopeless = [values[counts < 2 ** (fields - 1)] for values, counts in found]
+        hopeless = [values[counts < 2 ** (fields - 1)] for values, counts in present]
         if not any(len(values) for values in hopeless):
             fill = [
                 (count * len(values) / cells, count, field, -value)
-                for field, (values, counts) in enumerate(found)
+                for field, (values, counts) in enumerate(present)
                 for value, count in zip(values.tolist(), counts.tolist(), strict=True)
             ]
             _, _, field, value = min(fill)

@@ -47,11 +47,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sweep.analysis.configurations import Configuration, varying_values
 from mnist_sweep.analysis.grids import CompleteGrid, complete_grids
 from mnist_sweep.analysis.intervals import f_quantile, f_upper_p, holm
-from mnist_sweep.analysis.ranking import Configuration, varying_values
 from mnist_sweep.errors import UserError
 from mnist_sweep.labels import parameter_name
+from mnist_sweep.metrics import Metric
 
 Floats: TypeAlias = NDArray[np.float64]
 Verdict = Literal["real", "unclear", "none"]
@@ -121,7 +122,7 @@ class Importance:
 
 
 def importance(
-    configurations: Sequence[Configuration], metric: str, level: float = 0.95
+    configurations: Sequence[Configuration], metric: Metric, level: float = 0.95
 ) -> list[Importance]:
     """The importance of the hyperparameters that vary in ``configurations``, as described above.
 
@@ -131,7 +132,7 @@ def importance(
     left out. Raises UserError, which says what is missing, where nothing can be estimated.
     """
     usable = [c for c in configurations if c.values(metric)]
-    if not varying_values(c.config for c in usable):
+    if not varying_values(usable):
         raise UserError("needs two values of a hyperparameter")
     step = 1 / (usable[0].images(metric) or 1_000_000)
     grids = complete_grids(usable, metric)
@@ -183,15 +184,15 @@ class _Part:
 def _finished(parts: Sequence[_Part], level: float) -> list[Importance]:
     raw = [m.p_value for part in parts for m in part.measured]
     adjusted = iter(holm(raw, len(raw)))
-    found = []
+    finished = []
     for part in parts:
         total = sum(m.variance for m in part.measured) + part.higher + part.noise
         effects = [_effect(m, total, next(adjusted), level) for m in part.measured]
         effects.sort(key=lambda e: (-e.share, len(e.fields)))
         higher = None if part.frame.higher is None else part.higher / total
         noise = part.noise / total
-        found.append(replace(part.frame, effects=tuple(effects), higher=higher, noise=noise))
-    return found
+        finished.append(replace(part.frame, effects=tuple(effects), higher=higher, noise=noise))
+    return finished
 
 
 def _effect(measured: _Measured, total: float, p_value: float, level: float) -> Effect:
@@ -256,13 +257,13 @@ def _component(values: Floats, axes: tuple[int, ...]) -> Floats:
     ``axes``: means over the others, by inclusion and exclusion.
     """
     dimensions = range(values.ndim - 1)
-    found = np.zeros(())
+    component = np.zeros(())
     for size in range(len(axes) + 1):
         for kept in combinations(axes, size):
             averaged = tuple(1 + d for d in dimensions if d not in kept)
             sign = (-1) ** (len(axes) - size)
-            found = found + sign * values.mean(axis=averaged, keepdims=True)
-    return found
+            component = component + sign * values.mean(axis=averaged, keepdims=True)
+    return component
 
 
 def _mean_square_and_noise(component: Floats) -> tuple[float, float]:
@@ -280,8 +281,8 @@ def _sphericity(component: Floats, df: int) -> float:
     return min(max(float(np.trace(products)) ** 2 / (df * norm), 1 / df), 1.0) if norm else 1 / df
 
 
-def _of_scattered(configurations: Sequence[Configuration], metric: str, step: float) -> _Part:
-    levels = varying_values(c.config for c in configurations)
+def _of_scattered(configurations: Sequence[Configuration], metric: Metric, step: float) -> _Part:
+    levels = varying_values(configurations)
     values = np.array([c.mean(metric) for c in configurations])
     n = len(values)
     for groups in range(_GROUPS, 1, -1):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
-from mnist_sweep.analysis.ranking import METRICS, Configuration
+from mnist_sweep.analysis.configurations import Configuration, Cost
+from mnist_sweep.metrics import Metric
 
-#: Columns of results.csv: seconds of training, and the number of trained parameters.
-Cost = Literal["train_seconds", "parameters"]
 COSTS: Mapping[Cost, str] = {
     "train_seconds": "training time",
     "parameters": "number of parameters",
@@ -16,7 +14,7 @@ COSTS: Mapping[Cost, str] = {
 
 
 def pareto_front(
-    configurations: Sequence[Configuration], metric: str, cost: Cost
+    configurations: Sequence[Configuration], metric: Metric, cost: Cost
 ) -> list[Configuration]:
     """Those of ``configurations`` that none of the others equals or beats in both, cheapest first.
 
@@ -24,13 +22,12 @@ def pareto_front(
     front, nor is one with a seed that diverged. Of equals the first counts. The front is that of
     the means: two neighbours whose intervals overlap may change places with other seeds.
     """
-    sign = 1 if METRICS[metric].goal == "maximize" else -1
     known = [
-        (price, -sign * mean, place)
+        (price, -metric.sign * mean, place)
         for place, c in enumerate(configurations)
         if not c.diverged
         and (mean := c.mean(metric)) is not None
-        and (price := c.mean(cost)) is not None
+        and (price := c.cost(cost)) is not None
     ]
     front: list[Configuration] = []
     best = float("inf")

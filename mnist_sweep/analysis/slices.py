@@ -16,7 +16,8 @@ from itertools import pairwise
 from statistics import fmean, pstdev
 from typing import Any
 
-from mnist_sweep.analysis.ranking import Configuration, varying_fields
+from mnist_sweep.analysis.configurations import Configuration, varying_values
+from mnist_sweep.metrics import Metric
 
 #: More lines than this in one panel cannot be told apart.
 MAX_LINES = 6
@@ -26,18 +27,19 @@ NEARLY_FULL = 0.8
 
 @dataclass(frozen=True)
 class Cell:
-    """What one point of a figure shows. Accuracies are fractions.
+    """What one point of a figure shows.
 
-    With one setting of the other parameters: ``centre`` is the mean over seeds, ``low`` and
-    ``high`` its 95 % interval, ``points`` the seeds. With several: median, quartiles, and the
-    settings' means, where a setting that diverged counts as the worst. ``centre`` is None where
-    nothing (or, pooled, not even half) finished. ``diverged`` counts trials.
+    With one setting of the other parameters: ``centre`` is the mean over seeds, ``worse`` and
+    ``better`` are the ends of its 95 % interval, ``points`` the seeds. With several: median,
+    quartiles, and the settings' means, where a setting that diverged counts as the worst.
+    ``centre`` is None where nothing (or, pooled, not even half) finished. ``diverged`` counts
+    trials.
     """
 
     points: list[float]
     centre: float | None
-    low: float | None
-    high: float | None
+    worse: float | None
+    better: float | None
     diverged: int
     configurations: tuple[Configuration, ...]
 
@@ -68,34 +70,34 @@ class Slice:
         """The values of ``line``, ascending; [None] without one."""
         return sorted({line for _, line in self.cells}, key=lambda v: (v is not None, v))
 
-    def cell(self, x: Any, line: Any, metric: str) -> Cell | None:
+    def cell(self, x: Any, line: Any, metric: Metric) -> Cell | None:
         """What to show at (``x``, ``line``); None where there is no trial."""
-        found = self.cells.get((x, line), ())
-        if not found:
+        members = self.cells.get((x, line), ())
+        if not members:
             return None
-        diverged = sum(c.diverged for c in found)
+        diverged = sum(c.diverged for c in members)
         if self.settings == 1:
-            (only,) = found
+            (only,) = members
             interval = only.interval(metric)
-            low, high = (interval.low, interval.high) if interval else (None, None)
-            points = only.values(metric)
-            return Cell(points, only.mean(metric), low, high, diverged, found)
-        means = [c.mean(metric) for c in found]
-        points = [mean for mean in means if mean is not None]
+            ends = [interval.low, interval.high] if interval else [None, None]
+            worse, better = ends[:: metric.sign]
+            return Cell(only.values(metric), only.mean(metric), worse, better, diverged, members)
+        points = [mean for c in members if (mean := c.mean(metric)) is not None]
         if self.settings == 0:
-            return Cell(points, None, None, None, diverged, found)
-        low, centre, high = _quartiles(points, len(found))
-        return Cell(points, centre, low, high, diverged, found)
+            return Cell(points, None, None, None, diverged, members)
+        worst_first = sorted(points, reverse=not metric.is_accuracy)
+        worse, centre, better = _quartiles(worst_first, len(members))
+        return Cell(points, centre, worse, better, diverged, members)
 
 
-def _quartiles(points: Sequence[float], n: int) -> list[float | None]:
-    """The quartiles of ``n`` accuracies of which the lowest, beyond ``points``, are unknown."""
-    known: list[float | None] = [*[None] * (n - len(points)), *sorted(points)]
-    low, lower, high = (known[math.ceil(q * n) - 1] for q in (0.25, 0.5, 0.75))
+def _quartiles(worst_first: Sequence[float], n: int) -> list[float | None]:
+    """The quartiles of ``n`` values of which the worst, before ``worst_first``, are unknown."""
+    known: list[float | None] = [*[None] * (n - len(worst_first)), *worst_first]
+    worse, lower, better = (known[math.ceil(q * n) - 1] for q in (0.25, 0.5, 0.75))
     upper = known[n // 2]
     # The median of an even number is between the middle two.
     centre = None if lower is None or upper is None else (lower + upper) / 2
-    return [low, centre, high]
+    return [worse, centre, better]
 
 
 def parameter_slices(configurations: Sequence[Configuration]) -> list[Slice]:
@@ -105,23 +107,22 @@ def parameter_slices(configurations: Sequence[Configuration]) -> list[Slice]:
     crossed with, else shown alone. Width and depth, where crossed, are left to the heat map.
     """
     usable = _usable(configurations)
-    varying = varying_fields(c.config for c in usable)
+    varying = list(varying_values(usable))
     named = [name for name in varying if _is_name(usable, name)]
     slices = [
-        found
+        crossed
         for x in varying
         if x not in named
         for line in named
-        if (found := crossing(usable, x, line))
+        if (crossed := crossing(usable, x, line))
     ]
-    covered = {name for found in slices for name in (found.x, found.line)}
+    covered = {name for crossed in slices for name in (crossed.x, crossed.line)}
     if crossing(usable, "width", "depth"):
         covered |= {"width", "depth"}
     for name in varying:
         if name not in covered:
-            found = _paired(usable, name, varying) or single(usable, name)
-            slices.append(found)
-            covered |= {found.x, found.line}
+            slices.append(_paired(usable, name, varying) or single(usable, name))
+            covered |= {slices[-1].x, slices[-1].line}
     return sorted(slices, key=lambda s: (varying.index(s.x), varying.index(s.line or s.x)))
 
 
@@ -135,36 +136,36 @@ def _is_name(configurations: Sequence[Configuration], name: str) -> bool:
 
 def _paired(usable: list[Configuration], name: str, varying: list[str]) -> Slice | None:
     """The largest crossing of ``name`` with another parameter; more values go along x."""
-    found: list[Slice] = []
+    slices: list[Slice] = []
     for other in varying:
         if other == name:
             continue
         counts = {n: len({getattr(c.config, n) for c in usable}) for n in (name, other)}
         x, line = sorted(counts, key=lambda n: (_is_name(usable, n), -counts[n]))
         if crossed := crossing(usable, x, line):
-            found.append(crossed)
-    return max(found, key=lambda s: len(s.cells), default=None)
+            slices.append(crossed)
+    return max(slices, key=lambda s: len(s.cells), default=None)
 
 
 def crossing(configurations: Sequence[Configuration], x: str, line: str) -> Slice | None:
     """The slice by ``x`` and ``line`` where they are crossed, fully or nearly, else None."""
-    found = _slice(_usable(configurations), x, line)
-    if found is None:
+    crossed = _slice(_usable(configurations), x, line)
+    if crossed is None:
         return None
-    xs, lines = found.x_values, found.line_values
-    per_line = Counter(value for _, value in found.cells)
-    full = len(found.cells) >= NEARLY_FULL * len(xs) * len(lines)
+    xs, lines = crossed.x_values, crossed.line_values
+    per_line = Counter(value for _, value in crossed.cells)
+    full = len(crossed.cells) >= NEARLY_FULL * len(xs) * len(lines)
     wide = len(xs) >= 2 and 2 <= len(lines) <= MAX_LINES and min(per_line.values()) >= 2
-    return found if full and wide else None
+    return crossed if full and wide else None
 
 
 def single(configurations: Sequence[Configuration], x: str) -> Slice:
     """The slice by ``x`` alone, or all configurations where no setting has half of its values."""
     usable = [c for c in _usable(configurations) if getattr(c.config, x) is not None]
     values = {getattr(c.config, x) for c in usable}
-    found = _slice(usable, x, None)
-    if found and len(found.cells) >= max(2, len(values) / 2):
-        return found
+    alone = _slice(usable, x, None)
+    if alone and len(alone.cells) >= max(2, len(values) / 2):
+        return alone
     cells = {
         (value, None): tuple(c for c in usable if getattr(c.config, x) == value) for value in values
     }
@@ -172,7 +173,7 @@ def single(configurations: Sequence[Configuration], x: str) -> Slice:
 
 
 def _slice(usable: Sequence[Configuration], x: str, line: str | None) -> Slice | None:
-    others = [n for n in varying_fields(c.config for c in usable) if n not in (x, line)]
+    others = [n for n in varying_values(usable) if n not in (x, line)]
     settings: dict[tuple[Any, ...], dict[tuple[Any, Any], Configuration]] = {}
     for c in usable:
         key = getattr(c.config, x), getattr(c.config, line) if line else None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.transforms import blended_transform_factory
 
-from mnist_sweep.analysis.ranking import Configuration
+from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.figures.style import FAINT
 from mnist_sweep.labels import short_name, value_texts
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.transforms import blended_transform_factory
 
 from mnist_sweep.analysis.importance import Effect, Importance, percent
-from mnist_sweep.figures.charts import Source
+from mnist_sweep.analysis.study import Study
 from mnist_sweep.figures.style import (
     BACKGROUND,
     COLOURS,
@@ -20,6 +20,7 @@ from mnist_sweep.figures.style import (
     INK,
     WIDTH_INCHES,
     add_legend,
+    footnote,
     frame,
     new_figure,
 )
@@ -51,17 +52,12 @@ class _Row(NamedTuple):
     text: str = ""
 
 
-def importance_chart(
-    parts: Sequence[Importance], studied: Mapping[str, tuple[Any, ...]], total: int, source: Source
-) -> Figure:
-    """Shares with their intervals, a group of bars for each of ``parts``.
-
-    ``studied`` has every value of the study's hyperparameters and ``total`` counts the
-    configurations that have the metric, so that the figure can say what it leaves out.
-    """
+def importance_chart(parts: Sequence[Importance], study: Study) -> Figure:
+    """Shares with their intervals, a group of bars for each of ``parts``."""
     scattered = parts[0].kind == "scattered"
-    note = source.note(
-        f"Share of the variance of one trial's {source.label}.",
+    note = footnote(
+        study,
+        f"Share of the variance of one trial's {study.metric.label}.",
         "Additive model of groups of values; noise: all that it does not explain."
         if scattered
         else "Exact functional ANOVA; noise of the seeds taken out of every effect.",
@@ -71,9 +67,9 @@ def importance_chart(
         "Certain: after Holm's correction for all effects.",
     )
     whose = "each parameter" if scattered else "each parameter, and each pair,"
-    rows = [row for part in parts for row in _rows(part, studied, total)]
+    rows = [row for part in parts for row in _rows(part, study)]
     figure = new_figure(
-        f"What {source.label} depends on",
+        f"What {study.metric.label} depends on",
         f"Share of the variance that {whose} explains; line: 95 % interval",
         note,
         height=1.75 + 0.14 * note.count("\n") + _ROW * _height(rows),
@@ -94,8 +90,8 @@ def importance_chart(
     return figure
 
 
-def _rows(part: Importance, studied: Mapping[str, tuple[Any, ...]], total: int) -> list[_Row]:
-    rows = [_Row(_heading(part, studied, total))]
+def _rows(part: Importance, study: Study) -> list[_Row]:
+    rows = [_Row(_heading(part, study))]
     effects = part.effects if len(part.effects) <= MAX_EFFECTS + 1 else part.effects[:MAX_EFFECTS]
     rows += [_effect_row(effect) for effect in effects]
     others = part.effects[len(effects) :]
@@ -107,14 +103,16 @@ def _rows(part: Importance, studied: Mapping[str, tuple[Any, ...]], total: int) 
     return [*rows, _Row("noise", part.noise, text=percent(part.noise))]
 
 
-def _heading(part: Importance, studied: Mapping[str, tuple[Any, ...]], total: int) -> str:
+def _heading(part: Importance, study: Study) -> str:
+    """What went in, and what of the study did not."""
+    total = len(study.measured)
     seeds = f"{part.seeds} seed{'' if part.seeds == 1 else 's'}"
     of_all = f" of {total:,}" if part.configurations < total else ""
     text = f"{part.configurations:,}{of_all} configurations, {seeds}"
     missing = [
         assignment(name, value)
         for name, values in part.levels.items()
-        for value in studied[name]
+        for value in study.varying[name]
         if value not in values
     ]
     fixed = [assignment(name, value) for name, value in part.fixed.items() if value is not None]

@@ -14,21 +14,24 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from mnist_sweep.analysis.curves import Gap, MeanCurve, generalisation_gap
-from mnist_sweep.analysis.ranking import Comparison, Configuration, choice_note, varying_fields
-from mnist_sweep.figures.charts import Source, seeds_text
+from mnist_sweep.analysis.configurations import Configuration, varying_values
+from mnist_sweep.analysis.curves import MeanCurve, generalisation_gap
+from mnist_sweep.analysis.study import Study
+from mnist_sweep.analysis.verdicts import Comparison
+from mnist_sweep.figures.charts import seeds_text
 from mnist_sweep.figures.columns import Columns, value_columns
+from mnist_sweep.figures.scales import CUT_NOTE, MetricScale
 from mnist_sweep.figures.style import (
     BACKGROUND,
     COLOURS,
-    CUT_NOTE,
     FAINT,
-    AccuracyScale,
     add_legend,
+    footnote,
     frame,
     new_figure,
 )
 from mnist_sweep.labels import describe
+from mnist_sweep.metrics import TEST_ACCURACY, Metric
 
 MAX_COLUMNS_INCHES = 4.0
 _VERDICTS = {
@@ -38,61 +41,67 @@ _VERDICTS = {
 }
 
 
-def ranking(
-    shown: Sequence[Comparison], total: int, fields: Sequence[str], source: Source
-) -> Figure:
-    """The best configurations as dots with intervals.
+def ranking(study: Study, most: int) -> Figure:
+    """The best configurations, ``most`` of them, as dots with intervals.
 
-    Those of ``fields`` that differ between them stand in columns, the others in the note.
+    The hyperparameters that differ between them stand in columns, the others in the note.
     """
-    found = [comparison.configuration for comparison in shown]
-    differing = varying_fields(c.config for c in found)
-    common = describe(found[0].config, [name for name in fields if name not in differing])
-    scale, cut = _scale(found, source.metric)
-    note = source.note(
+    metric = study.metric
+    shown = study.measured[:most]
+    configurations = [comparison.configuration for comparison in shown]
+    common = study.common_text(configurations)
+    scale, cut = _scale(configurations, metric)
+    note = footnote(
+        study,
         f"All with {common}." if common else "",
-        choice_note(found[0], source.metric),
+        study.choice_note,
         CUT_NOTE if cut else "",
     )
     figure = new_figure(
-        f"The {len(shown)} best of {total:,} configurations by {source.label}",
-        f"Dot: mean; bar: {_interval_text(found, source)}",
+        f"The {len(shown)} best of {len(study.measured):,} configurations by {metric.label}",
+        _subtitle(configurations, metric),
         note,
         height=1.75 + 0.32 * len(shown),
     )
-    columns = Columns(value_columns(found, differing), MAX_COLUMNS_INCHES)
+    columns = Columns(
+        value_columns(configurations, list(varying_values(configurations))), MAX_COLUMNS_INCHES
+    )
     left = Columns.LEFT + columns.inches
     axes = figure.subplots(gridspec_kw=frame(figure, note, left=left))
     columns.write(axes)
-    _draw_dots(axes, shown, source.metric, scale)
-    scale.apply(axes, source.label, axis="x", count=6)
+    _draw_dots(axes, shown, scale)
+    scale.apply(axes, metric.label, axis="x", count=6)
     axes.set_ylim(0.4 - len(shown), 0.6)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    add_legend(figure, _legend(shown, source.metric))
+    add_legend(figure, _legend(shown, metric))
     return figure
 
 
-def _interval_text(found: Sequence[Configuration], source: Source) -> str:
-    seeds = seeds_text(found, source.metric)
-    if all(len(c.values(source.metric)) == 1 for c in found):
-        return f"95 % binomial interval over images ({seeds}, so none over seeds)"
-    return f"95 % interval over {seeds}; faint: each seed"
+def _subtitle(configurations: Sequence[Configuration], metric: Metric) -> str:
+    seeds = seeds_text(configurations, metric)
+    if not any(c.interval(metric) for c in configurations):
+        return f"Dot: {metric.label}, without an interval ({seeds})"
+    if all(len(c.values(metric)) == 1 for c in configurations):
+        return f"Dot: mean; bar: 95 % binomial interval over images ({seeds}, so none over seeds)"
+    return f"Dot: mean; bar: 95 % interval over {seeds}; faint: each seed"
 
 
-def _scale(found: Sequence[Configuration], metric: str) -> tuple[AccuracyScale, bool]:
+def _scale(configurations: Sequence[Configuration], metric: Metric) -> tuple[MetricScale, bool]:
     """The scale, and whether it cuts an interval."""
-    values = [value for c in found for value in c.values(metric)]
-    values += [v for v in _beside(found, metric) if v is not None]
-    intervals = [interval for c in found if (interval := c.interval(metric))]
+    values = [value for c in configurations for value in c.values(metric)]
+    values += [v for v in _beside(configurations, metric) if v is not None]
+    intervals = [interval for c in configurations if (interval := c.interval(metric))]
     ends = [end for interval in intervals for end in (interval.low, interval.high)]
-    scale = AccuracyScale.fit(values, ends)
+    scale = MetricScale.fit(metric, values, ends)
     return scale, scale.cuts(ends)
 
 
-def _beside(found: Sequence[Configuration], metric: str) -> list[float | None]:
-    """The test accuracies to show beside another metric."""
-    return [c.mean("test_accuracy") for c in found] if metric != "test_accuracy" else []
+def _beside(configurations: Sequence[Configuration], metric: Metric) -> list[float | None]:
+    """The test accuracies to show beside another accuracy; beside a loss they have no axis."""
+    if metric == TEST_ACCURACY or not metric.is_accuracy:
+        return []
+    return [c.mean(TEST_ACCURACY) for c in configurations]
 
 
 def _verdicts(shown: Sequence[Comparison]) -> list[str]:
@@ -102,32 +111,32 @@ def _verdicts(shown: Sequence[Comparison]) -> list[str]:
     return [of_best if c.verdict == "best" else c.verdict for c in shown]
 
 
-def _draw_dots(axes: Axes, shown: Sequence[Comparison], metric: str, scale: AccuracyScale) -> None:
-    found = [comparison.configuration for comparison in shown]
-    for row, (configuration, verdict) in enumerate(zip(found, _verdicts(shown), strict=True)):
+def _draw_dots(axes: Axes, shown: Sequence[Comparison], scale: MetricScale) -> None:
+    configurations = [comparison.configuration for comparison in shown]
+    for row, (c, verdict) in enumerate(zip(configurations, _verdicts(shown), strict=True)):
         _, edge, face = _VERDICTS[verdict]
-        interval = configuration.interval(metric)
-        values = configuration.values(metric)
+        values = c.values(scale.metric)
         # A single seed is the mean itself.
         points = [scale(v) for v in values] if len(values) > 1 else []
         axes.scatter(points, [0.3 - row] * len(points), s=14, color=edge, alpha=0.4, lw=0)
-        if interval:
+        if interval := c.interval(scale.metric):
             ends = [scale(interval.low), scale(interval.high)]
             axes.plot(ends, [-row, -row], color=edge, lw=1.6)
-            axes.plot(scale(interval.mean), -row, "o", color=edge, mfc=face, ms=7, mew=1.5)
-    for row, value in enumerate(_beside(found, metric)):
+        mean = scale(c.mean(scale.metric) or 0.0)
+        axes.plot(mean, -row, "o", color=edge, mfc=face, ms=7, mew=1.5)
+    for row, value in enumerate(_beside(configurations, scale.metric)):
         if value is not None:
             axes.plot(scale(value), -row - 0.27, "d", color=COLOURS[1], ms=4.5)
 
 
-def _legend(shown: Sequence[Comparison], metric: str) -> list[Line2D]:
+def _legend(shown: Sequence[Comparison], metric: Metric) -> list[Line2D]:
     verdicts = _verdicts(shown)
     handles = [
         Line2D([], [], marker="o", ls="", color=edge, mfc=face, ms=7, mew=1.5, label=text)
         for verdict, (text, edge, face) in _VERDICTS.items()
         if verdict in verdicts
     ]
-    if metric != "test_accuracy":
+    if _beside([shown[0].configuration], metric):
         handles.append(
             Line2D([], [], marker="d", ls="", color=COLOURS[1], ms=4.5, label="test accuracy")
         )
@@ -142,14 +151,12 @@ _CURVE_STYLES = {
 }
 
 
-def curves(
-    shown: Sequence[tuple[int, Configuration, MeanCurve]], fields: Sequence[str], source: Source
-) -> Figure:
+def curves(shown: Sequence[tuple[int, Configuration, MeanCurve]], study: Study) -> Figure:
     """Accuracy against steps, a panel each; ``shown`` holds rank, configuration and curve."""
-    found = [configuration for _, configuration, _ in shown]
-    differing = varying_fields(c.config for c in found)
-    common = describe(found[0].config, [name for name in fields if name not in differing])
-    note = source.note(
+    configurations = [configuration for _, configuration, _ in shown]
+    common = study.common_text(configurations)
+    note = footnote(
+        study,
         f"All with {common}." if common and len(shown) > 1 else "",
         "Gap: training minus test accuracy at the end, in points, with its 95 % interval. A large "
         "one is overfitting; none at a low accuracy is underfitting. The curve of the training "
@@ -158,18 +165,20 @@ def curves(
     rows, columns = _panels(len(shown))
     figure = new_figure(
         f"Accuracy against training steps{', best configurations' if len(shown) > 1 else ''}",
-        f"Mean over {seeds_text(found, source.metric)}; faint: each seed; numbered by rank "
-        f"in {source.label}",
+        f"Mean over {seeds_text(configurations, study.metric)}; faint: each seed; numbered by rank "
+        f"in {study.metric.label}",
         note,
         height=4.3 if rows == 1 else 5.4,
     )
-    scale = AccuracyScale.fit(
+    scale = MetricScale.fit(
+        TEST_ACCURACY,
         chain.from_iterable(
             values for _, _, curve in shown for seeds in curve.seeds.values() for values in seeds
-        )
+        ),
     )
+    named = list(varying_values(configurations) if len(shown) > 1 else study.varying)
     titles = [
-        _panel_title(place, configuration, differing if len(shown) > 1 else fields, 96 // columns)
+        _panel_title(place, configuration, named, 96 // columns)
         for place, configuration, _ in shown
     ]
     lines = 1 + max(title.count("\n") for title in titles)
@@ -186,8 +195,9 @@ def curves(
             # Where the curves are not: below good ones, above bad ones.
             ends = [scale(means[-1]) for means in curve.means.values()]
             bad = max(ends) < scale.low + 0.7 * (scale.high - scale.low)
+            text = f"gap {TEST_ACCURACY.text(*gap, unit=False)}"
             axes.text(
-                0.98, 0.96 if bad else 0.04, _gap_text(gap), transform=axes.transAxes,
+                0.98, 0.96 if bad else 0.04, text, transform=axes.transAxes,
                 ha="right", va="top" if bad else "bottom", size=7.5,
             )  # fmt: skip
         axes.set_title(title, loc="left", size=7.5, pad=4)
@@ -210,7 +220,7 @@ def _panel_title(
     return textwrap.fill(f"{place}. {name}".replace(",\u00a0", ", "), characters) if name else ""
 
 
-def _draw_curve(axes: Axes, curve: MeanCurve, scale: AccuracyScale) -> None:
+def _draw_curve(axes: Axes, curve: MeanCurve, scale: MetricScale) -> None:
     train, test = ([scale(v) for v in curve.means[n]] for n in ("train_accuracy", "test_accuracy"))
     # Early on, test accuracy is above the running mean of the training accuracy: no gap at all.
     above = [a > b for a, b in zip(train, test, strict=True)]
@@ -226,22 +236,16 @@ def _draw_curve(axes: Axes, curve: MeanCurve, scale: AccuracyScale) -> None:
         axes.plot(curve.steps, [scale(v) for v in means], color=colour, ls=dash, lw=1.5)
 
 
-def _gap_text(gap: Gap) -> str:
-    spread = "" if gap.half_width is None else f" ± {100 * gap.half_width:.2f}"
-    return f"gap {100 * gap.mean:.2f}{spread}"
-
-
 def _label_panels(
-    figure: Figure, panels: NDArray[Any], scale: AccuracyScale, margins: dict[str, float]
+    figure: Figure, panels: NDArray[Any], scale: MetricScale, margins: dict[str, float]
 ) -> None:
     for axes in panels.flat:
         if axes.figure is not None:
             scale.apply(axes, "")
             axes.xaxis.set_major_locator(MaxNLocator(4 if panels.shape[1] < 4 else 3))
             axes.set_xlim(left=0)
-    suffix = ", log error scale" if scale.logarithmic else ""
     middle = (margins["bottom"] + margins["top"]) / 2
-    figure.text(0.025, middle, f"Accuracy (%{suffix})", rotation=90, va="center", ha="left")
+    figure.text(0.025, middle, f"Accuracy ({scale.unit})", rotation=90, va="center", ha="left")
     centre = (margins["left"] + margins["right"]) / 2
     figure.text(centre, margins["bottom"] - 0.45 / figure.get_figheight(), "Training steps",
                 ha="center", va="center")  # fmt: skip

@@ -13,21 +13,24 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from mnist_sweep.analysis.configurations import Configuration, Cost, varying_values
 from mnist_sweep.analysis.expected_best import ExpectedBest
-from mnist_sweep.analysis.pareto import COSTS, Cost
-from mnist_sweep.analysis.ranking import Configuration, choice_note, varying_fields
-from mnist_sweep.figures.charts import Source, seeds_text
+from mnist_sweep.analysis.pareto import COSTS
+from mnist_sweep.analysis.study import Study
+from mnist_sweep.figures.charts import seeds_text
 from mnist_sweep.figures.columns import Columns, value_columns
+from mnist_sweep.figures.scales import MetricScale
 from mnist_sweep.figures.style import (
     BACKGROUND,
     COLOURS,
     WIDTH_INCHES,
-    AccuracyScale,
     add_legend,
+    footnote,
     frame,
     new_figure,
 )
-from mnist_sweep.labels import capital, describe
+from mnist_sweep.labels import capital
+from mnist_sweep.metrics import Metric
 
 #: Configurations of a front that are named.
 MAX_NAMED = 8
@@ -49,33 +52,30 @@ class _Point(NamedTuple):
     value: float
 
 
-def accuracy_and_cost(
+def metric_and_cost(
     configurations: Sequence[Configuration],
     front: Sequence[Configuration],
-    fields: Sequence[str],
     cost: Cost,
-    source: Source,
+    study: Study,
 ) -> Figure:
     """The metric against ``cost``, all configurations, with the Pareto ``front`` named below.
 
-    Those of ``fields`` that differ on the front stand in its table, the others in the note. What is
-    worse than most and not on the front may be below the frame, and is counted.
+    The hyperparameters that differ on the front stand in its table, the others in the note. What
+    is worse than most and not on the front may be below the frame, and is counted.
     """
-    label = _COSTS[cost][0]
-    points = [point for c in configurations if (point := _point(c, cost, source.metric))]
-    on_front = [point for c in front if (point := _point(c, cost, source.metric))]
-    scale = _scale(points, on_front)
+    metric = study.metric
+    points = [point for c in configurations if (point := _point(c, cost, metric))]
+    on_front = [point for c in front if (point := _point(c, cost, metric))]
+    scale = _scale(points, on_front, metric)
     below = sum(scale(point.value) < scale.low for point in points)
     devices = {r.device for point in points for r in point.configuration.results}
-    found = [point.configuration for point in on_front]
-    differing = varying_fields(c.config for c in found)
-    common = describe(found[0].config, [f for f in fields if f not in differing])
+    common = study.common_text(front)
     logarithmic = max(p.cost for p in points) >= 4 * min(p.cost for p in points)
     named = _named(on_front, scale, logarithmic)
-    note = source.note(
-        f"Front: no configuration is both cheaper and better; all with {common}."
-        if common
-        else "Front: no configuration is both cheaper and better.",
+    note = footnote(
+        study,
+        "Front: no configuration is both cheaper and better"
+        + (f"; all with {common}." if common else "."),
         f"On it without a number: {len(on_front) - len(named)}." * (len(on_front) > len(named)),
         f"Worse, below the frame: {below:,}." * (below > 0),
         f"Timed on {len(devices)} kinds of device." * (cost != "parameters" and len(devices) > 1),
@@ -83,8 +83,8 @@ def accuracy_and_cost(
     )
     height = 2.35 + _PLOT_INCHES + _TABLE_ROW * len(named) + 0.14 * note.count("\n")
     figure = new_figure(
-        f"{capital(source.label)} against {COSTS[cost]}",
-        f"Each point a configuration ({seeds_text(configurations, source.metric)}); "
+        f"{capital(metric.label)} against {COSTS[cost]}",
+        f"Each point a configuration ({seeds_text(configurations, metric)}); "
         f"numbered: the Pareto front",
         note,
         height=height,
@@ -101,9 +101,9 @@ def accuracy_and_cost(
         alpha=0.5 if len(points) < 200 else 0.3,
     )
     _draw_front(axes, on_front, named, scale)
-    _scale_cost(axes, label, logarithmic)
-    scale.apply(axes, source.label)
-    _write_table(figure, named, differing, cost, source, margins["bottom"])
+    _scale_cost(axes, _COSTS[cost][0], logarithmic)
+    scale.apply(axes, metric.label)
+    _write_table(figure, named, list(varying_values(front)), cost, metric, margins["bottom"])
     add_legend(
         figure,
         [
@@ -114,18 +114,18 @@ def accuracy_and_cost(
     return figure
 
 
-def _point(configuration: Configuration, cost: Cost, metric: str) -> _Point | None:
-    price, value = configuration.mean(cost), configuration.mean(metric)
+def _point(configuration: Configuration, cost: Cost, metric: Metric) -> _Point | None:
+    price, value = configuration.cost(cost), configuration.mean(metric)
     return None if price is None or value is None else _Point(configuration, price, value)
 
 
-def _scale(points: Sequence[_Point], front: Sequence[_Point]) -> AccuracyScale:
+def _scale(points: Sequence[_Point], front: Sequence[_Point], metric: Metric) -> MetricScale:
     values = [point.value for point in points]
-    floor = min([median(values), *(point.value for point in front)])
-    return AccuracyScale.fit([value for value in values if value >= floor])
+    worst = min([median(values), *(p.value for p in front)], key=lambda v: metric.sign * v)
+    return MetricScale.fit(metric, [v for v in values if metric.sign * (v - worst) >= 0])
 
 
-def _named(front: Sequence[_Point], scale: AccuracyScale, logarithmic: bool) -> list[_Point]:
+def _named(front: Sequence[_Point], scale: MetricScale, logarithmic: bool) -> list[_Point]:
     """The best of ``front`` and, from there on down, those far enough from it to have a number."""
 
     def place(point: _Point) -> tuple[float, float]:
@@ -146,7 +146,7 @@ def _named(front: Sequence[_Point], scale: AccuracyScale, logarithmic: bool) -> 
 
 
 def _draw_front(
-    axes: Axes, front: Sequence[_Point], named: Sequence[_Point], scale: AccuracyScale
+    axes: Axes, front: Sequence[_Point], named: Sequence[_Point], scale: MetricScale
 ) -> None:
     axes.plot(
         [p.cost for p in front],
@@ -190,15 +190,15 @@ def _write_table(
     named: Sequence[_Point],
     differing: Sequence[str],
     cost: Cost,
-    source: Source,
+    metric: Metric,
     bottom: float,
 ) -> None:
     """Which configurations the numbers on the front are, from ``bottom`` (of the figure) down."""
-    found = [point.configuration for point in named]
+    configurations = [point.configuration for point in named]
     prices = [f"{p.cost:.1f}" if cost == "train_seconds" else f"{p.cost:,.0f}" for p in named]
     columns = [
-        *value_columns(found, differing),
-        (source.label, [_value_text(c, source.metric) for c in found]),
+        *value_columns(configurations, differing),
+        (metric.label, [c.text(metric) for c in configurations]),
         (_COSTS[cost][1], prices),
     ]
     height = figure.get_figheight()
@@ -211,34 +211,32 @@ def _write_table(
     Columns(columns, WIDTH_INCHES - Columns.LEFT - 0.3).write(axes, above=1.0)
 
 
-def _value_text(configuration: Configuration, metric: str) -> str:
-    mean, interval = configuration.mean(metric), configuration.interval(metric)
-    spread = f" ± {100 * interval.half_width:.2f}" if interval else ""
-    return f"{100 * (mean or 0.0):.2f}{spread} %"
-
-
-def best_by_trials(best: ExpectedBest, chosen: Configuration, source: Source) -> Figure:
-    """The ``best`` of so many trials; ``chosen`` is the best configuration, for the note."""
-    note = source.note(
+def best_by_trials(best: ExpectedBest, study: Study) -> Figure:
+    """The ``best`` of so many trials, and what the choice was made on."""
+    metric = study.metric
+    note = footnote(
+        study,
         "Over all subsets of the trials that were run; every seed is a trial, a diverged one finds "
         "nothing.",
-        choice_note(chosen, source.metric),
+        study.choice_note,
     )
     n = best.trials[-1]
     figure = new_figure(
         f"Expected best of {n:,} trials in random order",
-        f"Mean {source.label} of the best of the first trials; shaded: the middle 80 % of orders",
+        f"Mean {metric.label} of the best of the first trials; shaded: the middle 80 % of orders",
         note,
     )
     axes = figure.subplots(gridspec_kw=frame(figure, note))
-    scale = AccuracyScale.fit([*best.mean, *best.high, *best.test_accuracy], best.low)
-    low, high = ([scale(v) for v in ends] for ends in (best.low, best.high))
-    axes.fill_between(best.trials, low, high, color=COLOURS[0], alpha=0.15, lw=0)
+    # An accuracy has no place on the axis of a loss.
+    tests = best.test_accuracy if metric.is_accuracy else []
+    scale = MetricScale.fit(metric, [*best.mean, *best.better, *tests], best.worse)
+    worse, better = ([scale(v) for v in ends] for ends in (best.worse, best.better))
+    axes.fill_between(best.trials, worse, better, color=COLOURS[0], alpha=0.15, lw=0)
     style: dict[str, Any] = {"lw": 1.6, "marker": "o" if n <= 12 else None, "ms": 4}
-    label = f"best {source.label}"
+    label = f"best {metric.label}"
     axes.plot(best.trials, [scale(v) for v in best.mean], color=COLOURS[0], label=label, **style)
-    if best.test_accuracy:
-        axes.plot(best.trials, [scale(v) for v in best.test_accuracy], color=COLOURS[1], ls="--",
+    if tests:
+        axes.plot(best.trials, [scale(v) for v in tests], color=COLOURS[1], ls="--",
                   label="test accuracy of that trial", **style)  # fmt: skip
     if n > 20:
         axes.set_xscale("log")
@@ -248,7 +246,7 @@ def best_by_trials(best: ExpectedBest, chosen: Configuration, source: Source) ->
     else:
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.set_xlabel("Trials" + (", log scale" if n > 20 else ""))
-    scale.apply(axes, source.label)
+    scale.apply(axes, metric.label)
     band = Patch(color=COLOURS[0], alpha=0.15, lw=0, label="luck of the order")
     add_legend(figure, [*axes.get_lines(), band])
     return figure

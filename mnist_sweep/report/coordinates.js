@@ -13,6 +13,9 @@ const TRANSFORMS = {
   log: [(v) => Math.log10(v), (t) => 10 ** t],
   // As far from 97 to 98 % as from 60 to 73 %: a third fewer errors.
   error: [(v) => -Math.log10(Math.max(1 - v, 5e-5)), (t) => 1 - 10 ** -t],
+  // Downwards: the best is at the top, as it is of accuracies.
+  loss: [(v) => -v, (t) => -t],
+  "log loss": [(v) => -Math.log10(Math.max(v, 1e-6)), (t) => 10 ** -t],
 };
 
 function make(tag, attributes = {}, ...children) {
@@ -30,8 +33,9 @@ class Axis {
     const values = column && (spec.scale === "order" ? column.values.keys() : column.values);
     const known = column ? [...values] : trials.map((t) => t[spec.trial]).filter((v) => v !== null);
     [this.forward, this.backward] = TRANSFORMS[spec.scale];
-    this.low = this.forward(known.reduce((a, b) => Math.min(a, b)));
-    this.span = this.forward(known.reduce((a, b) => Math.max(a, b))) - this.low || 1;
+    const ends = [Math.min, Math.max].map((end) => this.forward(known.reduce((a, b) => end(a, b))));
+    this.low = Math.min(...ends);
+    this.span = Math.max(...ends) - this.low || 1;
     const read = column ? (t) => known[rows[t[0]][spec.column]] : (t) => t[spec.trial];
     this.places = Float64Array.from(trials, (t) => this.place(read(t)));
     this.hasGaps = this.places.some(Number.isNaN);
@@ -255,7 +259,7 @@ class Coordinates {
     const bins = Array.from({ length: LINE_BINS }, () => []);
     const [out, unmeasured] = [[], []];
     this.kept.forEach((kept, trial) => {
-      const place = metric.falling ? 1 - metric.places[trial] : metric.places[trial];
+      const place = metric.places[trial];
       if (!kept) out.push(trial);
       else if (Number.isNaN(place)) unmeasured.push(trial);
       else bins[Math.min(LINE_BINS - 1, Math.floor(place * LINE_BINS))].push(trial);

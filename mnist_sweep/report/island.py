@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from mnist_sweep.analysis.ranking import Configuration
+from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.slices import log_spaced
-from mnist_sweep.figures.style import AccuracyScale
+from mnist_sweep.analysis.study import Study
+from mnist_sweep.figures.scales import MetricScale
 from mnist_sweep.labels import short_name, value_text, value_texts
 from mnist_sweep.metrics import METRICS, Metric
 from mnist_sweep.report.markup import Html, json_text
-from mnist_sweep.report.rerun import rerun_parts, sweep_name
-from mnist_sweep.report.review import Review
+from mnist_sweep.report.rerun import Reruns, rerun_parts, sweep_name
 from mnist_sweep.trial import TrialResult
 
 _VERDICTS = {
@@ -30,27 +30,27 @@ _VERDICTS = {
 #: An axis with more values than this gets ticks at even places instead.
 _MAX_TICKS, _EVEN_TICKS = 12, 5
 #: Accuracies that a trial may have, in the order of their axes.
-_ACCURACIES = ("train_accuracy", "test_accuracy", "val_accuracy")
+_ACCURACIES = [METRICS[f"{part}_accuracy"] for part in ("train", "test", "val")]
 
 Json = dict[str, Any]
 
 
-def island(reviews: Iterable[Review]) -> Html:
+def island(studies: Iterable[tuple[Study, Reruns]]) -> Html:
     """The data of all studies as the text of a <script type="application/json">."""
-    return json_text([_study(review) for review in reviews])
+    return json_text([_study(study, reruns) for study, reruns in studies])
 
 
-def _study(review: Review) -> Json:
-    configurations = [comparison.configuration for comparison in review.comparisons]
+def _study(study: Study, reruns: Reruns) -> Json:
+    configurations = [comparison.configuration for comparison in study.comparisons]
     verdicts = list(_VERDICTS)
     filled: list[tuple[Json, Sequence[Any]]] = [
         (_number("rank", "rank", 0), range(1, len(configurations) + 1)),
         (
             {"key": "verdict", "label": "", "kind": "mark", "texts": list(_VERDICTS.values())},
-            [verdicts.index(comparison.verdict) for comparison in review.comparisons],
+            [verdicts.index(comparison.verdict) for comparison in study.comparisons],
         ),
-        *(_parameter_column(name, configurations) for name in review.varying),
-        *_measures(review.metric, configurations),
+        *(_parameter_column(name, configurations) for name in study.varying),
+        *_measures(study.metric, configurations),
     ]
     columns = [column for column, _ in filled]
     parameter_axes = [
@@ -58,13 +58,13 @@ def _study(review: Review) -> Json:
         for at, column in enumerate(columns)
         if column["kind"] == "choice"
     ]
-    trial_axes, trials = _trials(review, configurations)
+    trial_axes, trials = _trials(study.metric, [reruns.trials[c.config] for c in configurations])
     return {
         "columns": columns,
         "rows": [list(row) for row in zip(*(cells for _, cells in filled), strict=True)],
         "trials": trials,
         "axes": parameter_axes + trial_axes,
-        "rerun": _rerun(review, configurations),
+        "rerun": _rerun(reruns, configurations),
     }
 
 
@@ -89,17 +89,17 @@ def _parameter_column(
     return column, [places[value] for value in given]
 
 
-def _rerun(review: Review, configurations: Sequence[Configuration]) -> Json:
+def _rerun(reruns: Reruns, configurations: Sequence[Configuration]) -> Json:
     """What begins the names of the specs, and of each row the places of its spec's parts."""
     places: dict[str, int] = {}
     rows = [
         [
             places.setdefault(part, len(places))
-            for part in rerun_parts(review.trials[c.config], review.evaluations[c.config])
+            for part in rerun_parts(reruns.trials[c.config], reruns.evaluations[c.config])
         ]
         for c in configurations
     ]
-    return {"name": sweep_name(review.name, "rank_"), "parts": list(places), "rows": rows}
+    return {"name": sweep_name(reruns.name, "rank_"), "parts": list(places), "rows": rows}
 
 
 def _measures(
@@ -108,21 +108,21 @@ def _measures(
     """The measured columns with their cells; accuracies in per cent. Empty ones are left out."""
 
     def means(metric: Metric) -> tuple[Json, Sequence[Any]]:
-        means = [_shown(c.mean(metric.name), metric) for c in configurations]
+        means = [_shown(c.mean(metric), metric) for c in configurations]
         return _number(metric.name, _label(metric), _digits(metric)), means
 
-    intervals = [c.interval(ranked_by.name) for c in configurations]
+    intervals = [c.interval(ranked_by) for c in configurations]
     filled: list[tuple[Json, Sequence[Any]]] = [
         means(ranked_by),
         (
             _number("interval", "±\u00a095\u00a0%", _digits(ranked_by)),
             [_shown(i.half_width, ranked_by) if i else None for i in intervals],
         ),
-        (_number("n", "seeds", 0), [len(c.values(ranked_by.name)) for c in configurations]),
-        *(means(METRICS[name]) for name in reversed(_ACCURACIES) if name != ranked_by.name),
+        (_number("n", "seeds", 0), [len(c.values(ranked_by)) for c in configurations]),
+        *(means(metric) for metric in reversed(_ACCURACIES) if metric != ranked_by),
         (
             _number("train_seconds", "training\u00a0s", 2),
-            [_rounded(c.train_seconds) for c in configurations],
+            [_rounded(c.cost("train_seconds")) for c in configurations],
         ),
         (
             _number("parameters", "weights", 0),
@@ -135,7 +135,7 @@ def _measures(
 
 
 def _label(metric: Metric) -> str:
-    return f"{metric.label}\u00a0%" if metric.is_accuracy else metric.label
+    return f"{metric.label}{metric.unit}".replace(" %", "\u00a0%")
 
 
 def _digits(metric: Metric) -> int:
@@ -176,24 +176,23 @@ def _even_ticks(
 
 
 def _trials(
-    review: Review, configurations: Sequence[Configuration]
+    ranked_by: Metric, rows: Sequence[Sequence[TrialResult]]
 ) -> tuple[list[Json], list[list[Any]]]:
-    """The axes of what was measured, the metric last, and a row for each trial.
+    """The axes of what was measured, the metric last, and a row for each trial of ``rows``.
 
     A trial is [row of its configuration in the table, values of these axes].
     """
-    ranked_by = review.metric.name
-    names = ["train_seconds", *(name for name in _ACCURACIES if name != ranked_by), ranked_by]
+    beside = [metric.name for metric in _ACCURACIES if metric != ranked_by]
     axes: list[Json] = []
-    for name in names:
-        measured = {_measured(result, name) for result in review.study.results}
+    for name in ("train_seconds", *beside, ranked_by.name):
+        measured = {_measured(result, name) for results in rows for result in results}
         values = sorted(value for value in measured if value is not None)
         if len(values) > 1:
-            axes.append(_measure_axis(name, values, 1 + len(axes)))
+            axes.append({"key": name, "trial": 1 + len(axes), **_measure_axis(name, values)})
     trials = [
         [row, *(_measured(result, axis["key"]) for axis in axes)]
-        for row, configuration in enumerate(configurations)
-        for result in review.trials[configuration.config]
+        for row, results in enumerate(rows)
+        for result in results
     ]
     return axes, trials
 
@@ -202,27 +201,21 @@ def _measured(result: TrialResult, name: str) -> float | None:
     return _rounded(getattr(result, name)) if result.status == "ok" else None
 
 
-def _measure_axis(name: str, values: Sequence[float], at: int) -> Json:
-    """The axis of ``name``, whose distinct values ascend and stand at ``at`` in each trial."""
+def _measure_axis(name: str, values: Sequence[float]) -> Json:
+    """Label, scale and ticks of an axis for ``values``, which ascend."""
     low, high = values[0], values[-1]
-    metric = METRICS.get(name)
-    if metric is None or not metric.is_accuracy:
+    if name == "train_seconds":
         scale = "log" if log_spaced(values) else "linear"
-        label = _label(metric) if metric else "training\u00a0s"
-        ticks = _even_ticks(scale, low, high, lambda value: f"{value:.3g}")
-        axis = {"key": name, "label": label, "trial": at, "scale": scale, "ticks": ticks}
-        return axis | {"falling": True} if metric else axis
-    accuracy = AccuracyScale.fit(values)
+        ticks = _even_ticks(scale, low, high, lambda seconds: f"{seconds:.3g}")
+        return {"label": "training\u00a0s", "scale": scale, "ticks": ticks}
+    metric = METRICS[name]
+    fitted = MetricScale.fit(metric, values)
     ticks = [
         [value, text]
-        for place, text in zip(*accuracy.ticks(6), strict=True)
-        if low <= (value := 1 - 10.0**-place if accuracy.logarithmic else place / 100) <= high
+        for place, text in zip(*fitted.ticks(6), strict=True)
+        if low <= (value := fitted.value(place)) <= high
     ]
-    return {
-        "key": name,
-        "label": _label(metric),
-        "trial": at,
-        "scale": "error" if accuracy.logarithmic else "linear",
-        "ticks": ticks,
-        "percent": True,
-    }
+    axis = {"label": _label(metric), "ticks": ticks}
+    if metric.is_accuracy:
+        return axis | {"scale": "error" if fitted.logarithmic else "linear", "percent": True}
+    return axis | {"scale": "log loss" if fitted.logarithmic else "loss"}

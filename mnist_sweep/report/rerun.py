@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import yaml
 
+from mnist_sweep.analysis.study import Study
 from mnist_sweep.config import HPConfig, settings
 from mnist_sweep.trial import BUNDLED_DATASET, SPLIT_SIZES, DatasetConfig, TrialResult
 
 #: A spec takes names of 80 characters; the rank of a row comes behind this one.
 _MAX_NAME = 72
+
+
+class Reruns:
+    """What makes the specs that run the configurations of a study again.
+
+    ``trials`` has every trial of a configuration (keyed with seed 0), whatever its status, by seed;
+    ``evaluations`` are those of an epoch, by configuration. ``name`` begins the specs' names.
+    """
+
+    def __init__(self, study: Study, name: str = "") -> None:
+        """``name`` stands before what tells ``study`` from others."""
+        self.name = f"{name}{study.prefix}"
+        self.trials: dict[HPConfig, list[TrialResult]] = {}
+        for result in sorted(study.results, key=lambda r: r.trial.config.seed):
+            self.trials.setdefault(replace(result.trial.config, seed=0), []).append(result)
+        self.evaluations = evaluations(self.trials)
 
 
 def rerun_spec(results: Sequence[TrialResult], name: str, evaluations: int = 1) -> str:

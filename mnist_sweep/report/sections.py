@@ -8,33 +8,34 @@ from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
-from mnist_sweep.analysis.ranking import Configuration
+from mnist_sweep.analysis.configurations import Configuration
+from mnist_sweep.analysis.study import Study
 from mnist_sweep.config import settings
-from mnist_sweep.figures.draw import Study, draw_study
+from mnist_sweep.figures.draw import draw_study
 from mnist_sweep.figures.style import save, styled
 from mnist_sweep.labels import count, describe, value_text
-from mnist_sweep.metrics import METRICS
+from mnist_sweep.metrics import TEST_ACCURACY
 from mnist_sweep.report.environment import duration
 from mnist_sweep.report.markup import Html, element, join
-from mnist_sweep.report.rerun import rerun_spec, sweep_name
-from mnist_sweep.report.review import Review, mean_text, title, warnings, worth
+from mnist_sweep.report.rerun import Reruns, rerun_spec, sweep_name
+from mnist_sweep.report.review import warnings, worth
 
 #: What needs no escape in a data: URL, nor in an attribute between double quotes.
 _UNQUOTED = " !$'()*+,-./:;<=>?@[]^_`{|}~"
 
 
-def overview(reviews: Sequence[Review]) -> Html:
+def overview(studies: Sequence[Study]) -> Html:
     """A table of several studies: the best of each, with a link to its section."""
     heads = ("study", "configurations", "ranked by", "best", "with")
     rows = []
-    for place, review in enumerate(reviews):
-        best = review.best
+    for place, study in enumerate(studies):
+        best = study.best
         cells = [
-            element("a", title(review.study), href=f"#study-{place}"),
-            f"{len(review.comparisons):,}",
-            review.metric.label,
-            mean_text(best, review.metric) if best else "none",
-            describe(best.config, review.varying) if best else "",
+            element("a", study.title, href=f"#study-{place}"),
+            f"{len(study.comparisons):,}",
+            study.metric.label,
+            best.text(study.metric) if best else "none",
+            describe(best.config, study.varying) if best else "",
         ]
         rows.append(element("tr", *(element("td", cell) for cell in cells)))
     head = element("tr", *(element("th", text, scope="col") for text in heads))
@@ -51,17 +52,17 @@ def _scroller(content: Html, label: str, class_: str = "table") -> Html:
     return element("div", content, class_=class_, role="region", aria_label=label, tabindex=0)
 
 
-def study_section(review: Review, place: int) -> Html:
+def study_section(study: Study, reruns: Reruns, place: int) -> Html:
     """All of one study, number ``place`` of the page."""
-    best = review.best
+    best = study.best
     return element(
         "section",
-        element("h2", title(review.study)),
-        _tiles(review, best),
-        warning_box("Before you rely on it", warnings(review)),
-        _recommendation(review, best, place) if best else None,
-        _explorer(review, place),
-        _figures(review.study),
+        element("h2", study.title),
+        _tiles(study, best),
+        warning_box("Before you rely on it", warnings(study)),
+        _recommendation(study, best, reruns, place) if best else None,
+        _explorer(study, place),
+        _figures(study),
         id=f"study-{place}",
     )
 
@@ -74,41 +75,42 @@ def warning_box(heading: str, lines: Sequence[str]) -> Html | None:
     return element("div", element("h3", heading), items, class_="card warnings", role="note")
 
 
-def _tiles(review: Review, best: Configuration | None) -> Html:
+def _tiles(study: Study, best: Configuration | None) -> Html:
     tiles = []
     if best:
-        tiles.append((mean_text(best, review.metric), f"best {review.metric.label}"))
-        if review.metric.name != "test_accuracy":
-            tiles.append((mean_text(best, METRICS["test_accuracy"]), "its test accuracy"))
-    tiles.append((f"{len(review.comparisons):,}", "configurations"))
-    broken = [f"{n:,} {status}" for status in ("diverged", "failed") if (n := review.count(status))]
-    tiles.append((f"{len(review.study.results):,}", ", ".join(["trials", *broken])))
-    seconds = sum(result.train_seconds or 0.0 for result in review.study.results)
+        tiles.append((best.text(study.metric), f"best {study.metric.label}"))
+        if study.metric != TEST_ACCURACY:
+            tiles.append((best.text(TEST_ACCURACY), "its test accuracy"))
+    tiles.append((f"{len(study.comparisons):,}", "configurations"))
+    broken = {"diverged": study.count("diverged"), "failed": study.count("failed")}
+    told = [f"{n:,} {status}" for status, n in broken.items() if n]
+    tiles.append((f"{len(study.results):,}", ", ".join(["trials", *told])))
+    seconds = sum(result.train_seconds or 0.0 for result in study.results)
     if seconds:
         tiles.append((duration(seconds), "training time, all trials"))
     items = [element("li", element("b", value), element("span", what)) for value, what in tiles]
     return element("ul", *items, class_="tiles")
 
 
-def _recommendation(review: Review, best: Configuration, place: int) -> Html:
+def _recommendation(study: Study, best: Configuration, reruns: Reruns, place: int) -> Html:
     values = {n: v for n, v in settings(best.config).items() if n != "seed" and v is not None}
     chips = [
         element(
             "li",
             f"{name} ",
             element("b", value_text(values[name], name)),
-            class_="varies" if name in review.varying else None,
+            class_="varies" if name in study.varying else None,
         )
-        for name in sorted(values, key=lambda name: name not in review.varying)
+        for name in sorted(values, key=lambda name: name not in study.varying)
     ]
     words = element(
         "div",
         element("h3", "Recommended configuration"),
         element("ul", *chips, class_="settings"),
-        *(element("p", sentence) for sentence in worth(review, best)),
+        *(element("p", sentence) for sentence in worth(study)),
     )
-    name = sweep_name(review.name, "best")
-    spec = rerun_spec(review.trials[best.config], name, review.evaluations[best.config])
+    name = sweep_name(reruns.name, "best")
+    spec = rerun_spec(reruns.trials[best.config], name, reruns.evaluations[best.config])
     again = element(
         "div",
         element("h3", "Run it again"),
@@ -130,11 +132,11 @@ def _spec_file(spot: str, name: str = "", spec: str = "") -> Html:
     return join(bar, element("pre", spec, id=spot, tabindex=0))
 
 
-def _explorer(review: Review, place: int) -> Html:
+def _explorer(study: Study, place: int) -> Html:
     """The empty frame that report.js fills from the data island."""
     label = element(
         "label",
-        f"Filter, such as {_filter_example(review)}",
+        f"Filter, such as {_filter_example(study)}",
         element("input", type="search", class_="search", autocomplete="off", spellcheck="false"),
     )
     toolbar = element(
@@ -189,15 +191,14 @@ def _rerun_box(place: int) -> Html:
     )
 
 
-def _filter_example(review: Review) -> str:
+def _filter_example(study: Study) -> str:
     """A filter in words of this study: "adam lr<=1e-3 test_accuracy>97"."""
-    config = review.comparisons[0].configuration.config
+    config = study.comparisons[0].configuration.config
     parts = []
-    for name in review.varying[:2]:
+    for name in list(study.varying)[:2]:
         value = getattr(config, name)
         parts.append(value if isinstance(value, str) else f"{name}<={value_text(value, name)}")
-    good = ">97" if review.metric.is_accuracy else "<0.1"
-    return " ".join([*parts, f"{review.metric.name}{good}"])
+    return " ".join([*parts, f"{study.metric.name}{'>97' if study.metric.is_accuracy else '<0.1'}"])
 
 
 def _key() -> str:

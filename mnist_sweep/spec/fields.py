@@ -82,7 +82,7 @@ class FieldReader:
             fields = [field for field in FIELD_NAMES if field not in ("model", "seed")]
             hint = suggest(name, fields) or f"; the hyperparameters are {', '.join(fields)}"
             self._problems.add(place, f"{printable(name)}: unknown hyperparameter{hint}")
-        elif self._model is not None and not applies(name, self._model):
+        elif self._model is not None and not applies(name, vars(HPConfig(model=self._model))):
             self._problems.add(
                 place, f"{name}: does not apply to model {self._model}; remove it here"
             )

@@ -13,7 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from mnist_sweep.config import FIELD_NAMES, MODELS, HPConfig
+from mnist_sweep import search
+from mnist_sweep.config import FIELD_NAMES, HPConfig
 from mnist_sweep.errors import UserError
 from mnist_sweep.spec.fields import FieldReader
 from mnist_sweep.spec.overrides import apply_overrides, set_data_dir
@@ -67,7 +68,8 @@ class SweepSpec:
     """A validated sweep.
 
     ``trials`` are distinct (by trial_id) and in the order of the file: grid by grid, the last
-    parameter of a grid changing fastest, seeds innermost. ``warnings`` are lines for a person.
+    parameter of a grid changing fastest, seeds innermost. ``warnings`` are lines for a person,
+    ``resolved`` is the spec as YAML.
     """
 
     name: str
@@ -75,8 +77,14 @@ class SweepSpec:
     dataset: DatasetConfig
     metric: Metric
     evals_per_epoch: int
-    trials: tuple[Trial, ...]
+    search: search.Search
     warnings: tuple[str, ...] = ()
+    resolved: str = ""
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """The trials of the first proposal."""
+        return tuple(self.search.propose({}))
 
 
 #: (results file, n, metric) -> the n best configurations of an earlier sweep, best first.
@@ -125,15 +133,15 @@ class _SpecReader:
         metric = self._metric(dataset)
         evals_per_epoch = self._whole("evals_per_epoch", 1, MAX_EVALS_PER_EPOCH) or 1
         fields = FieldReader(model, self._problems)
-        search = self._search(fields, model, metric)
+        space = self._search(fields, model, metric)
         exclude = self._root.entries.get("exclude")
         exclusions = [] if exclude is None else fields.exclusions(exclude)
-        self._check_size(search, len(seeds))
+        self._check_size(space, len(seeds))
         self._problems.raise_if_any()
         assert model is not None
         assert dataset is not None
         assert metric is not None
-        points = self._points(search, exclusions)
+        points = self._points(space, exclusions)
         self._problems.raise_if_any()
         return SweepSpec(
             name,
@@ -141,7 +149,7 @@ class _SpecReader:
             dataset,
             metric,
             evals_per_epoch,
-            _trials(points, model, seeds, dataset),
+            search.Listed(_trials(points, model, seeds, dataset)),
             tuple(self._warnings),
         )
 
@@ -195,7 +203,7 @@ class _SpecReader:
         ]
         if base_table is not None:
             self._check_base_is_used(base_table, tables)
-        starts = [_point(HPConfig(model=model or MODELS[0]))]
+        starts = [_point(HPConfig(model=model or HPConfig.model))]
         if "from_results" in self._root.entries:
             starts = self._best_points(model, metric)
         count = self._count(spaces) if method == "random" else None

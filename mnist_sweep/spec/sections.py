@@ -9,7 +9,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_sweep.config import FIELD_NAMES, MODELS, HPConfig
+from mnist_sweep.config import FIELD_NAMES, HPConfig
+from mnist_sweep.models import MODELS
 from mnist_sweep.spec.yaml_lines import (
     Items,
     Node,
@@ -98,7 +99,7 @@ def read_model(root: Table, problems: Problems) -> str | None:
     base = root.entries.get("base")
     tables = [root, base] if isinstance(base, Table) else [root]
     nodes = [table.entries["model"] for table in tables if "model" in table.entries]
-    models = [read_choice(node, "model", MODELS, problems) for node in nodes]
+    models = [read_choice(node, "model", tuple(MODELS), problems) for node in nodes]
     if None in models:
         return None
     if len(set(models)) > 1:

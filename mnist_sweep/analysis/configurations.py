@@ -1,0 +1,121 @@
+"""Configurations: trials that are equal but for their seed, with a mean and an interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any, Literal
+
+from mnist_sweep.analysis.intervals import Interval, t_interval, wilson_interval
+from mnist_sweep.config import FIELD_NAMES, HPConfig
+from mnist_sweep.metrics import TEST_ACCURACY, VAL_ACCURACY, Metric
+from mnist_sweep.trial import DatasetConfig, TrialResult
+
+#: Columns of results.csv: seconds of training, and the number of trained parameters.
+Cost = Literal["train_seconds", "parameters"]
+#: Images in the test file of a data set in MNIST's format.
+TEST_IMAGES = 10_000
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One configuration on one data set, with what came of its seeds.
+
+    ``config`` has seed 0. ``results`` are the trials that finished well, by seed; ``diverged`` and
+    ``failed`` count the others. ``level`` of an interval is its confidence, 0 .. 1.
+    """
+
+    config: HPConfig
+    dataset: DatasetConfig
+    results: tuple[TrialResult, ...]
+    diverged: int = 0
+    failed: int = 0
+
+    def by_seed(self, metric: Metric) -> dict[int, float]:
+        """Seed -> value of ``metric``, for the trials that have one."""
+        values = {r.trial.config.seed: getattr(r, metric.name) for r in self.results}
+        return {seed: value for seed, value in values.items() if value is not None}
+
+    def values(self, metric: Metric) -> list[float]:
+        """The values of ``metric``, by seed."""
+        return list(self.by_seed(metric).values())
+
+    def mean(self, metric: Metric) -> float | None:
+        """The mean of ``metric`` over the seeds; None where there is no value."""
+        values = self.values(metric)
+        return fmean(values) if values else None
+
+    def interval(self, metric: Metric, level: float = 0.95) -> Interval | None:
+        """Student's t interval over seeds, or Wilson's over images where there is one seed.
+
+        Student's interval is cut where the metric ends (accuracies at 0 and 1, losses at 0): the
+        mean cannot be beyond, so that the confidence stays the same. None where there is no value,
+        and for one seed of a metric that is no proportion of images that the model has not seen
+        (the training ones, or the best of several).
+        """
+        values, images = self.values(metric), self.images(metric)
+        if len(values) >= 2:
+            # Each value is rounded to whole images: two that are equal are not free of noise.
+            uncut = t_interval(values, level, 1 / images / math.sqrt(12) if images else 0.0)
+            most = 1.0 if metric.is_accuracy else math.inf
+            return replace(uncut, low=max(uncut.low, 0.0), high=min(uncut.high, most))
+        return wilson_interval(values[0], images, level) if values and images else None
+
+    def text(self, metric: Metric, unit: bool = True) -> str:
+        """The mean of ``metric`` with the reach of its interval: "97.25 ± 0.31 %"."""
+        interval = self.interval(metric)
+        return metric.text(self.mean(metric), interval.half_width if interval else None, unit)
+
+    def images(self, metric: Metric) -> int | None:
+        """How many held-out images ``metric`` is a proportion of; None if it is not one.
+
+        A folder's test file is taken to hold 10,000 images, as MNIST's does.
+        """
+        if metric == VAL_ACCURACY:
+            return self.dataset.validation_size or None
+        return self.dataset.test_size or TEST_IMAGES if metric == TEST_ACCURACY else None
+
+    def cost(self, name: Cost) -> float | None:
+        """The mean of a cost over the seeds; None where there is no value."""
+        values = [v for r in self.results if (v := getattr(r, name)) is not None]
+        return fmean(values) if values else None
+
+
+def configurations(results: Iterable[TrialResult]) -> list[Configuration]:
+    """Group ``results``, one row of each trial, by configuration and data set.
+
+    In the order of their first trial.
+    """
+    groups: dict[tuple[HPConfig, DatasetConfig], list[TrialResult]] = {}
+    for result in results:
+        key = replace(result.trial.config, seed=0), result.trial.dataset
+        groups.setdefault(key, []).append(result)
+    return [
+        Configuration(
+            config,
+            dataset,
+            tuple(sorted((r for r in group if r.status == "ok"), key=_seed)),
+            diverged=sum(r.status == "diverged" for r in group),
+            failed=sum(r.status == "failed" for r in group),
+        )
+        for (config, dataset), group in groups.items()
+    ]
+
+
+def _seed(result: TrialResult) -> int:
+    return result.trial.config.seed
+
+
+def varying_values(configurations: Iterable[Configuration]) -> dict[str, tuple[Any, ...]]:
+    """Hyperparameter -> its values, ascending, for each with more than one.
+
+    In the order of HPConfig's fields. A hyperparameter that does not apply (None) has no value.
+    """
+    seen: dict[str, set[Any]] = {name: set() for name in FIELD_NAMES if name != "seed"}
+    for configuration in configurations:
+        for name, values in seen.items():
+            values.add(getattr(configuration.config, name))
+    ordered = {name: tuple(sorted(values - {None})) for name, values in seen.items()}
+    return {name: values for name, values in ordered.items() if len(values) > 1}

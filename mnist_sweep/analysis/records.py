@@ -1,0 +1,82 @@
+"""The ranking as records for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from mnist_sweep.analysis.study import Study
+from mnist_sweep.analysis.verdicts import Comparison
+from mnist_sweep.config import FIELD_NAMES
+from mnist_sweep.metrics import TEST_ACCURACY
+
+_HYPERPARAMETERS = tuple(name for name in FIELD_NAMES if name not in ("model", "seed"))
+
+#: What ``records`` says of a configuration, in this order; also the columns of the CSV.
+RECORD_KEYS: tuple[str, ...] = (
+    *("rank", "verdict", "metric", "goal", "mean", "low", "high", "interval"),
+    *("seeds", "diverged", "failed", "difference", "p_value"),
+    *("test_accuracy", "train_seconds", "parameters", "model", "dataset"),
+    *_HYPERPARAMETERS,
+)
+
+
+def records(studies: Iterable[Study], n: int = 8) -> list[dict[str, Any]]:
+    """The ``n`` best configurations of each study, nothing rounded, with RECORD_KEYS as keys.
+
+    ``rank`` counts from 1 in each study; ``verdict`` is that of ``Comparison``; ``mean`` of the
+    ``metric`` over ``seeds`` (a list), with its 95 % interval ``low`` .. ``high`` of the kind
+    ``interval``; ``difference`` to the best and its ``p_value``; ``test_accuracy``,
+    ``train_seconds`` and ``parameters`` are means. Accuracies are fractions. None where there is
+    no value.
+    """
+    return [
+        _record(place, comparison, study)
+        for study in studies
+        for place, comparison in enumerate(study.measured[:n], 1)
+    ]
+
+
+def _record(place: int, comparison: Comparison, study: Study) -> dict[str, Any]:
+    configuration, metric = comparison.configuration, study.metric
+    interval = configuration.interval(metric)
+    values = {
+        "rank": place,
+        "verdict": comparison.verdict,
+        "metric": metric.name,
+        "goal": metric.goal,
+        "mean": configuration.mean(metric),
+        "low": interval and interval.low,
+        "high": interval and interval.high,
+        "interval": interval and interval.kind,
+        "seeds": list(configuration.by_seed(metric)),
+        "diverged": configuration.diverged,
+        "failed": configuration.failed,
+        "difference": comparison.difference,
+        "p_value": comparison.p_value,
+        "test_accuracy": configuration.mean(TEST_ACCURACY),
+        "train_seconds": configuration.cost("train_seconds"),
+        "parameters": configuration.cost("parameters"),
+        "dataset": configuration.dataset.label,
+    }
+    for name in ("model", *_HYPERPARAMETERS):
+        values[name] = getattr(configuration.config, name)
+    return {key: values[key] for key in RECORD_KEYS}
+
+
+def records_as_json(rows: Sequence[dict[str, Any]]) -> str:
+    """``rows`` as a JSON array of objects, a line each (RFC 8259: no NaN; null for None)."""
+    lines = [json.dumps(row, allow_nan=False, ensure_ascii=False) for row in rows]
+    return "[\n  " + ",\n  ".join(lines) + "\n]" if lines else "[]"
+
+
+def records_as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """``rows`` as CSV with RECORD_KEYS as header; seeds apart by spaces, None is an empty cell."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, RECORD_KEYS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "seeds": " ".join(map(str, row["seeds"]))} for row in rows)
+    return buffer.getvalue().removesuffix("\n")

@@ -1,0 +1,86 @@
+"""Results files taken together: one row of each trial, and what to rank by."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnist_sweep.analysis.ranking import check_metric
+from mnist_sweep.analysis.study import Study, split_studies
+from mnist_sweep.labels import count
+from mnist_sweep.metrics import METRICS
+from mnist_sweep.results.file import ResultsFile, read_results
+from mnist_sweep.results.merge import Passed, merge
+from mnist_sweep.results.spec_beside import spec_metric
+from mnist_sweep.trial import TrialResult
+
+_MAX_NAMES = 3
+_WHY = {
+    "same": "of trials that another file has with the same result",
+    "failed": "of failed trials that another file has finished",
+    "differs": "with another result than that of an earlier file, which counts",
+}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Results ``files`` taken together: ``results`` have one row of each trial.
+
+    ``name`` is that of all files, for people; ``notes`` are on the files, and on rows that do not
+    count because another file has the trial, too.
+    """
+
+    files: Sequence[ResultsFile]
+    results: Sequence[TrialResult]
+    studies: Sequence[Study]
+    name: str
+    notes: Sequence[str]
+
+
+def read_sources(paths: Sequence[Path], by: str | None = None) -> Sources:
+    """Read the results files ``paths``, each once, and ``join`` them.
+
+    Raises ResultsError if one cannot be read; UserError if ``by`` cannot rank their trials.
+    """
+    return join([read_results(path) for path in dict.fromkeys(paths)], by)
+
+
+def join(files: Sequence[ResultsFile], by: str | None = None) -> Sources:
+    """Take ``files`` together, with studies that rank by the metric called ``by``.
+
+    Without it, by the metric of the spec beside the files if these agree, where a trial has it;
+    else by validation accuracy where a trial has it, else by test accuracy. Raises UserError if
+    ``by`` cannot rank their trials.
+    """
+    results, passed = merge((row, file.path) for file in files for row in file.results)
+    notes = [note for file in files for note in file.notes] + _passed_notes(passed)
+    metric = check_metric(by, results) if by is not None else None
+    wanted = {m.name for file in files if (m := spec_metric(file.path))}
+    if metric is None and len(wanted) > 1:
+        notes.append(
+            f"the specs beside these files rank by {' and '.join(sorted(wanted))}; neither is "
+            "taken, choose with --by"
+        )
+    preferred = METRICS[wanted.pop()] if len(wanted) == 1 else None
+    name = _name(files)
+    studies = split_studies(results, metric, name, preferred)
+    return Sources(files, results, studies, name, notes)
+
+
+def _name(files: Sequence[ResultsFile]) -> str:
+    names = list(dict.fromkeys(file.path.stem for file in files))
+    more = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _passed_notes(passed: Sequence[Passed[Path]]) -> list[str]:
+    groups: dict[tuple[Path, str], list[Passed[Path]]] = defaultdict(list)
+    for one in passed:
+        groups[one.place, one.why].append(one)
+    return [
+        f"{place}: left out {count(len(group), 'row')} {_WHY[why]}, the first of trial "
+        f"{group[0].row.trial.trial_id} (see {group[0].counted})"
+        for (place, why), group in groups.items()
+    ]

@@ -1,0 +1,148 @@
+"""One study: the trials of one model on one data set, grouped, ranked, compared and described.
+
+Every view of results reads it, so that all of them say the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from mnist_sweep.analysis.configurations import Configuration, configurations, varying_values
+from mnist_sweep.analysis.ranking import default_metric, rank
+from mnist_sweep.analysis.verdicts import Comparison, compare_with_best
+from mnist_sweep.labels import dataset_text, describe
+from mnist_sweep.metrics import TEST_ACCURACY, VAL_ACCURACY, Metric
+from mnist_sweep.trial import Status, TrialResult
+
+
+@dataclass(frozen=True)
+class Study:
+    """Trials of one model on one data set, which compare by ``metric``; one row of each trial.
+
+    ``origin`` says where they are from: "mlp_phase2: mlp, mnist.". Of several studies each has a
+    ``name`` for people, "mlp, mnist", and a ``prefix`` for file names; else both are empty.
+    """
+
+    results: Sequence[TrialResult]
+    metric: Metric
+    origin: str
+    name: str = ""
+    prefix: str = ""
+
+    @cached_property
+    def configurations(self) -> list[Configuration]:
+        """All configurations, in the order of their first trial."""
+        return configurations(self.results)
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """All configurations compared with the best of them, best first."""
+        return compare_with_best(rank(self.configurations, self.metric), self.metric)
+
+    @property
+    def measured(self) -> list[Comparison]:
+        """Those of ``comparisons`` that have the metric."""
+        return [c for c in self.comparisons if c.configuration.values(self.metric)]
+
+    @property
+    def unmeasured(self) -> list[Configuration]:
+        """Those that do not have it: diverged, failed, or finished without it."""
+        return [c for c in self.configurations if not c.values(self.metric)]
+
+    @property
+    def best(self) -> Configuration | None:
+        """The first in the ranking; None where no trial has the metric."""
+        first = self.comparisons[0].configuration
+        return first if first.values(self.metric) else None
+
+    @cached_property
+    def varying(self) -> dict[str, tuple[Any, ...]]:
+        """Hyperparameter -> its values, ascending, for those that have several."""
+        return varying_values(self.configurations)
+
+    def common_text(self, shown: Iterable[Configuration]) -> str:
+        """What varies in the study, but not among ``shown``: "lr 1e-3, adam"; may be empty."""
+        several = list(shown)
+        differing = varying_values(several)
+        return describe(several[0].config, [n for n in self.varying if n not in differing])
+
+    @property
+    def title(self) -> str:
+        """The model and the data set: "MLP on mnist, validation size 5,000"."""
+        trial = self.results[0].trial
+        return f"{trial.config.model.upper()} on {dataset_text(trial.dataset.label)}"
+
+    def count(self, status: Status) -> int:
+        """The number of trials that ended in ``status``."""
+        return sum(result.status == status for result in self.results)
+
+    @property
+    def nothing_text(self) -> str:
+        """Why no configuration has the metric, and what to do."""
+        if self.count("ok"):
+            return f"no trial has a {self.metric.label}"
+        return (
+            f"no trial finished well: {self.count('diverged')} diverged, {self.count('failed')} "
+            "failed; the column error of the results says why trials failed, and a lower lr helps "
+            "those that diverged"
+        )
+
+    @property
+    def images_text(self) -> str:
+        """The set that the metric was measured on: "10,000 test images"."""
+        names = {VAL_ACCURACY: "validation images", TEST_ACCURACY: "test images"}
+        images = self.configurations[0].images(self.metric)
+        return f"{images:,} {names[self.metric]}" if images else "the training images"
+
+    @property
+    def choice_note(self) -> str:
+        """One sentence: on which images the best was chosen, and what that does to the numbers."""
+        if self.metric == TEST_ACCURACY:
+            has_split = self.results[0].trial.dataset.validation_size
+            reason = "" if has_split else ", for want of a validation split"
+            return f"Chosen on the test set{reason}: the test accuracy of the best is flattering."
+        if self.metric == VAL_ACCURACY:
+            return f"Chosen on {self.images_text}; the test set had no part in the choice."
+        return f"Chosen by {self.metric.label}, which says nothing about images not trained on."
+
+
+def split_studies(
+    results: Iterable[TrialResult],
+    metric: Metric | None = None,
+    title: str = "",
+    preferred: Metric | None = None,
+) -> list[Study]:
+    """Group ``results``, one row of each trial, by model and data set, in order of appearance.
+
+    Without ``metric`` each study has its ``default_metric``: ``preferred`` where it was measured.
+    ``title`` names the results.
+    """
+    groups: dict[tuple[str, str], list[TrialResult]] = {}
+    for result in results:
+        key = result.trial.config.model, result.trial.dataset.label
+        groups.setdefault(key, []).append(result)
+    several_models = len({model for model, _ in groups}) > 1
+    several_datasets = len({dataset for _, dataset in groups}) > 1
+    studies = []
+    for (model, dataset), group in groups.items():
+        data = dataset_text(dataset)
+        names = [model] * several_models + [data] * several_datasets
+        parts = [model] * several_models + [_file_name(dataset)] * several_datasets
+        studies.append(
+            Study(
+                group,
+                metric or default_metric(group, preferred),
+                f"{title}: {model}, {data}." if title else f"{model}, {data}.",
+                ", ".join(names),
+                "".join(f"{part}_" for part in parts),
+            )
+        )
+    return studies
+
+
+def _file_name(dataset: str) -> str:
+    return re.sub(r"[^A-Za-z0-9=._]+", "-", dataset).strip("-.")

@@ -1,0 +1,29 @@
+"""The spec that ``run`` leaves beside the rows: results.csv -> results.spec.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mnist_sweep.metrics import CHOICE_METRICS, METRICS, Metric
+from mnist_sweep.results.journal import open_regular
+from mnist_sweep.results.lines import spec_path
+
+#: A resolved spec may name many values, but this is no spec.
+_MAX_BYTES = 1_000_000
+
+
+def spec_metric(path: Path) -> Metric | None:
+    """The metric of the spec that made the results file ``path``.
+
+    None where there is no such spec, or none that can be read: results do not need it.
+    """
+    try:
+        with open_regular(spec_path(path)) as file:
+            spec: Any = yaml.safe_load(file.read(_MAX_BYTES))
+        name = spec["metric"]["name"]
+        return METRICS[name] if name in CHOICE_METRICS else None
+    except (OSError, ValueError, yaml.YAMLError, TypeError, LookupError, RecursionError):
+        return None
