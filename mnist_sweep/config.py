@@ -204,7 +204,7 @@ class HPConfig:
         object.__setattr__(self, "model", check_value("model", self.model))
         for name, spec in FIELDS.items():
             value = getattr(self, name)
-            if spec.metadata.get("of") == "model" and not applies(name, vars(self)):
+            if lacks(self.model, name):
                 if value not in (None, spec.default):
                     raise ValueError(f"{name}: does not apply to model {self.model}")
                 object.__setattr__(self, name, None)
@@ -227,23 +227,30 @@ EXTRA_NAMES: tuple[str, ...] = fields_with("extra")
 #: Those that a spec fixes or sweeps: all but the model and the seed.
 SPEC_FIELDS: tuple[str, ...] = tuple(n for n in FIELD_NAMES if n not in ("model", "seed"))
 
+_OF = {name: FIELDS[name].metadata["of"] for name in fields_with("of")}
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
+def lacks(model: str, name: str) -> bool:
+    """Whether ``model`` has no hyperparameter ``name``, which is then None."""
+    return _OF.get(name) == "model" and name not in MODELS[model].uses
+
+
 def applies(name: str, values: Mapping[str, Any]) -> bool:
-    """Whether hyperparameter ``name`` means anything beside the others in ``values``."""
-    of = FIELDS[name].metadata.get("of")
-    return of is None or name in _TABLES[of][values[of]].uses
+    """Whether hyperparameter ``name`` means anything beside ``values``; others have defaults."""
+    of = _OF.get(name)
+    return of is None or name in _TABLES[of][values.get(of, FIELDS[of].default)].uses
 
 
 def normalised(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """``values`` (of every field) with what does not apply at its default, so that no training is
-    run twice; and for each field that was changed, why it does not apply: "lr_schedule is cosine".
+    """``values`` with what does not apply at its default, so that no training is run twice.
+
+    And for each field that was changed, why it does not apply: "lr_schedule is cosine".
     """
     reasons = {
-        name: f"{spec.metadata['of']} is {values[spec.metadata['of']]}"
-        for name, spec in FIELDS.items()
-        if values[name] not in (None, spec.default) and not applies(name, values)
+        name: f"{of} is {values[of]}"
+        for name, of in _OF.items()
+        if values.get(name) not in (None, FIELDS[name].default) and not applies(name, values)
     }
     return {**values, **{name: FIELDS[name].default for name in reasons}}, reasons
 
@@ -271,7 +278,7 @@ def check_value(name: str, value: object) -> Any:
             raise ValueError(f"{name}: {_show(value)} is not one of {', '.join(meta['choices'])}")
         return value
     kind = "a whole number" if meta["type"] is int else "a number"
-    number = _parse_number(value)
+    number = parse_number(value)
     if number is None or (meta["type"] is int and number != int_or_none(number)):
         raise ValueError(f"{name}: expected {kind}, got {_show(value)}")
     if meta["type"] is int:
@@ -297,7 +304,11 @@ def int_or_none(number: int | float) -> int | None:
     return int(number) if math.isfinite(number) and number == int(number) else None
 
 
-def _parse_number(value: object) -> int | float | None:
+def parse_number(value: object) -> int | float | None:
+    """The number that ``value`` is or, as YAML 1.2 writes numbers, says; None if it is none.
+
+    Text of more than 40 characters is not meant as a number; booleans are none.
+    """
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):

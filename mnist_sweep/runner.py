@@ -15,11 +15,11 @@ from mnist_sweep.data.dataset import load_dataset, train_images
 from mnist_sweep.devices import is_cpu, physical_cores
 from mnist_sweep.errors import ResultsError, UserError
 from mnist_sweep.executors.interface import Executor, Session, Settings
-from mnist_sweep.metrics import METRICS
+from mnist_sweep.metrics import Metric
 from mnist_sweep.plan import flops, plan
 from mnist_sweep.results.file import ResultsWriter, read_results
-from mnist_sweep.search import Search
-from mnist_sweep.spec.load import Metric, SweepSpec
+from mnist_sweep.search.protocol import Search
+from mnist_sweep.spec.load import SweepSpec
 from mnist_sweep.trial import Trial, TrialResult
 
 #: What one core of a CPU does in a second of training, for the estimate before a sweep; measured
@@ -52,7 +52,7 @@ def best_of_file(path: Path, count: int, metric: Metric) -> Sequence[HPConfig]:
     """
     if not path.exists():
         raise ResultsError(f"{path} does not exist; run the sweep that makes it first")
-    return best_configs(read_results(path).results, count, METRICS[metric.name])
+    return best_configs(read_results(path).results, count, metric)
 
 
 def default_output(spec: SweepSpec) -> Path:
@@ -257,7 +257,7 @@ class _Bar:
     ) -> None:
         from tqdm import tqdm
 
-        self._metric = METRICS[metric.name]
+        self._metric = metric
         self._best: float | None = None
         self._tqdm = tqdm(
             total=total, unit="trial", dynamic_ncols=True, disable=None if enabled else True

@@ -35,6 +35,7 @@ class Climb:
     """Three rates, then two around the best of them, then two more seeds of the best of all."""
 
     most: int = 7
+    warnings: tuple[str, ...] = ()
 
     def propose(self, rows: Mapping[str, TrialResult]) -> Sequence[Trial]:
         tried: list[Trial] = []
