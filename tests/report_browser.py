@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -62,7 +62,7 @@ def show(browser: Browser, tabs: dict[str, Page], folder: Path) -> Iterator[Open
             tabs[key] = browser.new_context(viewport=viewport, **settings).new_page()
         page = tabs[key]
         for event, handler in events.items():
-            page.on(event, handler)  # type: ignore[call-overload]
+            cast(Any, page).on(event, handler)
         watched.append(page)
         page.emulate_media(media="screen")
         page.mouse.move(1, 1)

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from mnist_sweep.analysis.sources import join
 from mnist_sweep.analysis.study import split_studies
-from mnist_sweep.config import HPConfig
+from mnist_sweep.config import FIELDS, HPConfig
 from mnist_sweep.figures import draw as figures
 from mnist_sweep.figures.style import styled
 from mnist_sweep.report import render_report, write_report
@@ -120,6 +120,15 @@ def test_one_trial_alone_makes_a_report() -> None:
     text = page(synthetic.sweep([HPConfig()])).text
     assert "It is the only configuration." in text
     assert "1 trial of 1 configuration" in text
+
+
+def test_hyperparameters_say_what_they_are_to_whoever_points_at_them() -> None:
+    html = render_report(join([source(synthetic.sweep([HPConfig(lr=lr) for lr in (1e-3, 3e-3)]))]))
+    (data,) = json.loads(re.search(r'id="data">(.*?)</script>', html, re.DOTALL)[1])  # type: ignore[index]
+    told = {c["key"]: c["doc"] for c in data["columns"] if c["kind"] == "choice"}
+    assert told
+    assert told == {name: FIELDS[name].metadata["doc"] for name in told}
+    assert f'title="{FIELDS["lr"].metadata["doc"]}"' in html
 
 
 def test_the_environment_is_that_of_the_rows() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.slices import log_spaced
 from mnist_sweep.analysis.study import Study
+from mnist_sweep.config import FIELDS
 from mnist_sweep.figures.scales import MetricScale
 from mnist_sweep.labels import short_name, value_text, value_texts
 from mnist_sweep.metrics import METRICS, Metric
@@ -82,6 +83,7 @@ def _parameter_column(
     column = {
         "key": name,
         "label": short_name(name),
+        "doc": FIELDS[name].metadata["doc"],
         "kind": "choice",
         "values": values,
         "texts": value_texts(values, name),

@@ -127,8 +127,9 @@ class Explorer {
       const head = make("th", { scope: "col", class: column.kind });
       if (column.kind === "mark") head.append(make("span", { class: "unseen" }, "against the best"));
       else {
-        const button = make("button", { type: "button", title: `Sort; in the filter: ${column.key}` },
-          column.label);
+        const about = column.doc ? `${column.doc}. ` : "";
+        const title = `${about}Sort; in the filter: ${column.key}`;
+        const button = make("button", { type: "button", title }, column.label);
         button.addEventListener("click", () => this.sortBy(at));
         head.append(button);
       }

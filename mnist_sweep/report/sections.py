@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.study import Study
-from mnist_sweep.config import settings
+from mnist_sweep.config import FIELDS, settings
 from mnist_sweep.figures.draw import draw_study
 from mnist_sweep.figures.style import save, styled
 from mnist_sweep.labels import count, describe, value_text
@@ -100,6 +100,7 @@ def _recommendation(study: Study, best: Configuration, reruns: Reruns, place: in
             f"{name} ",
             element("b", value_text(values[name], name)),
             class_="varies" if name in study.varying else None,
+            title=FIELDS[name].metadata["doc"],
         )
         for name in sorted(values, key=lambda name: name not in study.varying)
     ]
