@@ -18,7 +18,7 @@ from mnist_sweep.terminal import INTERRUPTED, Stop, complain, give_up_stdout, no
 
 if TYPE_CHECKING:
     from mnist_sweep.analysis.sources import Sources
-    from mnist_sweep.executors.local import Executor
+    from mnist_sweep.executors.interface import Executor
 
 DONE, SOME_FAILED, BAD_INPUT = 0, 1, 2
 
@@ -155,21 +155,26 @@ def _add_view(
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from mnist_sweep.devices import is_cpu, physical_cores
-    from mnist_sweep.runner import default_output, describe_plan, load_sweep, run_sweep
+    from mnist_sweep.runner import best_of_file, default_output, describe_plan, run_sweep
+    from mnist_sweep.spec.load import load_spec
 
-    spec = load_sweep(arguments.spec, overrides=arguments.overrides, data_dir=arguments.data_dir)
+    spec = load_spec(
+        arguments.spec,
+        overrides=arguments.overrides,
+        data_dir=arguments.data_dir,
+        best_configs=best_of_file,
+    )
     output = arguments.output or default_output(spec)
     if output.resolve() == arguments.spec.resolve():
         raise UserError(f"-o {output} is the spec itself; name a results file, such as out.csv")
     if arguments.dry_run:
         for warning in spec.warnings:
             note(warning)
-        on_cpu = arguments.device is None or is_cpu(arguments.device)
         plan = describe_plan(
             spec,
             output,
-            arguments.jobs or (physical_cores() if on_cpu else 1),
+            device=arguments.device,
+            jobs=arguments.jobs,
             overwrite=arguments.overwrite,
             retry_failed=arguments.retry_failed,
             limit=arguments.limit,

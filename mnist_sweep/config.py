@@ -1,9 +1,9 @@
 """What decides the result of one training run, and the names it may use.
 
 ``HPConfig`` is the single source of truth for hyperparameters: the spec, the CSV and the
-documentation all read its fields. The tables ``MODELS``, ``ACTIVATIONS``, ``OPTIMIZERS`` and
-``SCHEDULES`` hold everything that can be chosen by name; a new entry there is all that a new
-activation, optimizer or schedule needs.
+documentation, the plan and the compiled step all read its fields, so that a new one is one line
+here and its use. The tables ``ACTIVATIONS``, ``OPTIMIZERS``, ``SCHEDULES`` and ``models.MODELS``
+hold everything that can be chosen by name; a new entry there is all that a new one needs.
 
 Nothing here imports tinygrad: the tables work on whatever has tinygrad's elementwise operations,
 so that a spec can be checked and planned without opening a device.
@@ -14,14 +14,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from operator import methodcaller
 from typing import Any
 
-MODELS: tuple[str, ...] = ("mlp", "cnn")
-
-#: Fields that only some models have; for the others they are None.
-MODEL_FIELDS: Mapping[str, tuple[str, ...]] = {"width": ("mlp",), "depth": ("mlp",)}
+from mnist_sweep.models import MODELS
 
 #: Activation functions: name -> function from tensor to tensor of the same shape.
 ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
@@ -37,11 +34,13 @@ class Optimizer:
     ``slots`` is the number of state tensors that each parameter needs, zero at the start.
     ``update(parameter, gradient, state, lr, step)`` returns the new parameter and the new state;
     ``step`` counts from 1. It uses elementwise operations only, on Tensors of one shape or on
-    single elements inside a kernel.
+    single elements inside a kernel. ``uses`` names the hyperparameters that mean something for it
+    and not for every optimizer; ``update`` gets them by name.
     """
 
     slots: int
-    update: Callable[[Any, Any, Sequence[Any], Any, Any], tuple[Any, list[Any]]]
+    update: Callable[..., tuple[Any, list[Any]]]
+    uses: tuple[str, ...] = ()
 
 
 def _sgd(
@@ -83,38 +82,45 @@ class Schedule:
     """How the learning rate changes during a run.
 
     ``factor(progress)`` multiplies ``lr`` at a step, where ``progress`` is steps done / steps in
-    all, 0 <= progress < 1. ``plateau`` adds the decay by ``lr_decay`` whenever the mean training
-    loss of ``patience`` steps is not below the best such mean so far.
+    all, 0 <= progress < 1. ``uses`` names the hyperparameters that mean something for it and not
+    for every schedule: one that uses ``patience`` and ``lr_decay`` also decays by ``lr_decay``
+    whenever the mean training loss of ``patience`` steps is not below the best such mean so far.
     """
 
     factor: Callable[[float], float]
-    plateau: bool = False
+    uses: tuple[str, ...] = ()
 
 
 SCHEDULES: Mapping[str, Schedule] = {
-    "plateau": Schedule(lambda _: 1.0, plateau=True),
+    "plateau": Schedule(lambda _: 1.0, uses=("lr_decay", "patience")),
     "constant": Schedule(lambda _: 1.0),
     "cosine": Schedule(lambda progress: 0.5 * (1 + math.cos(math.pi * progress))),
     "onecycle": Schedule(_onecycle),
 }
 
-
-def _whole(default: int | None, low: int, high: int, doc: str) -> Any:
-    return field(default=default, metadata={"type": int, "low": low, "high": high, "doc": doc})
-
-
-def _real(default: float, high: float, doc: str) -> Any:
-    return field(default=default, metadata={"type": float, "low": 0.0, "high": high, "doc": doc})
-
-
-def _extra(high: float, doc: str) -> Any:
-    """A hyperparameter that its default, 0, switches off: it then changes nothing at all."""
-    meta = {"type": float, "low": 0.0, "high": high, "doc": doc, "extra": True}
-    return field(default=0.0, metadata=meta)
+#: The fields that name an entry of a table whose entries say which others they use.
+_TABLES: Mapping[str, Mapping[str, Any]] = {
+    "model": MODELS,
+    "opt": OPTIMIZERS,
+    "lr_schedule": SCHEDULES,
+}
 
 
-def _name(default: str, choices: Sequence[str], doc: str) -> Any:
-    return field(default=default, metadata={"type": str, "choices": tuple(choices), "doc": doc})
+def _whole(default: int | None, low: int, high: int, doc: str, **traits: Any) -> Any:
+    """A whole number. For the ``traits`` of a field see HPConfig."""
+    meta = {"type": int, "low": low, "high": high, "doc": doc, **traits}
+    return field(default=default, metadata=meta)
+
+
+def _real(default: float, high: float, doc: str, **traits: Any) -> Any:
+    """A number above 0; for an extra, 0 is allowed too."""
+    meta = {"type": float, "low": 0.0, "high": high, "doc": doc, **traits}
+    return field(default=default, metadata=meta)
+
+
+def _name(default: str, choices: Mapping[str, Any], doc: str, **traits: Any) -> Any:
+    """A key of the table ``choices``."""
+    return field(default=default, metadata={"type": str, "choices": choices, "doc": doc, **traits})
 
 
 @dataclass(frozen=True)
@@ -123,64 +129,140 @@ class HPConfig:
 
     Raises ValueError on a value of the wrong type or outside its range, and on a width or depth
     given for the CNN, where both are None.
+
+    A field's metadata is all that other modules know of it: its ``doc``, ``type`` and range or
+    ``choices``; its ``label`` in a sentence, its ``short`` name at a column's head, its ``unit``;
+    ``powers``: values below 1 are written as powers of ten; ``extra``: its default switches it off,
+    and it then stands nowhere, not even in the trial_id; ``of``: it applies only where the entry
+    that this other field names uses it. For the compiled step: ``compiled``: its value is part of
+    the step; ``switch``: the part of the step that is there only while the field is on; ``slot``:
+    the step reads its value from the device (see ``kernels/control.py``). Others act on the host.
     """
 
-    batch_size: int = _whole(64, 1, 60_000, "training images per step")
-    lr: float = _real(1e-3, 1e3, "learning rate; the highest one of its schedule")
-    lr_decay: float = _real(0.9, 1.0, "factor of the plateau schedule")
-    patience: int = _whole(50, 1, 1_000_000, "steps in a window of the plateau schedule")
-    opt: str = _name("adam", tuple(OPTIMIZERS), "optimizer")
-    width: int | None = _whole(512, 1, 65_536, "units in each hidden layer (MLP)")
-    depth: int | None = _whole(2, 1, 100, "hidden layers (MLP)")
-    activation_fn: str = _name("silu", tuple(ACTIVATIONS), "activation function")
-    epochs: int = _whole(1, 1, 100_000, "passes over the training split")
-    model: str = _name("mlp", MODELS, "architecture")
-    lr_schedule: str = _name("plateau", tuple(SCHEDULES), "learning-rate schedule")
+    batch_size: int = _whole(
+        64, 1, 60_000, "training images per step",
+        label="batch size", short="batch", unit="images per step", compiled=True,
+    )  # fmt: skip
+    lr: float = _real(
+        1e-3, 1e3, "learning rate; the highest one of its schedule",
+        label="learning rate", powers=True,
+    )  # fmt: skip
+    lr_decay: float = _real(
+        0.9, 1.0, "factor of the plateau schedule",
+        label="learning rate decay", of="lr_schedule", slot=True,
+    )  # fmt: skip
+    patience: int = _whole(
+        50, 1, 1_000_000, "steps in a window of the plateau schedule",
+        unit="steps", of="lr_schedule", slot=True,
+    )  # fmt: skip
+    opt: str = _name("adam", OPTIMIZERS, "optimizer", label="optimizer", compiled=True)
+    width: int | None = _whole(
+        512, 1, 65_536, "units in each hidden layer (MLP)",
+        unit="units per hidden layer", of="model", compiled=True,
+    )  # fmt: skip
+    depth: int | None = _whole(
+        2, 1, 100, "hidden layers (MLP)", unit="hidden layers", of="model", compiled=True
+    )
+    activation_fn: str = _name(
+        "silu", ACTIVATIONS, "activation function", label="activation", short="act", compiled=True
+    )
+    epochs: int = _whole(
+        1, 1, 100_000, "passes over the training split", unit="passes over the training set"
+    )
+    model: str = _name("mlp", MODELS, "architecture", compiled=True)
+    lr_schedule: str = _name(
+        "plateau", SCHEDULES, "learning-rate schedule",
+        label="learning rate schedule", short="schedule",
+    )  # fmt: skip
     seed: int = _whole(0, 0, 2**32 - 1, "seed of the weights, the batch order and all noise")
-    label_smoothing: float = _extra(0.99, "share of each label given to all classes alike")
-    weight_decay: float = _extra(100.0, "decoupled decay of all weights, in units of lr")
-    dropout: float = _extra(0.99, "share of the hidden units left out of each step")
-    shift: float = _extra(14.0, "pixels by which a training image is moved at most")
-    rotation: float = _extra(180.0, "degrees by which a training image is turned at most")
-    scale: float = _extra(0.9, "share by which a training image grows or shrinks at most")
+    label_smoothing: float = _real(
+        0.0, 0.99, "share of each label given to all classes alike",
+        extra=True, switch="label_smoothing", slot=True,
+    )  # fmt: skip
+    weight_decay: float = _real(
+        0.0, 100.0, "decoupled decay of all weights, in units of lr",
+        extra=True, powers=True, switch="weight_decay", slot=True,
+    )  # fmt: skip
+    dropout: float = _real(
+        0.0, 0.99, "share of the hidden units left out of each step",
+        extra=True, switch="dropout", slot=True,
+    )  # fmt: skip
+    shift: float = _real(
+        0.0, 14.0, "pixels by which a training image is moved at most",
+        unit="pixels at most", extra=True, switch="augmentation",
+    )  # fmt: skip
+    rotation: float = _real(
+        0.0, 180.0, "degrees by which a training image is turned at most",
+        unit="degrees at most", extra=True, switch="augmentation",
+    )  # fmt: skip
+    scale: float = _real(
+        0.0, 0.9, "share by which a training image grows or shrinks at most",
+        extra=True, switch="augmentation",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", check_value("model", self.model))
-        for spec in fields(self):
-            value = getattr(self, spec.name)
-            if not applies(spec.name, self.model):
+        for name, spec in FIELDS.items():
+            value = getattr(self, name)
+            if lacks(self.model, name):
                 if value not in (None, spec.default):
-                    raise ValueError(f"{spec.name}: does not apply to model {self.model}")
-                object.__setattr__(self, spec.name, None)
+                    raise ValueError(f"{name}: does not apply to model {self.model}")
+                object.__setattr__(self, name, None)
             else:
-                object.__setattr__(self, spec.name, check_value(spec.name, value))
+                object.__setattr__(self, name, check_value(name, value))
 
 
-#: The names of HPConfig's fields, in order.
-FIELD_NAMES: tuple[str, ...] = tuple(spec.name for spec in fields(HPConfig))
+#: HPConfig's fields by name, in order.
+FIELDS: Mapping[str, Field[Any]] = {spec.name: spec for spec in fields(HPConfig)}
+FIELD_NAMES: tuple[str, ...] = tuple(FIELDS)
+
+
+def fields_with(trait: str) -> tuple[str, ...]:
+    """The names of the fields with ``trait`` in their metadata (see HPConfig), in order."""
+    return tuple(name for name, spec in FIELDS.items() if spec.metadata.get(trait))
+
 
 #: Those that are off by default. What was made before one of them existed has its default.
-EXTRA_NAMES: tuple[str, ...] = tuple(
-    spec.name for spec in fields(HPConfig) if spec.metadata.get("extra")
-)
+EXTRA_NAMES: tuple[str, ...] = fields_with("extra")
+#: Those that a spec fixes or sweeps: all but the model and the seed.
+SPEC_FIELDS: tuple[str, ...] = tuple(n for n in FIELD_NAMES if n not in ("model", "seed"))
 
-_FIELDS = {spec.name: spec for spec in fields(HPConfig)}
+_OF = {name: FIELDS[name].metadata["of"] for name in fields_with("of")}
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
-def applies(name: str, model: str) -> bool:
-    """Whether hyperparameter ``name`` means anything for ``model``."""
-    return model in MODEL_FIELDS.get(name, MODELS)
+def lacks(model: str, name: str) -> bool:
+    """Whether ``model`` has no hyperparameter ``name``, which is then None."""
+    return _OF.get(name) == "model" and name not in MODELS[model].uses
 
 
-def augments(config: HPConfig) -> bool:
-    """Whether ``config`` distorts its training images."""
-    return bool(config.shift or config.rotation or config.scale)
+def applies(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether hyperparameter ``name`` means anything beside ``values``; others have defaults."""
+    of = _OF.get(name)
+    return of is None or name in _TABLES[of][values.get(of, FIELDS[of].default)].uses
+
+
+def normalised(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """``values`` with what does not apply at its default, so that no training is run twice.
+
+    And for each field that was changed, why it does not apply: "lr_schedule is cosine".
+    """
+    reasons = {
+        name: f"{of} is {values[of]}"
+        for name, of in _OF.items()
+        if values.get(name) not in (None, FIELDS[name].default) and not applies(name, values)
+    }
+    return {**values, **{name: FIELDS[name].default for name in reasons}}, reasons
+
+
+def is_on(name: str, config: HPConfig) -> bool:
+    """Whether an extra is on. Every other hyperparameter always is."""
+    return name not in EXTRA_NAMES or getattr(config, name) != FIELDS[name].default
 
 
 def settings(config: HPConfig) -> dict[str, Any]:
     """Field -> value, without the extras that are off; None for what the model lacks."""
-    return {name: v for name, v in vars(config).items() if v or name not in EXTRA_NAMES}
+    return {name: value for name, value in vars(config).items() if is_on(name, config)}
 
 
 def check_value(name: str, value: object) -> Any:
@@ -190,13 +272,13 @@ def check_value(name: str, value: object) -> Any:
     with a message that starts with the field's name, for the wrong type (booleans are not
     numbers), a value out of range (NaN is never in range) or an unknown name.
     """
-    meta = _FIELDS[name].metadata
+    meta = FIELDS[name].metadata
     if meta["type"] is str:
         if not isinstance(value, str) or value not in meta["choices"]:
             raise ValueError(f"{name}: {_show(value)} is not one of {', '.join(meta['choices'])}")
         return value
     kind = "a whole number" if meta["type"] is int else "a number"
-    number = _parse_number(value)
+    number = parse_number(value)
     if number is None or (meta["type"] is int and number != int_or_none(number)):
         raise ValueError(f"{name}: expected {kind}, got {_show(value)}")
     if meta["type"] is int:
@@ -222,7 +304,11 @@ def int_or_none(number: int | float) -> int | None:
     return int(number) if math.isfinite(number) and number == int(number) else None
 
 
-def _parse_number(value: object) -> int | float | None:
+def parse_number(value: object) -> int | float | None:
+    """The number that ``value`` is or, as YAML 1.2 writes numbers, says; None if it is none.
+
+    Text of more than 40 characters is not meant as a number; booleans are none.
+    """
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):

@@ -5,43 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from mnist_sweep.config import HPConfig
-
-_NAMES = {
-    "lr": "learning rate",
-    "lr_decay": "learning rate decay",
-    "lr_schedule": "learning rate schedule",
-    "batch_size": "batch size",
-    "opt": "optimizer",
-    "activation_fn": "activation",
-}
-_UNITS = {
-    "batch_size": "images per step",
-    "width": "units per hidden layer",
-    "depth": "hidden layers",
-    "epochs": "passes over the training set",
-    "patience": "steps",
-    "shift": "pixels at most",
-    "rotation": "degrees at most",
-}
-_BY_POWERS = {"lr", "weight_decay"}
-_SHORT = {"batch_size": "batch", "activation_fn": "act", "lr_schedule": "schedule"}
+from mnist_sweep.config import FIELDS, HPConfig
 
 
 def parameter_name(name: str) -> str:
     """A hyperparameter's name in a sentence: "learning rate"."""
-    return _NAMES.get(name, name.replace("_", " "))
+    return str(FIELDS[name].metadata.get("label", name.replace("_", " ")))
 
 
 def axis_label(name: str) -> str:
     """A hyperparameter's name with its unit: "batch size (images per step)"."""
-    unit = _UNITS.get(name)
+    unit = FIELDS[name].metadata.get("unit")
     return f"{parameter_name(name)} ({unit})" if unit else parameter_name(name)
 
 
 def short_name(name: str) -> str:
     """A hyperparameter's name at the head of a column: "batch"."""
-    return _SHORT.get(name, name)
+    return str(FIELDS[name].metadata.get("short", name))
 
 
 def value_text(value: Any, name: str) -> str:
@@ -52,7 +32,9 @@ def value_text(value: Any, name: str) -> str:
     """
     if value is None:
         return "-"
-    if isinstance(value, float) and 0 < abs(value) < (1 if name in _BY_POWERS else 0.01):
+    if isinstance(value, float) and 0 < abs(value) < (
+        1 if FIELDS[name].metadata.get("powers") else 0.01
+    ):
         mantissa, exponent = f"{value:.3e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -2,59 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from mnist_sweep.config import HPConfig, augments
+from mnist_sweep.config import FIELDS, HPConfig, fields_with, is_on
+from mnist_sweep.models import Layer, layers_of
 from mnist_sweep.trial import DatasetConfig, Trial
+
+_COMPILED = fields_with("compiled")
+_SWITCHES = {name: FIELDS[name].metadata["switch"] for name in fields_with("switch")}
 
 
 class Shape(NamedTuple):
-    """Everything that a compiled step depends on; trials that share it share the step."""
+    """Everything that a compiled step depends on; trials that share it share the step.
 
-    model: str
-    width: int | None
-    depth: int | None
-    activation_fn: str
-    opt: str
-    batch_size: int
+    ``values`` are those of the fields that are compiled, ``switches`` the parts of the step that
+    are there only because a field is on.
+    """
+
+    values: tuple[Any, ...]
+    switches: frozenset[str]
     dataset: DatasetConfig
-    label_smoothing: bool = False
-    weight_decay: bool = False
-    dropout: bool = False
-    augmentation: bool = False
 
     @property
-    def example(self) -> HPConfig:
-        """A configuration of this shape, with defaults elsewhere and every extra off."""
-        return HPConfig(
-            model=self.model,
-            width=self.width,
-            depth=self.depth,
-            activation_fn=self.activation_fn,
-            opt=self.opt,
-            batch_size=self.batch_size,
-        )
+    def config(self) -> HPConfig:
+        """A configuration with the values that are compiled, and defaults elsewhere."""
+        return HPConfig(**dict(zip(_COMPILED, self.values, strict=True)))
 
 
 def shape_of(trial: Trial) -> Shape:
     """The shape of ``trial``."""
     config = trial.config
     return Shape(
-        config.model,
-        config.width,
-        config.depth,
-        config.activation_fn,
-        config.opt,
-        config.batch_size,
+        tuple(getattr(config, name) for name in _COMPILED),
+        frozenset(switch for name, switch in _SWITCHES.items() if is_on(name, config)),
         trial.dataset,
-        config.label_smoothing > 0,
-        config.weight_decay > 0,
-        config.dropout > 0,
-        augments(config),
     )
 
 
@@ -78,15 +64,6 @@ def plan(trials: Iterable[Trial]) -> list[Cohort]:
     return sorted(cohorts, key=lambda cohort: -flops(cohort.trials))
 
 
-#: The CNN's layers: (output pixels, filter area, input channels, output channels).
-_CNN_LAYERS = (
-    (576, 25, 1, 32),
-    (400, 25, 32, 32),
-    (64, 9, 32, 64),
-    (36, 9, 64, 64),
-    (1, 1, 576, 10),
-)
-
 #: Training images of MNIST; other data sets are estimated as if they were as large.
 _MNIST_IMAGES = 60_000
 
@@ -103,19 +80,17 @@ def _trial_flops(trial: Trial) -> int:
     dataset = trial.dataset
     images = dataset.train_size or _MNIST_IMAGES - dataset.validation_size
     first, *others = (
-        pixels * taps * inputs * outputs
-        for pixels, taps, inputs, outputs in _layer_sizes(shape_of(trial))
+        layer.pixels * math.prod(layer.weight)
+        for layer in _layers(shape_of(trial))
+        if not layer.is_norm
     )
     # Nobody needs the gradient of the images, so the first layer has one product less.
     return 2 * (2 * first + 3 * sum(others)) * images * trial.config.epochs
 
 
-def _layer_sizes(shape: Shape) -> Sequence[tuple[int, int, int, int]]:
-    """Each layer's (output pixels, filter area, inputs, outputs)."""
-    if shape.width is None or shape.depth is None:
-        return _CNN_LAYERS
-    sizes = [784, *[shape.width] * shape.depth, 10]
-    return [(1, 1, inputs, outputs) for inputs, outputs in pairwise(sizes)]
+@lru_cache(maxsize=4096)
+def _layers(shape: Shape) -> list[Layer]:
+    return layers_of(shape.config)
 
 
 #: Images in a step of evaluation.
@@ -131,10 +106,10 @@ def stack_size(shape: Shape, free_bytes: int) -> int:
     of a batch (before and behind the activation function, and the gradients of both); a quarter of
     the memory is filled, as the device's compiler decides what else is kept.
     """
-    layers = _layer_sizes(shape)
-    weights = sum(taps * inputs * outputs for _, taps, inputs, outputs in layers)
-    activations = sum(pixels * outputs for pixels, _, _, outputs in layers)
-    batch = max(shape.batch_size, EVALUATION_BATCH)
+    layers = [layer for layer in _layers(shape) if not layer.is_norm]
+    weights = sum(math.prod(layer.weight) for layer in layers)
+    activations = sum(layer.pixels * layer.weight[-1] for layer in layers)
+    batch = max(shape.config.batch_size, EVALUATION_BATCH)
     trial = 4 * (4 * weights + 4 * batch * activations)
     return max(1, min(MOST_STACKED, free_bytes // 4 // trial))
 
@@ -142,33 +117,45 @@ def stack_size(shape: Shape, free_bytes: int) -> int:
 class Assignments:
     """Hands out the trials of a plan, so that a worker seldom changes its shape.
 
-    A worker gets the trials of its cohort one by one, then the costliest cohort that nobody has
-    begun, then a trial of the cohort with most of them left: at the end no worker idles while
-    another has trials waiting.
+    A worker gets the trials of the cohort whose shape it holds one by one, then the costliest
+    cohort that nobody has begun, then a trial of the cohort with most of them left: at the end no
+    worker idles while another has trials waiting.
     """
 
     def __init__(self, cohorts: Iterable[Cohort]) -> None:
-        self._untouched = deque(cohorts)
+        self._untouched: dict[Shape, deque[Trial]] = {}
         # Those that somebody has begun and that have trials left: few, whatever the sweep's size.
         self._begun: dict[Shape, deque[Trial]] = {}
         #: How many trials nobody has taken yet.
-        self.left = sum(len(cohort.trials) for cohort in self._untouched)
+        self.left = 0
+        for cohort in cohorts:
+            self._untouched.setdefault(cohort.shape, deque()).extend(cohort.trials)
+            self.left += len(cohort.trials)
+
+    def have(self, shape: Shape | None) -> bool:
+        """Whether trials of ``shape`` are left."""
+        return shape in self._begun or shape in self._untouched
 
     def take(self, shape: Shape | None) -> Trial | None:
-        """The next trial for a worker that last had ``shape`` (None: a new one), or None."""
+        """The next trial for a worker that holds ``shape`` (None: a new one), or None."""
         if shape is None or shape not in self._begun:
             if self._untouched:
-                cohort = self._untouched.popleft()
-                shape = cohort.shape
-                self._begun.setdefault(shape, deque()).extend(cohort.trials)
+                if shape is None or shape not in self._untouched:
+                    shape = next(iter(self._untouched))
+                self._begun[shape] = self._untouched.pop(shape)
             elif self._begun:
                 shape = max(self._begun, key=self._work)
             else:
                 return None
-        trials = self._begun[shape]
-        trial = trials.popleft()
+        trial = self._begun[shape].popleft()
         self._taken(shape, 1)
         return trial
+
+    def put_back(self, trials: Iterable[Trial]) -> None:
+        """Have ``trials``, which were taken, handed out again."""
+        for trial in trials:
+            self._begun.setdefault(shape_of(trial), deque()).append(trial)
+            self.left += 1
 
     def take_stack(self, shape: Shape | None, most: Callable[[Shape], int]) -> list[Trial]:
         """The next trials for a worker that trains up to ``most(shape)`` of a shape side by side.

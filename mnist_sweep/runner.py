@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, suppress
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from mnist_sweep.analysis.ranking import best_configs
 from mnist_sweep.config import HPConfig
 from mnist_sweep.data.dataset import load_dataset, train_images
+from mnist_sweep.devices import is_cpu, physical_cores
 from mnist_sweep.errors import ResultsError, UserError
-from mnist_sweep.executors.local import Executor, Settings
-from mnist_sweep.metrics import METRICS
+from mnist_sweep.executors.interface import Executor, Session, Settings
+from mnist_sweep.metrics import Metric
 from mnist_sweep.plan import flops, plan
 from mnist_sweep.results.file import ResultsWriter, read_results
-from mnist_sweep.spec.load import Metric, SweepSpec, load_spec
-from mnist_sweep.trial import TrialResult
+from mnist_sweep.search.protocol import Search
+from mnist_sweep.spec.load import SweepSpec
+from mnist_sweep.trial import Trial, TrialResult
 
 #: What one core of a CPU does in a second of training, for the estimate before a sweep; measured
 #: on a server core with AVX2, whose peak is 100e9.
@@ -43,21 +45,14 @@ class Summary:
     interrupted: bool
 
 
-def load_sweep(
-    path: Path, *, overrides: Sequence[str] = (), data_dir: str | None = None
-) -> SweepSpec:
-    """The sweep that the YAML file ``path`` describes, with ``overrides`` (KEY=VALUE) applied.
+def best_of_file(path: Path, count: int, metric: Metric) -> Sequence[HPConfig]:
+    """The best configurations of an earlier sweep, for ``from_results``.
 
-    Raises SpecError with every problem found.
+    Raises UserError if ``path`` cannot be read or has no trial with ``metric``.
     """
-    return load_spec(path, overrides=overrides, data_dir=data_dir, best_configs=_best_configs)
-
-
-def _best_configs(path: Path, count: int, metric: Metric) -> Sequence[HPConfig]:
-    """The best configurations of an earlier sweep, for ``from_results``."""
     if not path.exists():
         raise ResultsError(f"{path} does not exist; run the sweep that makes it first")
-    return best_configs(read_results(path).results, count, METRICS[metric.name])
+    return best_configs(read_results(path).results, count, metric)
 
 
 def default_output(spec: SweepSpec) -> Path:
@@ -68,46 +63,48 @@ def default_output(spec: SweepSpec) -> Path:
 def describe_plan(
     spec: SweepSpec,
     output: Path,
-    jobs: int,
     *,
+    device: str | None = None,
+    jobs: int | None = None,
     overwrite: bool = False,
     retry_failed: bool = False,
     limit: int | None = None,
 ) -> str:
     """What ``run`` would do, as a few lines for a person: trials, cohorts, work.
 
-    Does not open tinygrad. Raises DataError or UserError if the data set does not have what the
-    spec asks for, and ResultsError if ``output`` cannot be read.
+    Does not open tinygrad: ``device`` and ``jobs`` are what the user asked for, if anything. Raises
+    DataError or UserError if the data set does not have what the spec asks for, and ResultsError if
+    ``output`` cannot be read.
     """
-    _check_batch_sizes(spec, train_images(spec.dataset))
-    notes: tuple[str, ...] = ()
-    finished: set[str] = set()
-    if output.exists() and not overwrite:
-        earlier = read_results(output)
-        notes = earlier.notes
-        finished = {
-            result.trial.trial_id
-            for result in earlier.results
-            if not (retry_failed and result.status == "failed")
-        }
-    left = [trial for trial in spec.trials if trial.trial_id not in finished]
-    todo = left[:limit]
+    _check_batch_sizes(spec.search.propose({}), train_images(spec.dataset))
+    earlier = read_results(output) if output.exists() and not overwrite else None
+    rows = {
+        result.trial.trial_id: result
+        for result in (earlier.results if earlier else ())
+        if not (retry_failed and result.status == "failed")
+    }
+    state = _Progress(spec.search, rows)
+    todo = state.proposed[:limit]
     cohorts = plan(todo)
+    jobs = jobs or (physical_cores() if device is None or is_cpu(device) else 1)
     work = flops(todo)
     seconds = (work / FLOPS_PER_CORE + len(cohorts) * COMPILE_SECONDS) / jobs
     minutes = (seconds + (START_SECONDS if todo else 0)) / 60
-    configurations = len({replace(trial.config, seed=0) for trial in spec.trials})
+    known = [*(row.trial for row in state.rows.values()), *state.proposed]
+    configurations = len({replace(trial.config, seed=0) for trial in known})
+    later = state.total - len(known)
     return "\n".join(
         [
             f"sweep           {spec.name} ({spec.model})",
-            f"trials          {len(spec.trials):,}: {configurations:,} configurations, "
-            f"{len(spec.trials) - len(left):,} already in {output}",
-            f"to run          {len(todo):,}",
+            f"trials          {len(known):,}: {configurations:,} configurations, "
+            f"{len(state.rows):,} already in {output}",
+            f"to run          {len(todo):,}"
+            + (f", then at most {later:,} that depend on their results" if later else ""),
             f"cohorts         {len(cohorts):,}, each of one shape that is compiled once",
             f"work            {work / 1e12:,.1f} TFLOP, about {_duration(minutes)} "
             f"with {jobs} jobs on CPU cores at {FLOPS_PER_CORE / 1e9:.0f} GFLOP/s",
             f"results         {output}",
-            *(f"note            {note}" for note in notes),
+            *(f"note            {note}" for note in (earlier.notes if earlier else ())),
         ]
     )
 
@@ -131,51 +128,97 @@ def run_sweep(
     say: Say = lambda _: None,
     progress: bool = False,
 ) -> Summary:
-    """Run the trials of ``spec`` that ``output`` does not hold yet, and append each as it ends.
+    """Run the trials that ``spec`` proposes and ``output`` lacks, and append each as it ends.
 
     ``limit`` caps the trials of this run; ``stopped`` is asked again and again whether to end
-    early; ``say`` gets notes for the user; ``progress`` draws a bar on stderr. Raises DataError,
-    ResultsError or DeviceError before any training where the cause can be known then; whatever
-    had ended before an error is in ``output``.
+    early; ``say`` gets notes for the user; ``progress`` draws a bar on stderr. The spec is left
+    beside the rows. Raises DataError, ResultsError or DeviceError before any training where the
+    cause can be known then; whatever had ended before an error is in ``output``.
     """
     # Loading it here also unpacks it, if need be, before several workers would.
-    _check_batch_sizes(spec, len(load_dataset(spec.dataset).train_rows))
-    with ResultsWriter.open(output, overwrite=overwrite, retry_failed=retry_failed) as writer:
+    images = len(load_dataset(spec.dataset).train_rows)
+    _check_batch_sizes(spec.search.propose({}), images)
+    with ResultsWriter(output, overwrite=overwrite, retry_failed=retry_failed) as writer:
+        writer.leave_spec(spec.resolved)
         for note in (*spec.warnings, *writer.notes, *_differences(spec, writer, device)):
             say(note)
-        finished = dict(writer.finished)
-        todo = [trial for trial in spec.trials if trial.trial_id not in finished][:limit]
-        new: list[TrialResult] = []
-        settings = Settings(spec.name, spec.evals_per_epoch)
+        state = _Progress(spec.search, writer.finished)
+        left = state.total - len(state.rows)
+        if not left:
+            return state.summary()
         with (
-            closing(executor.run(plan(todo), settings, stopped)) as results,
-            _Bar(len(todo), spec.metric, finished.values(), progress) as bar,
+            executor.open(Settings(spec.name, spec.evals_per_epoch), stopped) as session,
+            _Bar(min(left, limit or left), spec.metric, writer.finished.values(), progress) as bar,
         ):
-            for result in results:
-                completed = replace(
-                    result,
-                    sweep=spec.name,
-                    finished_at=result.finished_at
-                    or datetime.now(UTC).isoformat(timespec="seconds"),
-                )
-                writer.append(completed)
-                new.append(completed)
-                bar.add(completed)
-    ids = {trial.trial_id for trial in spec.trials}
-    done = [r for r in (*finished.values(), *new) if r.trial.trial_id in ids]
-    return Summary(
-        total=len(spec.trials),
-        done=len(done),
-        new=len(new),
-        diverged=sum(r.status == "diverged" for r in done),
-        failed=sum(r.status == "failed" for r in done),
-        interrupted=len(new) < len(todo),
-    )
+            for result in state.results(session, limit, images):
+                writer.append(result)
+                bar.add(result)
+    return state.summary()
 
 
-def _check_batch_sizes(spec: SweepSpec, images: int) -> None:
+class _Progress:
+    """How far the rows of a results file take a search.
+
+    ``rows`` are those of trials that the search has proposed, by trial_id; ``proposed`` are the
+    trials that it proposes next. The search sees no other rows, so that what else the file holds
+    does not change what it proposes.
+    """
+
+    def __init__(self, search: Search, earlier: Mapping[str, TrialResult]) -> None:
+        self._search = search
+        self._earlier = earlier
+        self._new = 0
+        self._interrupted = False
+        self.rows: dict[str, TrialResult] = {}
+        self.proposed: Sequence[Trial] = ()
+        self._ask()
+
+    def _ask(self) -> None:
+        while True:
+            self.proposed = self._search.propose(self.rows)
+            ids = [trial.trial_id for trial in self.proposed]
+            known = {i: self._earlier[i] for i in ids if i in self._earlier}
+            if not known:
+                return
+            self.rows |= known
+
+    @property
+    def total(self) -> int:
+        """How many trials there are in all; at most, if that depends on results."""
+        return self._search.most if self.proposed else len(self.rows)
+
+    def results(self, session: Session, limit: int | None, images: int) -> Iterator[TrialResult]:
+        """Yield each result until the search is over, ``limit`` is reached or the run is stopped.
+
+        Raises UserError for trials that need more than the ``images`` of the training split.
+        """
+        while todo := self.proposed[: None if limit is None else limit - self._new]:
+            _check_batch_sizes(todo, images)
+            for result in session.run(plan(todo)):
+                self.rows[result.trial.trial_id] = result
+                self._new += 1
+                yield result
+            if any(trial.trial_id not in self.rows for trial in todo):
+                self._interrupted = True
+                return
+            self._ask()
+
+    def summary(self) -> Summary:
+        """How the run has ended."""
+        statuses = Counter(result.status for result in self.rows.values())
+        return Summary(
+            total=self.total,
+            done=len(self.rows),
+            new=self._new,
+            diverged=statuses["diverged"],
+            failed=statuses["failed"],
+            interrupted=self._interrupted,
+        )
+
+
+def _check_batch_sizes(trials: Sequence[Trial], images: int) -> None:
     """See that every trial gets a full batch out of ``images`` training images."""
-    sizes = sorted({t.config.batch_size for t in spec.trials if t.config.batch_size > images})
+    sizes = sorted({t.config.batch_size for t in trials if t.config.batch_size > images})
     if sizes:
         raise UserError(
             f"batch_size {', '.join(map(str, sizes))}: larger than the training split, which has "
@@ -231,19 +274,14 @@ class _Bar:
 
     def _note(self, result: TrialResult) -> None:
         value = getattr(result, self._metric.name)
-        if value is not None:
-            better = max if self._metric.goal == "maximize" else min
-            self._best = value if self._best is None else better(self._best, value)
+        values = [known for known in (self._best, value) if known is not None]
+        self._best = max(values, key=lambda known: self._metric.sign * known, default=None)
 
     def add(self, result: TrialResult) -> None:
         """Count ``result`` and show the best value so far."""
         self._note(result)
         if self._best is not None:
-            text = (
-                f"{100 * self._best:.2f} %"
-                if "accuracy" in self._metric.name
-                else f"{self._best:.4f}"
-            )
-            self._tqdm.set_postfix_str(f"best {self._metric.name} {text}", refresh=False)
+            text = f"best {self._metric.name} {self._metric.text(self._best)}"
+            self._tqdm.set_postfix_str(text, refresh=False)
         with suppress(OSError, ValueError):
             self._tqdm.update()

@@ -1,18 +1,22 @@
-"""Both models in plain numpy, float64: what the compiled ones are compared with."""
+"""The models in plain numpy, float64: what the compiled ones are compared with."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tinygrad import Tensor, dtypes
 
-from mnist_sweep.config import HPConfig
+from mnist_sweep.config import ACTIVATIONS, HPConfig
+from mnist_sweep.models import MODELS
 
 Array = NDArray[np.float64]
 
 
 def activation(name: str, x: Array) -> Array:
-    return np.maximum(x, 0) if name == "relu" else x / (1 + np.exp(-x))
+    """The activation itself, in double precision; test_step holds it against formulas."""
+    return np.asarray(ACTIVATIONS[name](Tensor(x, dtype=dtypes.float64)).numpy(), np.float64)
 
 
 def convolution(x: Array, w: Array, b: Array) -> Array:
@@ -39,24 +43,54 @@ def max_pool(x: Array) -> Array:
     return out
 
 
+class NumpyNet:
+    """``models.Net`` in numpy: any model's reference."""
+
+    def __init__(self, tensors: Mapping[str, Any], config: HPConfig, training: bool) -> None:
+        self._tensors = {n: np.asarray(value, np.float64) for n, value in tensors.items()}
+        self._config, self._training = config, training
+        self._counts: Counter[str] = Counter()
+        self.classes = 10
+
+    def _next(self, kind: str) -> str:
+        self._counts[kind] += 1
+        return f"{kind}{self._counts[kind]}"
+
+    def _layer(self, kind: str) -> tuple[Array, Array]:
+        name = self._next(kind)
+        return self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"]
+
+    def linear(self, x: Array, _outputs: int) -> Array:
+        weight, bias = self._layer("linear")
+        return x @ weight + bias
+
+    def images(self, x: Array) -> Array:
+        return x.reshape(-1, 28, 28, 1)
+
+    def convolution(self, x: Array, _taps: int, _outputs: int) -> Array:
+        return convolution(x, *self._layer("conv"))
+
+    def norm(self, x: Array) -> Array:
+        return batch_norm(x, self._tensors, self._next("norm"), self._training)
+
+    def max_pool(self, x: Array) -> Array:
+        return max_pool(x)
+
+    def flat(self, x: Array) -> Array:
+        return x.reshape(len(x), -1)
+
+    def activation(self, x: Array) -> Array:
+        return activation(self._config.activation_fn, x)
+
+    def dropout(self, x: Array) -> Array:
+        return x
+
+
 def logits(tensors: Mapping[str, Any], x: Any, config: HPConfig, training: bool) -> Array:
     """The model's output for images ``x`` (n, 784)."""
-    t = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
-    h = np.asarray(x, np.float64)
-    if config.model == "mlp":
-        assert config.depth is not None
-        for i in range(1, config.depth + 1):
-            z = h @ t[f"linear{i}.weight"] + t[f"linear{i}.bias"]
-            h = activation(config.activation_fn, z)
-        last = f"linear{config.depth + 1}"
-        return h @ t[f"{last}.weight"] + t[f"{last}.bias"]
-    h = h.reshape(-1, 28, 28, 1)
-    for pair in (1, 2):
-        for i in (2 * pair - 1, 2 * pair):
-            z = convolution(h, t[f"conv{i}.weight"], t[f"conv{i}.bias"])
-            h = activation(config.activation_fn, z)
-        h = max_pool(batch_norm(h, t, f"norm{pair}", training))
-    return h.reshape(len(h), -1) @ t["linear1.weight"] + t["linear1.bias"]
+    net = NumpyNet(tensors, config, training)
+    out: Array = MODELS[config.model].compute(net, np.asarray(x, np.float64), config)
+    return out
 
 
 def cross_entropy(logits: Array, labels: NDArray[Any]) -> Array:

@@ -43,7 +43,7 @@ def result(seed: int = 0, status: Status = "ok", points: int = 2, **changes: Any
 
 
 def write(path: Path, *results: TrialResult) -> Path:
-    with ResultsWriter.open(path) as writer:
+    with ResultsWriter(path) as writer:
         for each in results:
             writer.append(each)
     return path
@@ -62,7 +62,7 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from mnist_sweep.results.file import ResultsWriter
 from tests.results_helpers import result
-with ResultsWriter.open(Path(sys.argv[2])) as writer:
+with ResultsWriter(Path(sys.argv[2])) as writer:
     print("open", flush=True)
     for seed in range(int(sys.argv[3])):
         new = result(seed)

@@ -6,10 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import SpecError
-from mnist_sweep.spec.load import BestConfigs, SweepSpec, load_spec
+from mnist_sweep.spec.keys import BestConfigs
+from mnist_sweep.spec.load import SweepSpec, load_spec
+from mnist_sweep.trial import Trial
+
+# One folder for many examples is fine: each example writes the whole file anew. No deadline: the
+# time of an example says more about the machine than about the code.
+FOLDER_OF_MANY = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
+)
 
 
 def load(
@@ -31,10 +40,15 @@ def problems(folder: Path, text: str, *overrides: str, **arguments: Any) -> list
     return [problem.removeprefix(f"{folder}/") for problem in caught.value.problems]
 
 
+def trials(spec: SweepSpec) -> list[Trial]:
+    """What the sweep's search proposes before there are results."""
+    return list(spec.search.propose({}))
+
+
 def configs(spec: SweepSpec, *names: str) -> list[tuple[Any, ...]]:
-    return [tuple(getattr(trial.config, name) for name in names) for trial in spec.trials]
+    return [tuple(getattr(trial.config, name) for name in names) for trial in trials(spec)]
 
 
-def best(*found: HPConfig) -> BestConfigs:
-    """A reader of results that holds ``found``, the best first."""
-    return lambda _path, count, _metric: found[:count]
+def best(*ranked: HPConfig) -> BestConfigs:
+    """A reader of results that holds ``ranked``, the best first."""
+    return lambda _path, count, _metric: ranked[:count]

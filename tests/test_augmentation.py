@@ -5,9 +5,8 @@ import pytest
 from tinygrad import Tensor
 
 from mnist_sweep.config import HPConfig
-from mnist_sweep.kernels import control as places
 from mnist_sweep.kernels.batch import gather_batch
-from mnist_sweep.kernels.control import Control
+from mnist_sweep.kernels.control import COUNTS, REALS, Control
 from mnist_sweep.training import backend
 from mnist_sweep.training.augmentation import draw_warps
 from tests import reference
@@ -19,8 +18,8 @@ def _distorted(images: np.ndarray, warps: np.ndarray) -> np.ndarray:
     control = Control(
         rows=backend.to_device(np.arange(count, dtype=np.int32)[None]),
         rates=backend.zeros((1, 1)),
-        reals=backend.zeros((1, places.REALS)),
-        counts=backend.to_device(np.zeros((1, places.COUNTS), np.int32)),
+        reals=backend.zeros((1, REALS)),
+        counts=backend.to_device(np.zeros((1, COUNTS), np.int32)),
         warps=backend.to_device(warps[None].astype(np.float32)),
     )
     labels = backend.to_device(np.zeros(count, np.uint8))

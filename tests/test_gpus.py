@@ -13,15 +13,14 @@ import pytest
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.devices import Choice, choose_device, environment, gpu_names
-from mnist_sweep.executors.local import LocalExecutor, Settings
+from mnist_sweep.executors.interface import Settings
+from mnist_sweep.executors.local import LocalExecutor
 from mnist_sweep.plan import plan
 from mnist_sweep.trial import DatasetConfig, Trial
 from tests.test_executors import _children
 
-TRIALS = [
-    Trial(HPConfig(width=16, depth=1, batch_size=50, seed=seed), DatasetConfig(train_size=500))
-    for seed in range(12)
-]
+SMALL = DatasetConfig(train_size=500, test_size=500)
+TRIALS = [Trial(HPConfig(width=16, depth=1, batch_size=50, seed=seed), SMALL) for seed in range(12)]
 
 
 def gpu_of(pid: int) -> str:
@@ -72,16 +71,17 @@ def test_the_names_of_the_gpus_are_those_that_the_user_lets_us_see(
 def test_workers_are_spread_over_the_gpus_and_a_new_one_takes_the_place_of_a_dead_one() -> None:
     cpu = choose_device("CPU")
     choice = Choice("CPU", cpu.compiler, "", gpus=("4", "7"))
-    results = LocalExecutor(2, choice).run(plan(TRIALS), Settings("test", 1), lambda: False)
-    next(results)
-    first = {pid: gpu_of(pid) for pid in _children()}
-    assert sorted(first.values()) == ["4", "7"]
-    victim = next(pid for pid, gpu in first.items() if gpu == "7")
-    os.kill(victim, signal.SIGKILL)
-    seen = dict(first)
-    for result in results:
-        assert result.status == "ok"
-        seen.update((pid, gpu_of(pid)) for pid in _children())
+    with LocalExecutor(2, choice).open(Settings("test", 1), lambda: False) as session:
+        results = session.run(plan(TRIALS))
+        assert next(results).status == "ok"
+        first = {pid: gpu_of(pid) for pid in _children()}
+        assert sorted(first.values()) == ["4", "7"]
+        victim = next(pid for pid, gpu in first.items() if gpu == "7")
+        os.kill(victim, signal.SIGKILL)
+        seen = dict(first)
+        for result in results:
+            assert result.status == "ok"
+            seen.update((pid, gpu_of(pid)) for pid in _children())
     later = Counter(gpu for pid, gpu in seen.items() if pid not in first)
     assert later["7"] >= 1
     assert _children() == []

@@ -8,7 +8,7 @@ from tinygrad import Tensor
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.kernels.step import cross_entropy
-from mnist_sweep.training.models import MODELS, Pass, initial_values, is_statistic
+from mnist_sweep.training.net import initial_values, is_statistic, logits
 from tests import reference
 
 MLP = HPConfig(width=24, depth=3)
@@ -39,9 +39,9 @@ def test_forward_equals_the_numpy_reference(
         if is_statistic(name):  # let evaluation meet statistics that differ from the start
             values[name] = np.linspace(0.5, 1.5, len(values[name]), dtype=np.float32)
     tensors = {name: Tensor(value) for name, value in values.items()}
-    out = MODELS[config.model](tensors, Tensor(batch[0]), config, Pass(training))
+    out, _ = logits(tensors, Tensor(batch[0]), config, training=training)
     expected = reference.logits(values, batch[0], config, training)
-    np.testing.assert_allclose(out.logits.numpy(), expected, rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(out.numpy(), expected, rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -52,8 +52,8 @@ def test_gradients_equal_the_slopes_of_the_numpy_reference(
     values = initial_values(config, 10)
     names = [name for name in values if not is_statistic(name)]
     tensors = {name: Tensor(value) for name, value in values.items()}
-    output = MODELS[config.model](tensors, Tensor(x), config, Pass(training=True))
-    loss, _ = cross_entropy(output.logits, Tensor(labels))
+    out, _ = logits(tensors, Tensor(x), config, training=True)
+    loss, _ = cross_entropy(out, Tensor(labels))
     gradients = loss.mean().gradient(*(tensors[name] for name in names))
 
     generator = np.random.default_rng(4)
@@ -62,8 +62,8 @@ def test_gradients_equal_the_slopes_of_the_numpy_reference(
 
         def loss_at(shift: float, name: str = name, direction: np.ndarray = direction) -> float:
             moved = {**values, name: values[name].astype(np.float64) + shift * direction}
-            logits = reference.logits(moved, x, config, True)
-            return float(reference.cross_entropy(logits, labels).mean())
+            computed = reference.logits(moved, x, config, True)
+            return float(reference.cross_entropy(computed, labels).mean())
 
         step = 1e-8  # so small that hardly a ReLU or a maximum changes its mind in between
         slope = (loss_at(step) - loss_at(-step)) / (2 * step)

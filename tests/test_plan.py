@@ -59,10 +59,10 @@ def test_the_costliest_cohort_comes_first() -> None:
     assert costs == sorted(costs, reverse=True)
 
 
-def test_the_example_of_a_shape_has_that_shape() -> None:
+def test_the_configuration_of_a_shape_has_that_shape() -> None:
     for config in (HPConfig(width=7, depth=4, opt="sgd"), HPConfig(model="cnn", batch_size=5)):
         shape = shape_of(Trial(config))
-        assert shape_of(Trial(shape.example)) == shape
+        assert shape_of(Trial(shape.config)) == shape
 
 
 def test_the_cost_of_one_epoch_of_the_default_mlp_is_what_counting_by_hand_gives() -> None:

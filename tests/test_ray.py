@@ -9,11 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.ray_nodes import outcome, ray_processes, rows_in, start_sweep, wait_until
+from mnist_sweep.executors.ray_executor import ClusterOptions, RayExecutor
+from mnist_sweep.executors.worker import InProcessExecutor
+from mnist_sweep.runner import run_sweep
+from mnist_sweep.spec.load import load_spec
+from tests.ray_nodes import outcome, ray_processes, rows_in, start_sweep, table, wait_until
+from tests.test_runner import SPEC as CLIMB
+from tests.test_runner import Climb
 
 pytestmark = pytest.mark.ray
 
@@ -54,6 +61,20 @@ def test_it_stops_in_good_order_goes_on_and_leaves_no_process_and_the_same_rows(
     assert "12 of 12 trials done" in out
     assert ray_processes() == before
     assert outcome(remote) == outcome(local)
+
+
+def test_its_workers_outlive_a_proposal_of_a_search_that_learns_from_rows(tmp_path: Path) -> None:
+    (tmp_path / "climb.yaml").write_text(CLIMB)
+    spec = replace(load_spec(tmp_path / "climb.yaml"), search=Climb())
+    before = ray_processes()
+    executor = RayExecutor(ClusterOptions(None, 1, "CPU", 0.0))
+    for name, each in ("here", InProcessExecutor()), ("ray", executor):
+        summary = run_sweep(spec, tmp_path / f"{name}.csv", each, device="CPU")
+        assert (summary.done, summary.interrupted) == (7, False)
+        assert outcome(tmp_path / f"{name}.csv") == outcome(tmp_path / "here.csv")
+    compiled = [float(row["compile_seconds"]) > 0 for row in table(tmp_path / "ray.csv")]
+    assert compiled == [True] + [False] * 6
+    assert ray_processes() == before
 
 
 @pytest.mark.slow

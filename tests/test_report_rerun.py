@@ -19,12 +19,13 @@ from mnist_sweep.spec.load import load_spec
 from mnist_sweep.trial import DatasetConfig, TrialResult
 from tests import synthetic
 from tests.report_helpers import page
+from tests.spec_helpers import trials
 
 
 def reloaded(results: Sequence[TrialResult], folder: Path) -> set[str]:
     path = folder / "again.yaml"
     path.write_text(rerun_spec(results, "again"), encoding="utf-8")
-    return {trial.trial_id for trial in load_spec(path).trials}
+    return {trial.trial_id for trial in trials(load_spec(path))}
 
 
 @pytest.mark.parametrize(
@@ -52,8 +53,8 @@ def test_the_report_shows_a_spec_of_the_best_with_all_its_seeds(tmp_path: Path) 
     best = rank(configurations(results), VAL_ACCURACY)[0].config
     again = load_spec(path)
     assert again.name == "study_best"
-    assert [trial.config for trial in again.trials] == [replace(best, seed=s) for s in range(3)]
-    assert {t.trial_id for t in again.trials} <= {r.trial.trial_id for r in results}
+    assert [trial.config for trial in trials(again)] == [replace(best, seed=s) for s in range(3)]
+    assert {t.trial_id for t in trials(again)} <= {r.trial.trial_id for r in results}
     assert again.dataset == DatasetConfig(validation_size=5000)
 
 
@@ -61,7 +62,7 @@ def test_seeds_that_failed_or_diverged_are_run_again_too(tmp_path: Path) -> None
     results = [synthetic.measured(HPConfig(seed=0)), synthetic.broken(HPConfig(seed=1), "failed")]
     path = tmp_path / "best.yaml"
     path.write_text(page(results).by_id["spec-0"], encoding="utf-8")
-    assert [trial.config.seed for trial in load_spec(path).trials] == [0, 1]
+    assert [trial.config.seed for trial in trials(load_spec(path))] == [0, 1]
 
 
 def test_curves_are_recorded_as_densely_as_they_were() -> None:

@@ -23,16 +23,18 @@ from mnist_sweep.results.file import (
     curves_path,
     read_results,
 )
-from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
+from mnist_sweep.trial import DatasetConfig, Status, Trial, TrialResult
 from tests.results_helpers import files, memory_folder, result, write
 
-HEADER = (
+#: The columns of the first release; later ones come behind them.
+RELEASED = (
     "trial_id,sweep,model,dataset,batch_size,lr,lr_decay,patience,opt,width,depth,activation_fn,"
     "epochs,lr_schedule,seed,status,error,train_loss,train_accuracy,val_accuracy,test_accuracy,"
     "best_test_accuracy,best_step,steps,parameters,train_seconds,compile_seconds,device,"
     "tinygrad_version,mnist_sweep_version,finished_at,"
-    "label_smoothing,weight_decay,dropout,shift,rotation,scale\n"
+    "label_smoothing,weight_decay,dropout,shift,rotation,scale"
 )
+HEADER = ",".join(COLUMNS) + "\n"
 CURVE_HEADER = "trial_id,step,epoch,lr,train_loss,train_accuracy,val_accuracy,test_accuracy\n"
 
 
@@ -50,7 +52,7 @@ def path(tmp_path: Path) -> Path:
 def refusal(path: Path, *, overwrite: bool = False) -> str:
     """Why the file cannot be continued: one line."""
     with pytest.raises(ResultsError) as caught:
-        ResultsWriter.open(path, overwrite=overwrite)
+        ResultsWriter(path, overwrite=overwrite)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -73,7 +75,8 @@ def cells(path: Path, row: int = 0) -> dict[str, str]:
 def test_columns_are_those_of_the_documentation_in_their_order(path: Path) -> None:
     write(path)
     assert files(path) == (HEADER.encode(), CURVE_HEADER.encode())
-    assert (",".join(COLUMNS) + "\n", ",".join(CURVE_COLUMNS) + "\n") == (HEADER, CURVE_HEADER)
+    assert HEADER.startswith(RELEASED)
+    assert ",".join(CURVE_COLUMNS) + "\n" == CURVE_HEADER
 
 
 def test_a_row_reads_back_to_the_same_result_with_its_curve(path: Path) -> None:
@@ -140,7 +143,7 @@ def test_text_that_begins_with_an_apostrophe_reads_back(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["=cmd", "-data", "@x", "+1", "a\nb", "\tx", "x" * 5000])
 def test_a_data_set_that_a_cell_cannot_hold_as_it_is_is_refused(path: Path, name: str) -> None:
-    with ResultsWriter.open(path) as writer, pytest.raises(ValueError, match="dataset"):
+    with ResultsWriter(path) as writer, pytest.raises(ValueError, match="dataset"):
         writer.append(result(trial=Trial(HPConfig(), DatasetConfig(name))))
     assert path.read_text() == HEADER
 
@@ -154,7 +157,7 @@ def test_an_error_is_one_line_of_at_most_500_characters(path: Path) -> None:
 
 def test_a_trial_gets_one_row_only(path: Path) -> None:
     write(path, result(1))
-    with ResultsWriter.open(path) as writer:
+    with ResultsWriter(path) as writer:
         for repeated in (1, 2):
             if repeated == 2:
                 writer.append(result(2))
@@ -244,7 +247,7 @@ def test_an_empty_file_is_a_new_one(path: Path) -> None:
 def test_a_file_is_continued_with_what_it_holds(path: Path) -> None:
     write(path, result(1), result(2))
     before = files(path)
-    with ResultsWriter.open(path) as writer:
+    with ResultsWriter(path) as writer:
         assert writer.notes == ()
         assert {key: row.test_accuracy for key, row in writer.finished.items()} == {
             result(seed).trial.trial_id: result(seed).test_accuracy for seed in (1, 2)
@@ -258,13 +261,11 @@ def test_a_file_is_continued_with_what_it_holds(path: Path) -> None:
     ("header", "problem"),
     [
         ("trial_id,sweep\n", "missing: model, dataset, batch_size"),
-        (HEADER.replace("seed,", "seed,momentum,"), "has other columns (not expected: momentum)"),
         (
             HEADER.replace("lr_decay", "decay"),
             "has other columns (missing: lr_decay; not expected: decay)",
         ),
-        (HEADER.replace("seed,", "seed,seed,"), "has other columns (not expected: seed)"),
-        (HEADER.replace("sweep,model", "model,sweep"), "has its columns in another order"),
+        (HEADER.replace("seed,", "seed,seed,"), "has two columns of one name (seed)"),
         (HEADER.replace(",", ";"), "not expected: trial_id;sweep"),
         (CURVE_HEADER, "holds curves, not results"),
         ("no results at all", "has other columns"),
@@ -306,7 +307,7 @@ def test_other_columns_of_the_curves_file_are_refused_too(path: Path) -> None:
         (",ok,", ",fine,", "status: is not one of ok, diverged, failed"),
         (",0.101,", ",nan,", "test_accuracy: 'nan' is not a number"),
         (",0.101,", ",10.1 %,", "test_accuracy: '10.1 %' is not a number"),
-        (",CPU,", ",", "has 36 cells instead of 37"),
+        (",CPU,", ",", f"has {len(COLUMNS) - 1} cells instead of {len(COLUMNS)}"),
         (",CPU,", ',"C"PU,', "is not one line of CSV"),
         (",CPU,", ",C\rPU,", "is not one line of CSV"),
         (",CPU,", ',"C\nPU",', "is not one line of CSV"),
@@ -334,7 +335,7 @@ def test_a_damaged_row_is_mended_by_removing_its_line(path: Path) -> None:
     path.write_text(header + first.replace("ok", "OK") + second)
     assert refusal(path)
     path.write_text(header + second)
-    with ResultsWriter.open(path) as writer:
+    with ResultsWriter(path) as writer:
         writer.append(result(1))
     assert read_results(path).results == (result(2), result(1))
 
@@ -345,13 +346,24 @@ def test_of_repeated_rows_the_first_counts_and_a_note_says_so(path: Path) -> Non
     path.write_text(path.read_text() + 2 * (row.replace("0.101", "0.9") + "\n"))
     note = (
         f"{path}: 2 rows of trials that have an earlier row, the first at line 4 "
-        f"({result(1).trial.trial_id}); the first row of a trial counts"
+        f"({result(1).trial.trial_id}); the first row of a trial that did not fail counts"
     )
     assert read_results(path).notes == (note,)
     assert read_results(path).results == (result(1), result(2))
-    with ResultsWriter.open(path) as writer:
+    with ResultsWriter(path) as writer:
         assert writer.notes == (note,)
         assert writer.finished[result(1).trial.trial_id].test_accuracy == 0.101
+
+
+@pytest.mark.parametrize("first", ["ok", "failed"])
+def test_a_finished_row_beats_a_failed_one_whatever_their_order(path: Path, first: Status) -> None:
+    write(path, result(1, "failed", 0) if first == "failed" else result(1))
+    then = result(1) if first == "failed" else result(1, "failed", 0)
+    other = write(path.with_name("other.csv"), then)
+    path.write_bytes(path.read_bytes() + other.read_bytes().partition(b"\n")[2])
+    assert [row.status for row in read_results(path).results] == ["ok"]
+    with ResultsWriter(path) as writer:
+        assert writer.finished[result(1).trial.trial_id].status == "ok"
 
 
 def test_two_files_that_were_joined_read_as_one(tmp_path: Path, path: Path) -> None:
@@ -403,7 +415,7 @@ def test_unused_lines_of_a_curve_without_a_row_are_dropped(path: Path) -> None:
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:2] + lines[3:]))
     assert read_results(path).results == (result(1), result(3))
-    with ResultsWriter.open(path) as writer:
+    with ResultsWriter(path) as writer:
         assert writer.notes == (f"{curves_path(path)}: dropped 7 lines of trials that have no row",)
         writer.append(result(2, points=5))
     assert read_results(path).results == (result(1), result(3), result(2, points=5))
@@ -416,7 +428,7 @@ def test_unused_lines_of_a_curve_without_a_row_are_dropped(path: Path) -> None:
 def test_overwrite_keeps_the_old_file_and_its_curves_under_a_dated_name(path: Path) -> None:
     old = files(write(path, result(1)))
     for _ in range(3):  # within a second or not: no name is used twice
-        with ResultsWriter.open(path, overwrite=True) as writer:
+        with ResultsWriter(path, overwrite=True) as writer:
             assert writer.finished == {}
             (note,) = writer.notes
             writer.append(result(2))
@@ -430,10 +442,10 @@ def test_overwrite_keeps_the_old_file_and_its_curves_under_a_dated_name(path: Pa
 
 
 def test_overwrite_takes_any_file_out_of_the_way_and_needs_none(path: Path) -> None:
-    with ResultsWriter.open(path, overwrite=True) as writer:
+    with ResultsWriter(path, overwrite=True) as writer:
         assert writer.notes == ()
     path.write_bytes(b"\x00something else")
-    ResultsWriter.open(path, overwrite=True).close()
+    ResultsWriter(path, overwrite=True).close()
     assert b"\x00something else" in [p.read_bytes() for p in path.parent.glob("results.2*.csv")]
 
 
@@ -441,9 +453,9 @@ def test_retry_failed_takes_out_the_failed_rows_and_no_others(path: Path) -> Non
     failed = [result(seed, status="failed") for seed in (1, 3)]
     write(path, result(0), failed[0], result(2, status="diverged"), failed[1])
     path.chmod(0o600)
-    with ResultsWriter.open(path) as writer:
+    with ResultsWriter(path) as writer:
         assert len(writer.finished) == 4
-    with ResultsWriter.open(path, retry_failed=True) as writer:
+    with ResultsWriter(path, retry_failed=True) as writer:
         assert len(writer.finished) == 2
         assert f"{path}: took out 2 failed rows" in writer.notes
         writer.append(result(3))
@@ -458,5 +470,5 @@ def test_retry_failed_prefers_a_later_row_of_the_same_trial(path: Path) -> None:
     with path.open("ab") as file:
         file.write(files(write(path.with_name("b.csv"), result(1, points=0)))[0].splitlines()[1])
         file.write(b"\n")
-    with ResultsWriter.open(path, retry_failed=True) as writer:
+    with ResultsWriter(path, retry_failed=True) as writer:
         assert [row.status for row in writer.finished.values()] == ["ok"]

@@ -73,7 +73,7 @@ def outcome(work: Callable[[], T]) -> T | str:
 
 
 def append(path: Path) -> None:
-    with ResultsWriter.open(path) as writer:
+    with ResultsWriter(path) as writer:
         writer.append(NEW)
 
 
@@ -97,7 +97,7 @@ def survive(path: Path, rows: bytes, curves: bytes) -> bool:
     again = read_results(path)
     assert again.results[-1] == NEW
     assert [row.trial for row in again.results[:-1]] == [row.trial for row in read.results]
-    with ResultsWriter.open(path) as writer:
+    with ResultsWriter(path) as writer:
         assert list(writer.finished) == [row.trial.trial_id for row in again.results]
     return True
 
@@ -151,7 +151,7 @@ def test_a_file_without_end_is_refused_without_reading_it(path: Path) -> None:
     with pytest.raises(ResultsError, match="holds more than 1024 MiB"):
         read_results(path)
     with pytest.raises(ResultsError, match="holds more than 1024 MiB"):
-        ResultsWriter.open(path)
+        ResultsWriter(path)
 
 
 def test_a_lower_limit_on_csv_fields_is_no_traceback(path: Path) -> None:

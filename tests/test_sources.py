@@ -15,8 +15,9 @@ from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import METRICS, TEST_ACCURACY, VAL_ACCURACY
 from mnist_sweep.results.file import ResultsFile
+from mnist_sweep.results.lines import spec_path
 from mnist_sweep.results.merge import merge
-from mnist_sweep.results.spec_beside import spec_metric, spec_path
+from mnist_sweep.results.spec_beside import spec_metric
 from mnist_sweep.trial import TrialResult
 from tests import synthetic
 

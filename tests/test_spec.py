@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import ResultsError, SpecError
-from mnist_sweep.spec.load import Metric, SweepSpec, load_spec
+from mnist_sweep.metrics import METRICS, Metric
+from mnist_sweep.models import MODELS
+from mnist_sweep.search.methods import METHODS
+from mnist_sweep.spec.keys import KEYS
+from mnist_sweep.spec.load import SweepSpec, load_spec
 from mnist_sweep.trial import DatasetConfig
-from tests.spec_helpers import best, configs, load, problems
+from tests.spec_helpers import FOLDER_OF_MANY, best, configs, load, problems, trials
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+README = Path(__file__).parents[1] / "README.md"
 SPACE: Mapping[str, Sequence[Any]] = {
     "lr": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2],
     "depth": [1, 2, 3, 4, 5],
@@ -30,17 +37,18 @@ SPACE: Mapping[str, Sequence[Any]] = {
     "opt": ["adam", "sgd"],
     "activation_fn": ["relu", "silu"],
 }
-# One folder for many examples is fine: each example writes the whole file anew. No deadline: the
-# time of an example says more about the machine than about the code.
-SHARED_FOLDER = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50
-)
+
+
+#: Model -> a reader of results, for specs that begin at the best of an earlier sweep.
+EARLIER = {
+    model: best(*(HPConfig(model=model, lr=lr / 1000, seed=7) for lr in range(1, 9)))
+    for model in MODELS
+}
 
 
 def load_published(name: str, **arguments: Any) -> SweepSpec:
-    model = name[:3] if name[:3] in ("mlp", "cnn") else "mlp"
-    found = [HPConfig(model=model, lr=lr / 1000, seed=7) for lr in range(1, 9)]
-    return load_spec(CONFIGS / f"{name}.yaml", best_configs=best(*found), **arguments)
+    model = name[:3] if name[:3] in MODELS else "mlp"
+    return load_spec(CONFIGS / f"{name}.yaml", best_configs=EARLIER[model], **arguments)
 
 
 # The specs of the study
@@ -87,10 +95,10 @@ def test_published_spec_stands_for_its_trials(
 ) -> None:
     spec = load_published(name)
     assert spec.name == name
-    assert len(spec.trials) == points * seeds
+    assert len(trials(spec)) == points * seeds
     first = FIRST_SEED.get(name, 0)
-    assert {trial.config.seed for trial in spec.trials} == set(range(first, first + seeds))
-    assert spec.metric == Metric(metric, "maximize")
+    assert {trial.config.seed for trial in trials(spec)} == set(range(first, first + seeds))
+    assert spec.metric == METRICS[metric]
     assert spec.warnings == ()
 
 
@@ -118,7 +126,7 @@ def test_published_spec_opens_with_its_question_and_its_command(path: Path) -> N
     ],
 )
 def test_choices_are_checked_with_seeds_that_had_no_part_in_them(chosen: str, checked: str) -> None:
-    seeds = ({t.config.seed for t in load_published(name).trials} for name in (chosen, checked))
+    seeds = ({t.config.seed for t in trials(load_published(name))} for name in (chosen, checked))
     assert set.isdisjoint(*seeds)
 
 
@@ -146,7 +154,7 @@ def test_full_grid_is_the_product_in_the_order_of_the_file() -> None:
 def test_full_grid_expands_quickly_without_numpy_and_tinygrad() -> None:
     code = (
         "import sys, pathlib, mnist_sweep.spec.load as spec;"
-        "n = len(spec.load_spec(pathlib.Path(sys.argv[1])).trials);"
+        "n = spec.load_spec(pathlib.Path(sys.argv[1])).search.most;"
         "print(n, *{'numpy', 'tinygrad', 'matplotlib'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", code, str(CONFIGS / "mlp_full_grid.yaml")]
@@ -162,11 +170,11 @@ def test_full_grid_expands_quickly_without_numpy_and_tinygrad() -> None:
 
 def test_an_almost_empty_spec_is_the_baseline(tmp_path: Path) -> None:
     spec = load(tmp_path, "model: mlp\n")
-    assert [trial.config for trial in spec.trials] == [HPConfig()]
+    assert [trial.config for trial in trials(spec)] == [HPConfig()]
     assert spec.name == "sweep"
     assert spec.dataset == DatasetConfig()
     assert spec.evals_per_epoch == 1
-    assert spec.metric == Metric("test_accuracy", "maximize")
+    assert spec.metric == METRICS["test_accuracy"]
 
 
 VALUES = st.fixed_dictionaries(
@@ -178,7 +186,7 @@ VALUES = st.fixed_dictionaries(
 )
 
 
-@SHARED_FOLDER
+@FOLDER_OF_MANY
 @given(VALUES.filter(bool), st.integers(1, 3))
 def test_a_grid_is_the_product_of_its_distinct_values(
     tmp_path: Path, parameters: dict[str, list[Any]], seeds: int
@@ -189,7 +197,7 @@ def test_a_grid_is_the_product_of_its_distinct_values(
     assert configs(spec, *sorted(parameters), "seed") == list(expected)
 
 
-@SHARED_FOLDER
+@FOLDER_OF_MANY
 @given(VALUES.filter(bool), st.randoms())
 def test_trials_do_not_depend_on_the_order_of_keys(
     tmp_path: Path, parameters: dict[str, list[Any]], random: Any
@@ -201,7 +209,7 @@ def test_trials_do_not_depend_on_the_order_of_keys(
         for items in (parameters.items(), shuffled)
     ]
     one, other = (load(tmp_path, text) for text in texts)
-    assert {trial.trial_id for trial in one.trials} == {trial.trial_id for trial in other.trials}
+    assert {trial.trial_id for trial in trials(one)} == {trial.trial_id for trial in trials(other)}
 
 
 def test_expansion_is_the_same_every_time(tmp_path: Path) -> None:
@@ -281,7 +289,7 @@ def test_data_set_is_a_name_or_a_mapping(tmp_path: Path) -> None:
         "dataset: {name: fashion, dir: data/f, validation_size: 5, train_size: 6, test_size: 7}\n"
     )
     assert load(tmp_path, text).dataset == DatasetConfig("data/f", 5, 6, 7)
-    assert {trial.dataset.name for trial in load(tmp_path, text).trials} == {"data/f"}
+    assert {trial.dataset.name for trial in trials(load(tmp_path, text))} == {"data/f"}
 
 
 def test_a_folder_called_mnist_is_not_the_bundled_data(tmp_path: Path) -> None:
@@ -301,16 +309,39 @@ def test_data_dir_keeps_the_sizes_of_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "metric"),
     [
-        ("dataset: {validation_size: 5}", Metric("val_accuracy", "maximize")),
-        ("dataset: {validation_size: 0}", Metric("test_accuracy", "maximize")),
-        ("metric: train_loss", Metric("train_loss", "minimize")),
-        ("metric: {name: train_loss}", Metric("train_loss", "minimize")),
-        ("metric: {name: train_accuracy}", Metric("train_accuracy", "maximize")),
-        ("metric: {name: test_accuracy, goal: minimize}", Metric("test_accuracy", "minimize")),
+        ("dataset: {validation_size: 5}", METRICS["val_accuracy"]),
+        ("dataset: {validation_size: 0}", METRICS["test_accuracy"]),
+        ("metric: train_loss", METRICS["train_loss"]),
+        ("metric: {name: train_loss}", METRICS["train_loss"]),
+        ("metric: {name: train_accuracy}", METRICS["train_accuracy"]),
+        ("metric: {name: test_accuracy, goal: maximize}", METRICS["test_accuracy"]),
+        ("metric: {name: train_loss, goal: minimize}", METRICS["train_loss"]),
     ],
 )
 def test_metric_has_sensible_defaults(tmp_path: Path, section: str, metric: Metric) -> None:
     assert load(tmp_path, section).metric == metric
+
+
+@pytest.mark.parametrize(
+    ("metric", "problem"),
+    [
+        (
+            "{name: test_accuracy, goal: minimize}",
+            "test_accuracy is an accuracy, the more the better; write goal: maximize or leave "
+            "goal: out",
+        ),
+        (
+            "{name: train_loss, goal: maximize}",
+            "train_loss is a loss, the less the better; write goal: minimize or leave goal: out",
+        ),
+    ],
+)
+def test_a_goal_that_contradicts_its_metric_is_refused(
+    tmp_path: Path, metric: str, problem: str
+) -> None:
+    assert problems(tmp_path, f"seeds: 1\nmetric: {metric}\n") == [
+        f"sweep.yaml:2: metric.goal: {problem}"
+    ]
 
 
 def test_a_file_whose_name_cannot_name_a_sweep_needs_a_name(tmp_path: Path) -> None:
@@ -331,6 +362,74 @@ def test_a_name_that_a_spreadsheet_or_a_folder_could_trip_over_is_refused(
     assert problem.startswith("sweep.yaml:2: name: ")
 
 
+# What README says of the keys
+
+
+def test_readme_has_a_row_for_every_key_and_names_every_method() -> None:
+    table = README.read_text().split("| key | meaning |\n")[1].split("\n\n")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE))
+    assert list(rows) == list(KEYS)
+    for name, method in METHODS.items():
+        assert f"`{name}`" in rows["method"]
+        assert all(f"`{name}`" in rows[key] for key in method.keys)
+
+
+# The spec as it is run
+
+
+def reloaded(folder: Path, spec: SweepSpec, **arguments: Any) -> SweepSpec:
+    path = folder / "again.yaml"
+    path.write_text(spec.resolved, encoding="utf-8")
+    return load_spec(path, **arguments)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*")), ids=lambda path: path.stem)
+def test_the_resolved_text_of_a_published_spec_stands_for_the_same(
+    tmp_path: Path, path: Path
+) -> None:
+    spec = load_published(path.stem, overrides=["epochs=7", "seeds=[4, 5]"], data_dir="data/new")
+    assert {(trial.config.epochs, trial.dataset.name) for trial in trials(spec)} == {
+        (7, "data/new")
+    }
+    again = reloaded(tmp_path, spec, best_configs=EARLIER[spec.model])
+    # Warnings name the file's lines.
+    assert replace(again, warnings=spec.warnings) == spec
+
+
+@FOLDER_OF_MANY
+@given(
+    st.dictionaries(
+        st.text(min_size=1), st.just({"lr": ["1e-3", 0.5, 3], "depth": {"values": [1]}})
+    ),
+    st.sampled_from(["mnist", "a: b", "'x", '"', "1e3", "null", "# no", "é\x85"]),
+)
+def test_a_resolved_text_keeps_every_scalar_as_it_was(
+    tmp_path: Path, grids: dict[str, Any], folder: str
+) -> None:
+    text = yaml.safe_dump({"seeds": 1} | ({"grids": grids} if grids else {}), allow_unicode=True)
+    try:
+        spec = load(tmp_path, text.replace("'1e-3'", "1e-3"), data_dir=folder)
+    except SpecError:
+        return
+    assert reloaded(tmp_path, spec) == spec
+
+
+def test_a_resolved_text_says_what_a_later_default_could_change(tmp_path: Path) -> None:
+    spec = load(tmp_path, "base: {lr: 3e-4, activation_fn: relu}\n", "dataset.test_size=9")
+    assert yaml.safe_load(spec.resolved) == {
+        "name": "sweep",
+        "model": "mlp",
+        "dataset": {"name": "mnist", "test_size": 9},
+        "seeds": 1,
+        "metric": {"name": "test_accuracy", "goal": "maximize"},
+        "evals_per_epoch": 1,
+        "base": {"lr": "3e-4", "activation_fn": "relu"},
+        "method": "grid",
+    }
+    assert "\nbase: {lr: 3e-4, activation_fn: relu}\n" in spec.resolved
+    assert "dataset: {dir: 'a b'}\n" in load(tmp_path, "seeds: 1\n", data_dir="a b").resolved
+
+
 # Points from earlier results
 
 FROM_RESULTS = "seeds: 2\nfrom_results:\n  file: results/a.csv\n  top: 3\n"
@@ -344,12 +443,12 @@ def test_from_results_asks_for_the_file_the_number_and_the_metric(tmp_path: Path
         return [HPConfig()] * 3
 
     load(tmp_path, FROM_RESULTS + "metric: train_loss\n", best_configs=read)
-    assert asked == [(Path("results/a.csv"), 3, Metric("train_loss", "minimize"))]
+    assert asked == [(Path("results/a.csv"), 3, METRICS["train_loss"])]
 
 
 def test_points_keep_their_rank_and_take_this_sweeps_seeds(tmp_path: Path) -> None:
-    found = best(HPConfig(lr=2e-3, seed=5), HPConfig(lr=1e-3), HPConfig(lr=3e-3))
-    spec = load(tmp_path, FROM_RESULTS, best_configs=found)
+    earlier = best(HPConfig(lr=2e-3, seed=5), HPConfig(lr=1e-3), HPConfig(lr=3e-3))
+    spec = load(tmp_path, FROM_RESULTS, best_configs=earlier)
     assert configs(spec, "lr", "seed") == [
         (lr, seed) for lr in (2e-3, 1e-3, 3e-3) for seed in (0, 1)
     ]
@@ -357,8 +456,8 @@ def test_points_keep_their_rank_and_take_this_sweeps_seeds(tmp_path: Path) -> No
 
 def test_base_overrides_points_and_parameters_cross_with_them(tmp_path: Path) -> None:
     text = FROM_RESULTS + "base: {epochs: 9}\nparameters: {depth: [4, 5]}\n"
-    found = best(HPConfig(lr=2e-3, epochs=2), HPConfig(lr=1e-3), HPConfig(lr=1e-3, depth=3))
-    assert configs(load(tmp_path, text, best_configs=found), "lr", "depth", "epochs", "seed") == [
+    earlier = best(HPConfig(lr=2e-3, epochs=2), HPConfig(lr=1e-3), HPConfig(lr=1e-3, depth=3))
+    assert configs(load(tmp_path, text, best_configs=earlier), "lr", "depth", "epochs", "seed") == [
         (lr, depth, 9, seed) for lr in (2e-3, 1e-3) for depth in (4, 5) for seed in (0, 1)
     ]
 

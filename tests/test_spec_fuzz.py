@@ -16,16 +16,32 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mnist_sweep.config import FIELD_NAMES
+from mnist_sweep.config import ACTIVATIONS, FIELD_NAMES, OPTIMIZERS, SPEC_FIELDS
 from mnist_sweep.errors import SpecError
+from mnist_sweep.metrics import CHOICE_METRICS
+from mnist_sweep.models import MODELS
+from mnist_sweep.search.methods import METHODS
 from mnist_sweep.spec import yaml_lines
+from mnist_sweep.spec.keys import KEYS
 from mnist_sweep.spec.load import SweepSpec, load_spec
-from mnist_sweep.spec.sections import SPEC_KEYS
+from tests.spec_helpers import trials
 
 CORPUS = sorted(Path(__file__).with_name("spec_corpus").glob("*.yaml"))
 
 # No deadline: the time of an example says more about the machine than about the code.
 QUIET = settings(deadline=None)
+
+
+#: What stands in the corpus for a list that grows with the package.
+LISTS = {
+    "keys": KEYS,
+    "hyperparameters": SPEC_FIELDS,
+    "methods": METHODS,
+    "metrics": CHOICE_METRICS,
+    "optimizers": OPTIMIZERS,
+    "activations": ACTIVATIONS,
+    "models": MODELS,
+}
 
 
 def outcome_of(path: Path, **arguments: Any) -> SweepSpec | list[str]:
@@ -50,13 +66,15 @@ def problems_of_bytes(folder: Path, raw: bytes) -> list[str]:
 def assert_as_expected(path: Path) -> None:
     head = path.read_bytes().decode("latin-1").splitlines()
     expected = [f"{path}:{line[3:]}" for line in head if line.startswith("#! ")]
-    found = problems_of(path)
+    for name, words in LISTS.items():
+        expected = [line.replace(f"<{name}>", ", ".join(words)) for line in expected]
+    refused_with = problems_of(path)
     assert expected
     assert [
         problem[: len(line) - 3] + "..." if line.endswith("...") else problem
-        for problem, line in zip(found, expected, strict=False)
+        for problem, line in zip(refused_with, expected, strict=False)
     ] == expected
-    assert len(found) == len(expected)
+    assert len(refused_with) == len(expected)
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
@@ -113,9 +131,9 @@ def test_byte_order_mark_and_dos_line_ends_are_fine(tmp_path: Path, raw: bytes) 
 
 
 def test_more_than_a_hundred_problems_are_cut(tmp_path: Path) -> None:
-    found = problems_of_bytes(tmp_path, b"".join(b"key%d: 1\n" % i for i in range(50_000)))
-    assert len(found) == 101
-    assert found[-1] == "sweep.yaml:101: too many problems; put the ones above right first"
+    noted = problems_of_bytes(tmp_path, b"".join(b"key%d: 1\n" % i for i in range(50_000)))
+    assert len(noted) == 101
+    assert noted[-1] == "sweep.yaml:101: too many problems; put the ones above right first"
 
 
 @pytest.mark.parametrize(
@@ -130,8 +148,8 @@ def test_more_than_a_hundred_problems_are_cut(tmp_path: Path) -> None:
         b"!" * 999_999,
         b"'" * 999_999,
         b"seeds: " + b"9" * 990_000,
-        b"base: {lr: [" + b"1," * 490_000 + b"]}",
-        b"parameters: {lr: [" + b"1e-3," * 190_000 + b"]}",
+        b"base: {lr: [" + b"1," * 120_000 + b"]}",
+        b"parameters: {lr: [" + b"1e-3," * 50_000 + b"]}",
         b"a" * 999_000 + b": 1",
         b"method: random\ncount: 9\nparameters: {lr: {min: 1, max: 1.0000000000000002}}",
         b"method: random\ncount: 2\nparameters: {epochs: {min: 1, max: 100000}, patience: {min: 1, "
@@ -143,7 +161,7 @@ def test_no_file_takes_long(tmp_path: Path, raw: bytes) -> None:
     start = time.process_time()
     problems_of_bytes(tmp_path, raw)
     # Seconds of CPU time; what is quadratic in the size of the file takes minutes.
-    assert time.process_time() - start < 20
+    assert time.process_time() - start < 10
 
 
 def assert_spec_or_problems(raw: bytes, overrides: tuple[str, ...] = ()) -> None:
@@ -152,14 +170,14 @@ def assert_spec_or_problems(raw: bytes, overrides: tuple[str, ...] = ()) -> None
         path.write_bytes(raw)
         outcome = outcome_of(path, overrides=overrides)
     if isinstance(outcome, SweepSpec):
-        assert outcome.trials
+        assert trials(outcome)
     else:
         assert outcome
         assert all(problem.isprintable() for problem in outcome)
         assert all(problem.startswith((str(path), "--set ")) for problem in outcome)
 
 
-WORDS = st.sampled_from([*SPEC_KEYS, *FIELD_NAMES]) | st.sampled_from(
+WORDS = st.sampled_from([*KEYS, *FIELD_NAMES]) | st.sampled_from(
     ["values", "value", "min", "max", "file", "top", "dir", "goal", "validation_size"]
 )
 SCALARS = (
@@ -192,7 +210,7 @@ def test_any_yaml_punctuation_gives_a_spec_or_problems(text: str) -> None:
 
 
 @settings(QUIET, max_examples=300)
-@given(st.dictionaries(st.sampled_from(SPEC_KEYS), TREES, max_size=6))
+@given(st.dictionaries(st.sampled_from(list(KEYS)), TREES, max_size=6))
 def test_any_tree_under_the_known_keys_gives_a_spec_or_problems(tree: dict[str, Any]) -> None:
     assert_spec_or_problems(yaml.safe_dump(tree, allow_unicode=True).encode())
 

@@ -71,14 +71,14 @@ def test_the_last_set_wins(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_override_is_named_in_its_error(tmp_path: Path, override: str, problem: str) -> None:
-    (found,) = problems(tmp_path, SPEC, override)
-    assert found.replace(f"{tmp_path}/", "").startswith(f"--set {override}: {problem}")
+    (noted,) = problems(tmp_path, SPEC, override)
+    assert noted.replace(f"{tmp_path}/", "").startswith(f"--set {override}: {problem}")
 
 
 def test_all_problems_of_file_and_overrides_come_at_once(tmp_path: Path) -> None:
     text = "seeds: 0\nbase: {lr: 0}\n"
-    found = problems(tmp_path, text, "a=[", "epochs=x", data_dir="=x")
-    places = [problem.split(": ")[0] for problem in found]
+    noted = problems(tmp_path, text, "a=[", "epochs=x", data_dir="=x")
+    places = [problem.split(": ")[0] for problem in noted]
     assert places[:2] == ["sweep.yaml:1", "sweep.yaml:2"]
     assert sorted(places[2:]) == ["--data-dir =x", "--set a=[", "--set epochs=x"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.spec_helpers import configs, load, problems
+from tests.spec_helpers import configs, load, problems, trials
 
 RANDOM = """\
 method: random
@@ -45,13 +45,13 @@ def test_random_draws_stay_in_their_ranges(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", [RANDOM, FINITE, LARGE])
 def test_a_longer_random_search_contains_a_shorter_one(tmp_path: Path, text: str) -> None:
     short, long = (load(tmp_path, text.format(count=count, seed=3)) for count in (4, 8))
-    assert long.trials[:4] == short.trials
-    assert len(set(long.trials)) == 8
+    assert trials(long)[:4] == trials(short)
+    assert len(set(trials(long))) == 8
 
 
 def test_sampling_seed_changes_the_draws(tmp_path: Path) -> None:
     one, other = (load(tmp_path, RANDOM.format(count=3, seed=seed)) for seed in (0, 1))
-    assert not set(one.trials) & set(other.trials)
+    assert not set(trials(one)) & set(trials(other))
 
 
 def test_a_random_search_can_exhaust_a_space(tmp_path: Path) -> None:
@@ -64,14 +64,14 @@ def test_a_random_search_can_exhaust_a_space(tmp_path: Path) -> None:
 
 def test_an_excluded_draw_is_replaced(tmp_path: Path) -> None:
     spec = load(tmp_path, FINITE.format(count=6) + "exclude: [{depth: 1}]\n")
-    assert len(spec.trials) == 6
-    assert 1 not in {trial.config.depth for trial in spec.trials}
+    assert len(trials(spec)) == 6
+    assert 1 not in {trial.config.depth for trial in trials(spec)}
 
 
 def test_draws_are_distinct_even_from_a_tiny_interval(tmp_path: Path) -> None:
     # The interval holds three floats.
     text = "method: random\ncount: {}\nparameters: {{lr: {{min: 1, max: 1.0000000000000004}}}}\n"
-    drawn = {trial.config.lr for trial in load(tmp_path, text.format(3)).trials}
+    drawn = {trial.config.lr for trial in trials(load(tmp_path, text.format(3)))}
     assert drawn == {1.0, 1.0000000000000002, 1.0000000000000004}
     assert problems(tmp_path, text.format(4)) == [
         "sweep.yaml:2: count: 4 is more than the 3 configurations found; lower it, exclude less "

@@ -6,7 +6,7 @@ import pytest
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.data.dataset import load_dataset
-from mnist_sweep.executors.local import Settings
+from mnist_sweep.executors.interface import Settings
 from mnist_sweep.executors.worker import TrialRunner
 from mnist_sweep.plan import shape_of
 from mnist_sweep.training.compiled import CompiledShape, DeviceData

@@ -5,21 +5,25 @@ import pytest
 from tinygrad import Tensor, dtypes
 
 from mnist_sweep.config import ACTIVATIONS, OPTIMIZERS
-from mnist_sweep.kernels import control as places
 from mnist_sweep.kernels import step
 from mnist_sweep.kernels.batch import gather_batch
-from mnist_sweep.kernels.control import Control
+from mnist_sweep.kernels.control import COUNTS, REALS, Control, Count, Real, slot
 from mnist_sweep.training import backend
 
 
 def _control(
-    rates: list[float], rows: list[int] | None = None, patience: int = 1, decay: float = 1.0
+    rates: list[float],
+    rows: list[int] | None = None,
+    patience: int = 1,
+    decay: float = 1.0,
+    images: int = 0,
 ) -> Control:
     """The control of a single trial."""
-    reals = np.zeros((1, places.REALS), np.float32)
-    reals[0, [places.SCALE, places.BEST_LOSS, places.DECAY]] = 1.0, np.inf, decay
-    counts = np.zeros((1, places.COUNTS), np.int32)
-    counts[0, places.PATIENCE] = patience
+    reals = np.zeros((1, REALS), np.float32)
+    reals[0, [Real.SCALE, Real.BEST_LOSS]] = 1.0, np.inf
+    reals[0, [slot("lr_decay"), slot("patience")]] = decay, patience
+    counts = np.zeros((1, COUNTS), np.int32)
+    counts[0, Count.IMAGES] = images
     return Control(
         rows=backend.to_device(np.array([rows or [0]], np.int32)),
         rates=backend.to_device(np.array([rates], np.float32)),
@@ -70,7 +74,7 @@ def test_the_plateau_schedule_decays_when_a_window_is_not_below_the_best_one() -
     for mean, scale in windows:
         for shift in (-0.5, 0.0, 0.5):
             _advance(control, np.array([mean + shift - 0.25, mean + shift + 0.25]))
-        assert backend.read(control.reals)[0, places.SCALE] == scale
+        assert backend.read(control.reals)[0, Real.SCALE] == scale
 
 
 def test_the_rate_of_a_step_is_the_schedules_times_the_decay_so_far() -> None:
@@ -78,7 +82,7 @@ def test_the_rate_of_a_step_is_the_schedules_times_the_decay_so_far() -> None:
     seen = []
     for loss in (1.0, 2.0, 3.0):
         _advance(control, np.array([loss]))
-        seen.append(float(backend.read(control.reals)[0, places.LR]))
+        seen.append(float(backend.read(control.reals)[0, Real.LR]))
     assert seen == pytest.approx([0.1, 0.2, 0.15])
 
 
@@ -120,12 +124,12 @@ def test_a_batch_holds_the_standardised_images_of_its_place_in_the_order() -> No
 
 
 def test_counting_leaves_out_the_rows_after_the_last_image() -> None:
-    control = _control([0.0], patience=5)  # five images in batches of three
+    control = _control([0.0], images=5)  # five images in batches of three
     for _ in range(2):
         loss, hits = Tensor([1.0, 2.0, 4.0]).realize(), Tensor([1.0, 1.0, 0.0]).realize()
         Tensor.realize(*step.count_batch(control, loss, hits))
     reals = backend.read(control.reals)[0]
-    assert (reals[places.LOSS_SUM], reals[places.HITS]) == (10.0, 4.0)
+    assert (reals[Real.LOSS_SUM], reals[Real.HITS]) == (10.0, 4.0)
 
 
 @pytest.mark.parametrize("name", list(ACTIVATIONS))

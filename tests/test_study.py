@@ -12,7 +12,9 @@ import pytest
 
 from mnist_sweep.cli import main
 from mnist_sweep.results.file import read_results
-from mnist_sweep.runner import load_sweep
+from mnist_sweep.runner import best_of_file
+from mnist_sweep.spec.load import load_spec
+from tests.spec_helpers import trials
 
 ROOT = Path(__file__).resolve().parents[1]
 PLOTS = ROOT / "plots"
@@ -28,7 +30,8 @@ def test_published_results_are_all_trials_of_their_spec(path: Path) -> None:
     overrides = [f"from_results.file={PLOTS / 'results' / earlier[1]}"] if earlier else []
     found = read_results(path)
     assert not found.notes
-    assert {r.trial for r in found.results} == set(load_sweep(config, overrides=overrides).trials)
+    spec = load_spec(config, overrides=overrides, best_configs=best_of_file)
+    assert {r.trial for r in found.results} == set(trials(spec))
     assert {r.status for r in found.results} <= {"ok", "diverged"}
     assert all(r.curve for r in found.results if r.status == "ok")
 

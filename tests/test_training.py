@@ -20,7 +20,7 @@ from mnist_sweep.training.compiled import (
     learning_rates,
     steps_per_epoch,
 )
-from mnist_sweep.training.models import initial_values
+from mnist_sweep.training.net import initial_values
 from mnist_sweep.trial import DatasetConfig, Trial
 from tests import reference
 

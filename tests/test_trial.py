@@ -10,31 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_sweep.config import FIELD_NAMES, HPConfig
+from mnist_sweep.config import FIELD_NAMES, FIELDS, HPConfig
 from mnist_sweep.trial import DatasetConfig, Trial
 
 SIZES = st.none() | st.integers(min_value=1, max_value=10**9)
 NAMES = st.text(min_size=1).filter(lambda name: ";" not in name)
-OTHER_VALUES: dict[str, Any] = {
-    "batch_size": 128,
-    "lr": 3e-3,
-    "lr_decay": 0.5,
-    "patience": 10,
-    "opt": "sgd",
-    "width": 64,
-    "depth": 3,
-    "activation_fn": "relu",
-    "epochs": 2,
-    "model": "cnn",
-    "lr_schedule": "cosine",
-    "seed": 1,
-    "label_smoothing": 0.1,
-    "weight_decay": 0.01,
-    "dropout": 0.2,
-    "shift": 1.0,
-    "rotation": 5.0,
-    "scale": 0.1,
-}
+
+
+def _other_value(name: str) -> Any:
+    """A value of the field that is not its default."""
+    meta, default = FIELDS[name].metadata, getattr(HPConfig, name)
+    if meta["type"] is str:
+        return next(choice for choice in meta["choices"] if choice != default)
+    return default + 1 if meta["type"] is int else (default + meta["high"]) / 2
 
 
 def test_trial_ids_of_published_results_still_hold() -> None:
@@ -55,7 +43,7 @@ def test_equal_settings_share_an_id() -> None:
 
 @pytest.mark.parametrize("name", FIELD_NAMES)
 def test_every_hyperparameter_changes_the_id(name: str) -> None:
-    other = dataclasses.replace(HPConfig(), **{name: OTHER_VALUES[name]})
+    other = dataclasses.replace(HPConfig(), **{name: _other_value(name)})
     assert Trial(other).trial_id != Trial(HPConfig()).trial_id
 
 

@@ -14,12 +14,12 @@ import pickle
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mnist_sweep.devices import NO_NAME, choose_device, default_jobs, is_cpu
 from mnist_sweep.errors import DeviceError
-from mnist_sweep.executors.local import POLL, Settings
+from mnist_sweep.executors.interface import POLL, Session, Settings
 from mnist_sweep.executors.processes import Child
 from mnist_sweep.plan import Cohort
 from mnist_sweep.trial import TrialResult
@@ -49,11 +49,13 @@ class ClusterOptions:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Asks the service to run ``cohorts``; it answers with Notes and TrialResults, then Done."""
+    """Asks the service for a session; it then gets one plan (cohorts) after another.
+
+    It answers each with Notes and TrialResults, then DONE.
+    """
 
     options: ClusterOptions
     settings: Settings
-    cohorts: Sequence[Cohort]
 
 
 @dataclass(frozen=True)
@@ -97,14 +99,8 @@ class Failure:
     text: str
 
 
-@dataclass(frozen=True)
-class Connected:
-    """The service's first message."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """The service's last message of a sweep."""
+#: What the service says when it is connected, and when it has answered a request or a plan.
+CONNECTED, DONE = "connected", "done"
 
 
 @dataclass(frozen=True)
@@ -120,30 +116,22 @@ class RayExecutor:
     def __post_init__(self) -> None:
         _check_installed()
 
-    def run(
-        self, cohorts: Sequence[Cohort], settings: Settings, stopped: Callable[[], bool]
-    ) -> Generator[TrialResult, None, None]:
+    @contextlib.contextmanager
+    def open(self, settings: Settings, stopped: Callable[[], bool]) -> Iterator[Session]:
         """See Executor.
 
         A trial whose node was lost runs again elsewhere; that does not count as a failure of its.
         """
-        if not cohorts:
-            return
-        messages = _ask(Sweep(self.options, settings, cohorts), stopped)
-        with contextlib.closing(messages):
-            for message in messages:
-                if isinstance(message, Note):
-                    self.say(message.text)
-                else:
-                    assert isinstance(message, TrialResult)
-                    yield message
+        request = Sweep(self.options, settings)
+        with contextlib.closing(_Service(request, stopped, self.say)) as service:
+            yield service
 
 
 def inspect_cluster(address: str | None) -> Cluster:
     """The nodes of the cluster at ``address`` (see ClusterOptions). Raises DeviceError."""
     _check_installed()
-    with contextlib.closing(_ask(Inspection(address), lambda: False)) as messages:
-        answer = next(messages)
+    with contextlib.closing(_Service(Inspection(address))) as service:
+        (answer,) = service.answers()
         assert isinstance(answer, Cluster)
         return answer
 
@@ -192,55 +180,71 @@ def cluster_options(
     return ClusterOptions(where, jobs, wanted, gpus_per_worker or float(not is_cpu(wanted)))
 
 
-def _ask(request: Sweep | Inspection, stopped: Callable[[], bool]) -> Generator[object, None, None]:
-    """Start the service; yield what it has to say until it is done or ``stopped()``, and end it."""
-    service = Child("mnist_sweep.executors.ray_service", {**os.environ, **_QUIET})
-    try:
-        service.send(request)
-        for message in _heard(service, stopped):
-            if isinstance(message, Failure):
-                raise DeviceError(message.text)
-            yield message
-    finally:
-        _end(service)
-
-
 #: Ray's settings for the service: it reports to nobody, and logs errors only.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error"}
 
 
-def _heard(service: Child, stopped: Callable[[], bool]) -> Iterator[object]:
-    """The messages of ``service`` between its first and Done. Raises DeviceError without those."""
-    connected, started = False, time.monotonic()
-    while not stopped():
-        try:
-            if not service.connection.poll(POLL):
-                if not connected and time.monotonic() - started > CONNECT_TIMEOUT:
-                    raise DeviceError(
-                        f"no answer from Ray within {CONNECT_TIMEOUT:.0f} s; see that the cluster "
-                        "runs (ray status), and that --address is that of its head"
-                    )
-                continue
-            message = service.connection.recv()
-        except (OSError, EOFError, pickle.UnpicklingError):
-            raise DeviceError(
-                f"the connection to Ray was lost ({service.last_words()}); every trial that had "
-                "ended is saved: see that the cluster runs, and run the same command again"
-            ) from None
-        if isinstance(message, Done):
-            return
-        if isinstance(message, Connected):
-            connected = True
-        else:
+class _Service(Child):
+    """The process in which Ray lives, from its first request until it is closed; a Session."""
+
+    def __init__(
+        self,
+        request: Sweep | Inspection,
+        stopped: Callable[[], bool] = lambda: False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        super().__init__("mnist_sweep.executors.ray_service", {**os.environ, **_QUIET})
+        self._stopped = stopped
+        self._say = say
+        self._started = time.monotonic()
+        self._connected = False
+        self.send(request)
+
+    def run(self, cohorts: Sequence[Cohort]) -> Iterator[TrialResult]:
+        self.send(cohorts)
+        for message in self.answers():
+            assert isinstance(message, TrialResult)
             yield message
 
+    def answers(self) -> Iterator[object]:
+        """What it has to say until it is done, or stopped. Raises DeviceError if it fails."""
+        while not self._stopped():
+            message = self._next()
+            if message == DONE:
+                return
+            if isinstance(message, Failure):
+                raise DeviceError(message.text)
+            if isinstance(message, Note):
+                self._say(message.text)
+            elif message == CONNECTED:
+                self._connected = True
+            elif message is not None:
+                yield message
 
-def _end(service: Child) -> None:
-    """Let the service take its workers down, and see that nothing is left of it."""
-    service.connection.close()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        service.process.wait(timeout=GRACE)
-    # Its session is also that of a Ray instance of our own.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(service.process.pid, signal.SIGKILL)
-    service.end()
+    def _next(self) -> object | None:
+        """Its next message, or None if there is none for a while."""
+        try:
+            if self.connection.poll(POLL):
+                message: object = self.connection.recv()
+                return message
+        except (OSError, EOFError, pickle.UnpicklingError):
+            raise DeviceError(
+                f"the connection to Ray was lost ({self.last_words()}); every trial that had "
+                "ended is saved: see that the cluster runs, and run the same command again"
+            ) from None
+        if not self._connected and time.monotonic() - self._started > CONNECT_TIMEOUT:
+            raise DeviceError(
+                f"no answer from Ray within {CONNECT_TIMEOUT:.0f} s; see that the cluster "
+                "runs (ray status), and that --address is that of its head"
+            )
+        return None
+
+    def close(self) -> None:
+        """Let it take its workers down, and see that nothing is left of it."""
+        self.connection.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=GRACE)
+        # Its session is also that of a Ray instance of our own.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.end()

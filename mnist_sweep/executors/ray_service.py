@@ -1,4 +1,4 @@
-"""The process in which Ray lives: it is sent one request, answers it, and ends.
+"""The process in which Ray lives: it answers one request, and one plan after another if it is sent.
 
 It ends with the process that asked, however that ends, and takes its workers with it.
 """
@@ -12,23 +12,32 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from contextlib import chdir, closing
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any, TypeAlias
 
 import ray
 
 from mnist_sweep.data.dataset import read_images
 from mnist_sweep.errors import UserError
+from mnist_sweep.executors.driver import Driver, once
+from mnist_sweep.executors.ray_crew import ANSWER_TIMEOUT, Actors, inspect_nodes
 from mnist_sweep.executors.ray_executor import (
+    CONNECTED,
+    DONE,
     GRACE,
     Cluster,
-    Connected,
-    Done,
     Failure,
     Inspection,
+    Note,
     Sweep,
 )
-from mnist_sweep.executors.ray_pool import ANSWER_TIMEOUT, Pool, inspect_nodes
+from mnist_sweep.plan import Cohort
+
+#: The plans that are still to be run; None once nobody asks any more.
+_Inbox: TypeAlias = SimpleQueue[Sequence[Cohort] | None]
 
 
 def _connect(address: str | None, cpus: int | None) -> None:
@@ -36,8 +45,6 @@ def _connect(address: str | None, cpus: int | None) -> None:
 
     Raises UserError if that cannot be done.
     """
-    # Ray has its workers import from where we are; that folder is the user's, not the package's.
-    os.chdir("/")
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     ours = {"num_cpus": cpus, "include_dashboard": False} if address is None else {}
     where = f"the Ray cluster at {address}" if address else "a Ray instance on this machine"
@@ -46,38 +53,57 @@ def _connect(address: str | None, cpus: int | None) -> None:
             # Ray itself waits for minutes for somebody to answer there.
             host, _, port = address.rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), ANSWER_TIMEOUT).close()
-        ray.init(address=address or "local", configure_logging=False, log_to_driver=False, **ours)
+        # Ray has its workers import from where we are; that folder is the user's.
+        with chdir("/"):
+            ray.init(
+                address=address or "local", configure_logging=False, log_to_driver=False, **ours
+            )
     except Exception as error:  # of half a dozen kinds, Ray's and those of its parts
         message = getattr(error, "strerror", None) or str(error) or type(error).__name__
         reason = " ".join(message.split())[:500]
         raise UserError(f"cannot connect to {where}: {reason}") from error
 
 
-def _answer(request: Sweep | Inspection, stopped: Callable[[], bool]) -> Iterator[object]:
-    if isinstance(request, Inspection):
-        _connect(request.address, None)
-        yield Connected()
-        address = ray.get_runtime_context().gcs_address
-        yield Cluster(address, ray.__version__, inspect_nodes())
-        return
-    options = request.options
-    # Here and once: a folder is read from where the user is, and each node gets one copy.
-    datasets = {cohort.shape.dataset.name: cohort.shape.dataset for cohort in request.cohorts}
-    images = {name: read_images(dataset) for name, dataset in datasets.items()}
+def _inspect(request: Inspection, send: Callable[[object], None]) -> None:
+    _connect(request.address, None)
+    send(CONNECTED)
+    address = ray.get_runtime_context().gcs_address
+    send(Cluster(address, ray.__version__, inspect_nodes()))
+    send(DONE)
+
+
+def _sweep(
+    request: Sweep, inbox: _Inbox, stopped: Callable[[], bool], send: Callable[[object], None]
+) -> None:
+    """Run what comes into ``inbox``, with the workers of one session."""
+    options, settings = request.options, request.settings
     _connect(options.address, options.jobs)
-    yield Connected()
-    references = {name: ray.put(data) for name, data in images.items()}
-    images.clear()
-    pool = Pool(options, request.settings, references, elastic=options.address is not None)
-    yield from pool.run(request.cohorts, stopped)
+    send(CONNECTED)
+    images: dict[str, Any] = {}
+    say = once(lambda text: send(Note(text)))
+    crew = Actors(options, settings, images, elastic=options.address is not None, say=say)
+    with closing(Driver(crew, settings, stopped, say)) as driver:
+        while (cohorts := inbox.get()) is not None:
+            # Here and once: a folder is read from where the user is, and each node gets one copy.
+            for dataset in {cohort.shape.dataset for cohort in cohorts}:
+                if dataset.name not in images:
+                    images[dataset.name] = ray.put(read_images(dataset))
+            for result in driver.run(cohorts):
+                send(result)
+            send(DONE)
 
 
-def _watch(connection: Connection, ended: threading.Event) -> None:
-    """Notice the end of the process that asked; if we do not end in time then, end everything."""
+def _receive(connection: Connection, inbox: _Inbox, ended: threading.Event) -> None:
+    """Put what is asked for into ``inbox`` until the process that asks has ended.
+
+    If we do not end in time then, end everything.
+    """
     try:
-        connection.recv()
+        while True:
+            inbox.put(connection.recv())
     except (EOFError, OSError):
         ended.set()
+        inbox.put(None)
         time.sleep(GRACE)
         # Ours is a session of its own, with the processes of a Ray instance of ours in it.
         os.killpg(0, signal.SIGKILL)
@@ -86,14 +112,16 @@ def _watch(connection: Connection, ended: threading.Event) -> None:
 def main() -> None:
     """Serve the connection whose file descriptor is the first argument."""
     connection = Connection(int(sys.argv[1]))
-    request = connection.recv()
+    request: Sweep | Inspection = connection.recv()
     ended = threading.Event()
-    threading.Thread(target=_watch, args=(connection, ended), daemon=True).start()
+    inbox: _Inbox = SimpleQueue()
+    threading.Thread(target=_receive, args=(connection, inbox, ended), daemon=True).start()
     try:
         try:
-            for message in _answer(request, ended.is_set):
-                connection.send(message)
-            connection.send(Done())
+            if isinstance(request, Inspection):
+                _inspect(request, connection.send)
+            else:
+                _sweep(request, inbox, ended.is_set, connection.send)
         except UserError as error:
             connection.send(Failure(str(error)))
     except OSError:

@@ -29,13 +29,13 @@ class Facts(NamedTuple):
 
 def versions() -> dict[str, str | None]:
     """Those of this process: Python's without its patch level, and those of PACKAGES."""
-    found: dict[str, str | None] = {"Python": ".".join(platform.python_version_tuple()[:2])}
+    installed: dict[str, str | None] = {"Python": ".".join(platform.python_version_tuple()[:2])}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
-            found[package] = None
-    return found
+            installed[package] = None
+    return installed
 
 
 class RayWorker:
@@ -47,16 +47,14 @@ class RayWorker:
 
         return ray.get_runtime_context().get_node_id(), socket.gethostname(), versions()
 
-    def start(
-        self, device: str, gpus: float, settings: Any, images: dict[str, Any]
-    ) -> tuple[str, Any]:
+    def start(self, device: str, gpus: float, settings: Any) -> tuple[str, Any]:
         """Open ``device`` for the sweep that ``settings`` (a Settings) describes.
 
-        ``gpus`` is how many GPUs, or how much of one, this worker has; ``images`` are references to
-        the data sets (LabelledImages) in Ray's object store, by name. Returns what is wrong with
+        ``gpus`` is how many GPUs, or how much of one, this worker has. Returns what is wrong with
         this node, empty if nothing is, and the worker's Ready.
         """
         import os
+        from dataclasses import replace
 
         import ray
 
@@ -71,22 +69,28 @@ class RayWorker:
         os.environ.update(environment(device, compiler, gpu))
 
         from mnist_sweep.data.dataset import load_dataset
-        from mnist_sweep.executors.local import Ready
-        from mnist_sweep.executors.worker import TrialRunner, first_line
+        from mnist_sweep.executors.worker import TrialRunner, first_line, ready
         from mnist_sweep.training import backend
 
         try:
             backend.check_device()
         except Exception as error:
             return f"device {device} cannot be used: {first_line(error)}", None
+        self._images: dict[str, Any] = {}
         self._runner = TrialRunner(
-            settings, load=lambda config: load_dataset(config, ray.get(images[config.name]))
+            settings, load=lambda config: load_dataset(config, ray.get(self._images[config.name]))
         )
-        memory = backend.free_memory()
-        # The other workers on the same GPU may not have taken their part yet.
-        share = None if memory is None else int(memory * min(1.0, gpus))
-        return "", Ready(note=backend.warning(), free_memory=share)
+        opened = ready()
+        if opened.free_memory is not None:
+            # The other workers on the same GPU may not have taken their part yet.
+            opened = replace(opened, free_memory=int(opened.free_memory * min(1.0, gpus)))
+        return "", opened
 
-    def run(self, trials: Any) -> Any:
-        """The TrialResults of ``trials`` (Trials of one shape), trained side by side."""
+    def run(self, trials: Any, images: dict[str, Any]) -> Any:
+        """The TrialResults of ``trials`` (Trials of one shape), trained side by side.
+
+        ``images`` has a reference to their data set (LabelledImages) in Ray's object store, by
+        name.
+        """
+        self._images = images
         return self._runner.run(trials)

@@ -1,21 +1,19 @@
-"""The process that trains: it is sent trials of one shape and answers with their results."""
+"""Training in this process: for an executor without workers, or as the process of a worker."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
-from mnist_sweep import __version__
 from mnist_sweep.data.dataset import Dataset, load_dataset
-from mnist_sweep.executors.local import Ready, Settings
-from mnist_sweep.plan import Shape, shape_of
+from mnist_sweep.executors.interface import Ready, Session, Settings, stamped
+from mnist_sweep.plan import Cohort, Shape, shape_of
 from mnist_sweep.training import backend
 from mnist_sweep.training.compiled import CompiledShape, DeviceData
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
@@ -59,20 +57,8 @@ class TrialRunner:
             if len(trials) > 1:
                 half = len(trials) // 2
                 return [*self.run(trials[:half]), *self.run(trials[half:])]
-            results = [
-                TrialResult(sweep="", trial=trials[0], status="failed", error=first_line(error))
-            ]
-        return [
-            replace(
-                result,
-                sweep=self._settings.sweep,
-                device=backend.device_name(),
-                tinygrad_version=version("tinygrad"),
-                mnist_sweep_version=__version__,
-                finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
-            for result in results
-        ]
+            return [TrialResult("", trials[0], "failed", error=first_line(error))]
+        return results
 
     def _compile(self, trials: Sequence[Trial]) -> tuple[CompiledShape, float]:
         trial, shape = trials[0], shape_of(trials[0])
@@ -89,6 +75,38 @@ class TrialRunner:
         compiled = CompiledShape(shape, self._data[1], stack=len(trials))
         self._compiled = shape, compiled
         return compiled, compiled.compile_seconds
+
+
+class InProcessExecutor:
+    """Runs the trials one after another in this process, on tinygrad's default device."""
+
+    @contextmanager
+    def open(self, settings: Settings, stopped: Callable[[], bool]) -> Iterator[Session]:
+        """See Executor."""
+        yield _InProcess(settings, stopped)
+
+
+class _InProcess:
+    """See Session."""
+
+    def __init__(self, settings: Settings, stopped: Callable[[], bool]) -> None:
+        self._settings = settings
+        self._stopped = stopped
+        self._runner = TrialRunner(settings)
+
+    def run(self, cohorts: Sequence[Cohort]) -> Iterator[TrialResult]:
+        for trial in (trial for cohort in cohorts for trial in cohort.trials):
+            if self._stopped():
+                return
+            (result,) = self._runner.run([trial])
+            if result.status == "failed":
+                (result,) = TrialRunner(self._settings).run([trial])
+            yield stamped(result, self._settings, backend.device_name())
+
+
+def ready() -> Ready:
+    """What to say of the device, which ``backend.check_device`` has opened."""
+    return Ready(backend.device_name(), backend.warning(), backend.free_memory())
 
 
 def _receive(connection: Connection, inbox: SimpleQueue[list[Trial]]) -> None:
@@ -108,7 +126,7 @@ def main() -> None:
     # The thread only reads: it may run while the main thread trains and captures.
     inbox: SimpleQueue[list[Trial]] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, inbox), daemon=True).start()
-    connection.send(Ready(note=backend.warning(), free_memory=backend.free_memory()))
+    connection.send(ready())
     runner = TrialRunner(settings)
     while True:
         connection.send(runner.run(inbox.get()))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tinygrad import Tensor, UOp, dtypes
 
-from mnist_sweep.kernels.control import POSITION, Control, kernel_sink
+from mnist_sweep.kernels.control import Control, Count, kernel_sink
+from mnist_sweep.models import SIDE
 
-SIDE = 28
 #: The point that an image is turned and scaled about.
 _CENTRE = (SIDE - 1) / 2
 
@@ -26,13 +26,13 @@ def gather_batch(
     trials = control.rows.shape[0]
 
     def place(rows: UOp, counts: UOp, k: UOp, i: UOp) -> UOp:
-        return rows[k, counts[k, POSITION].load() * size + i].load()
+        return rows[k, counts[k, Count.POSITION].load() * size + i].load()
 
     def pixels(out: UOp, images: UOp, rows: UOp, counts: UOp, *warps: UOp) -> UOp:
         k, i, j = UOp.range(trials, 0), UOp.range(size, 1), UOp.range(out.shape[2], 2)
         row = place(rows, counts, k, i)
         if warps:
-            at = counts[k, POSITION].load() * size + i
+            at = counts[k, Count.POSITION].load() * size + i
             value = _warped(images, row, j, [warps[0][k, at, n].load() for n in range(6)])
         else:
             value = images[row, j].cast(dtypes.float)

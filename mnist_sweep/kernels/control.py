@@ -9,18 +9,49 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 
 from tinygrad import Device, Tensor, UOp, dtypes
 from tinygrad.uop.ops import AxisType, KernelInfo, Ops
 
-# Places in Control.reals.
-SCALE, WINDOW_LOSS, BEST_LOSS, DECAY, LOSS_SUM, HITS, LR, SMOOTHING, WEIGHT_DECAY, DROPOUT = range(
-    10
-)
-REALS = 10
-# Places in Control.counts.
-POSITION, STEP, WINDOW_STEPS, PATIENCE, NOISE = range(5)
-COUNTS = 5
+from mnist_sweep.config import HPConfig, applies, fields_with
+
+
+class Real(IntEnum):
+    """Places of the running state in ``Control.reals``; hyperparameters are behind it."""
+
+    SCALE = 0  # what the plateau schedule has made of the rate
+    WINDOW_LOSS = 1  # sum over the steps of its window so far
+    BEST_LOSS = 2  # best mean of a window
+    LOSS_SUM = 3  # since the last point of the curve
+    HITS = 4  # right predictions since then
+    LR = 5  # of the last step
+
+
+class Count(IntEnum):
+    """Places in ``Control.counts``."""
+
+    POSITION = 0  # steps done in the epoch, or batches of an evaluation
+    STEP = 1  # steps done in all
+    WINDOW_STEPS = 2  # in the plateau schedule's window so far
+    NOISE = 3  # the trial's key of all noise
+    IMAGES = 4  # images to evaluate
+
+
+_SLOTS = fields_with("slot")
+REALS = len(Real) + len(_SLOTS)
+COUNTS = len(Count)
+
+
+def slot(name: str) -> int:
+    """The place of hyperparameter ``name`` in ``Control.reals``."""
+    return len(Real) + _SLOTS.index(name)
+
+
+def slot_values(config: HPConfig) -> list[float]:
+    """What ``config`` has in its slots, in their order; 0 for what does not apply."""
+    values = vars(config)
+    return [float(values[name]) if applies(name, values) else 0.0 for name in _SLOTS]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tinygrad import Tensor, UOp, dtypes
 
-from mnist_sweep.kernels.control import DROPOUT, NOISE, STEP, Control, kernel_sink
+from mnist_sweep.kernels.control import Control, Count, kernel_sink, slot
 
 
 def _mixed(x: UOp) -> UOp:
@@ -25,7 +25,7 @@ def dropout(x: Tensor, control: Control, layer: int) -> Tensor:
     """``x`` with a share of its elements 0 and the others scaled up, so that the mean stays.
 
     ``x`` is (trials, ...) float32, or without its first axis for a single trial; the share is each
-    trial's ``reals[DROPOUT]``. ``layer`` gives each place in the model a mask of its own.
+    trial's ``dropout``. ``layer`` gives each place in the model a mask of its own.
     Differentiable in ``x``.
     """
     trials = control.trials
@@ -33,9 +33,9 @@ def dropout(x: Tensor, control: Control, layer: int) -> Tensor:
 
     def kernel(out: UOp, x: UOp, reals: UOp, counts: UOp) -> UOp:
         k, i = UOp.range(trials, 0), UOp.range(size, 1)
-        step = counts[k, STEP].load().cast(dtypes.uint) * 128 + layer
-        key = _mixed(counts[k, NOISE].load().cast(dtypes.uint) ^ _mixed(step))
-        share = reals[k, DROPOUT].load()
+        step = counts[k, Count.STEP].load().cast(dtypes.uint) * 128 + layer
+        key = _mixed(counts[k, Count.NOISE].load().cast(dtypes.uint) ^ _mixed(step))
+        share = reals[k, slot("dropout")].load()
         draw = (_mixed(i.cast(dtypes.uint) ^ key) >> 8).cast(dtypes.float) * 2.0**-24
         kept = x.flatten()[k * size + i] * (1 / (1 - share))
         store = out.flatten()[k * size + i].store((draw < share).where(0.0, kept))

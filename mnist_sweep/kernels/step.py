@@ -10,24 +10,7 @@ from tinygrad import Tensor, UOp, dtypes
 from tinygrad.mixin.gradient import compute_gradient
 
 from mnist_sweep.config import Optimizer
-from mnist_sweep.kernels.control import (
-    BEST_LOSS,
-    DECAY,
-    HITS,
-    LOSS_SUM,
-    LR,
-    PATIENCE,
-    POSITION,
-    SCALE,
-    SMOOTHING,
-    STEP,
-    WEIGHT_DECAY,
-    WINDOW_LOSS,
-    WINDOW_STEPS,
-    Control,
-    kernel_sink,
-    total,
-)
+from mnist_sweep.kernels.control import Control, Count, Real, kernel_sink, slot, total
 
 
 def activate(x: Tensor, function: Callable[[Any], Any]) -> Tensor:
@@ -67,7 +50,7 @@ def cross_entropy(
     ``logits`` (rows, classes) float32, ``labels`` (rows,) int32; both results (rows,) float32.
     Differentiable in the logits through the first result. Of equal logits the first counts. With
     ``smoothed``, whose trials share the rows in equal parts, the labels are smoothed by each
-    trial's ``reals[SMOOTHING]`` (Szegedy et al., 2016): that share of each goes to all classes.
+    trial's ``label_smoothing`` (Szegedy et al., 2016): that share of each goes to all classes.
     """
     rows, classes = logits.shape
 
@@ -86,7 +69,7 @@ def cross_entropy(
         targets = [label.eq(c).where(1.0, 0.0) for c in range(classes)]
         expected = chosen  # the logit that the target expects
         if reals:
-            share = reals[0][i // (rows // reals[0].shape[0]), SMOOTHING].load()
+            share = reals[0][i // (rows // reals[0].shape[0]), slot("label_smoothing")].load()
             targets = [target * (1 - share) + share * (1 / classes) for target in targets]
             mean = reduce(lambda a, b: a + b, z) * (1 / classes)
             expected = chosen * (1 - share) + mean * share
@@ -123,7 +106,7 @@ def update_parameter(
     """One optimizer step on ``parameter`` and its ``slots``, in place and in a single pass.
 
     All hold the control's trials one behind the other. ``decayed``: with decoupled weight decay by
-    ``reals[WEIGHT_DECAY]`` (Loshchilov and Hutter, 2019).
+    ``weight_decay`` (Loshchilov and Hutter, 2019).
     """
     trials = control.trials
     size = parameter.numel() // trials
@@ -133,12 +116,14 @@ def update_parameter(
         target, *state = (argument.flatten() for argument in written)
         k, i = UOp.range(trials, 0), UOp.range(size, 1)
         at = k * size + i
-        lr = rates[k, counts[k, POSITION].load()].load() * reals[k, SCALE].load()
-        step = (counts[k, STEP].load() + 1).cast(dtypes.float)
+        lr = rates[k, counts[k, Count.POSITION].load()].load() * reals[k, Real.SCALE].load()
+        step = (counts[k, Count.STEP].load() + 1).cast(dtypes.float)
         value = target[at]
         if decayed:
-            value = value * (1 - lr * reals[k, WEIGHT_DECAY].load())
-        new, new_state = optimizer.update(value, g.flatten()[at], [s[at] for s in state], lr, step)
+            value = value * (1 - lr * reals[k, slot("weight_decay")].load())
+        used = {name: reals[k, slot(name)].load() for name in optimizer.uses}
+        states = [s[at] for s in state]
+        new, new_state = optimizer.update(value, g.flatten()[at], states, lr, step, **used)
         stores = [t[at].store(v) for t, v in zip((target, *state), (new, *new_state), strict=True)]
         return kernel_sink(f"update_{len(state)}_{size}", *stores, over=(k, i))
 
@@ -151,8 +136,8 @@ def advance(control: Control, loss: Tensor, hits: Tensor) -> list[Tensor]:
     """End a training step: move on to the next batch and let the plateau schedule decide.
 
     ``loss`` and ``hits`` are the results of ``cross_entropy``, (trials * batch size,). When
-    ``PATIENCE`` steps are full and their mean loss is not below the best such mean,
-    SCALE *= DECAY.
+    ``patience`` steps are full and their mean loss is not below the best such mean,
+    SCALE *= ``lr_decay``; a patience of 0 is never full.
     """
     trials = control.trials
     size = loss.shape[0] // trials
@@ -167,25 +152,27 @@ def advance(control: Control, loss: Tensor, hits: Tensor) -> list[Tensor]:
             return counts[k, place].load()
 
         batch_loss = total(lambda row: loss[k * size + row], size, 1) * (1 / size)
-        window_loss = real(WINDOW_LOSS) + batch_loss
-        window_steps = count(WINDOW_STEPS) + 1
-        full = window_steps.eq(count(PATIENCE))
+        window_loss = real(Real.WINDOW_LOSS) + batch_loss
+        window_steps = count(Count.WINDOW_STEPS) + 1
+        full = window_steps.cast(dtypes.float).eq(real(slot("patience")))
         mean = window_loss / window_steps.cast(dtypes.float)
-        scale, best = real(SCALE), real(BEST_LOSS)
+        scale, best = real(Real.SCALE), real(Real.BEST_LOSS)
         better = mean < best
-        decayed = (full & better.logical_not()).where(scale * real(DECAY), scale)
-        position = count(POSITION)
+        decayed = (full & better.logical_not()).where(scale * real(slot("lr_decay")), scale)
+        position = count(Count.POSITION)
         return kernel_sink(
             f"advance_{size}",
-            reals[k, SCALE].store(decayed),
-            reals[k, WINDOW_LOSS].store(full.where(0.0, window_loss)),
-            reals[k, BEST_LOSS].store((full & better).where(mean, best)),
-            reals[k, LOSS_SUM].store(real(LOSS_SUM) + batch_loss),
-            reals[k, HITS].store(real(HITS) + total(lambda row: hits[k * size + row], size, 2)),
-            reals[k, LR].store(rates[k, position].load() * scale),
-            counts[k, POSITION].store(position + 1),
-            counts[k, STEP].store(count(STEP) + 1),
-            counts[k, WINDOW_STEPS].store(full.where(0, window_steps)),
+            reals[k, Real.SCALE].store(decayed),
+            reals[k, Real.WINDOW_LOSS].store(full.where(0.0, window_loss)),
+            reals[k, Real.BEST_LOSS].store((full & better).where(mean, best)),
+            reals[k, Real.LOSS_SUM].store(real(Real.LOSS_SUM) + batch_loss),
+            reals[k, Real.HITS].store(
+                real(Real.HITS) + total(lambda row: hits[k * size + row], size, 2)
+            ),
+            reals[k, Real.LR].store(rates[k, position].load() * scale),
+            counts[k, Count.POSITION].store(position + 1),
+            counts[k, Count.STEP].store(count(Count.STEP) + 1),
+            counts[k, Count.WINDOW_STEPS].store(full.where(0, window_steps)),
             over=(k,),
         )
 
@@ -197,26 +184,26 @@ def advance(control: Control, loss: Tensor, hits: Tensor) -> list[Tensor]:
 def count_batch(control: Control, loss: Tensor, hits: Tensor) -> list[Tensor]:
     """End an evaluation step: add the batch to the sums, without the rows past the last image.
 
-    The number of images is in ``counts[PATIENCE]``.
+    The number of images is in ``counts[IMAGES]``.
     """
     trials = control.trials
     size = loss.shape[0] // trials
 
     def kernel(reals: UOp, counts: UOp, loss: UOp, hits: UOp) -> UOp:
         k = UOp.range(trials, 0)
-        position = counts[k, POSITION].load()
+        position = counts[k, Count.POSITION].load()
 
         def counted(values: UOp, row: UOp) -> UOp:
-            valid = position * size + row < counts[k, PATIENCE].load()
+            valid = position * size + row < counts[k, Count.IMAGES].load()
             return valid.where(values[k * size + row], 0.0)
 
         sums = [
             reals[k, place].store(
                 reals[k, place].load() + total(partial(counted, values), size, axis)
             )
-            for axis, (place, values) in enumerate(((LOSS_SUM, loss), (HITS, hits)), 1)
+            for axis, (place, values) in enumerate(((Real.LOSS_SUM, loss), (Real.HITS, hits)), 1)
         ]
-        moved = counts[k, POSITION].store(position + 1)
+        moved = counts[k, Count.POSITION].store(position + 1)
         return kernel_sink(f"count_{size}", *sums, moved, over=(k,))
 
     written: list[Tensor] = control.reals.custom_kernel(control.counts, loss, hits, fxn=kernel)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,20 +25,27 @@ from mnist_sweep.labels import count
 from mnist_sweep.results import journal
 from mnist_sweep.results.journal import AppendOnlyFile, FileLock, LockedError
 from mnist_sweep.results.lines import (
+    Lines,
     curves_path,
     left_out,
     parse_rows,
     read_curves,
     reason,
     repeats,
+    spec_path,
+    unknown_columns,
     whole_lines,
 )
 from mnist_sweep.results.rows import (
     COLUMNS,
     CURVE_COLUMNS,
+    OUR_CURVES,
+    OUR_RESULTS,
+    Layout,
     format_curve,
     format_row,
     header,
+    trial_id_of,
 )
 from mnist_sweep.trial import TrialResult
 
@@ -51,6 +58,8 @@ __all__ = [
     "read_results",
 ]
 
+#: From the path of a results file: what a run leaves beside it, and the file itself.
+_KINDS = (curves_path, spec_path, Path)
 _OTHER_FILE = "give another results file with -o"
 
 
@@ -58,8 +67,9 @@ _OTHER_FILE = "give another results file with -o"
 class ResultsFile:
     """What a results file holds.
 
-    ``results`` has the first row of each trial, in the file's order, with its curve if there is
-    one. ``notes`` are lines for the user: repeated rows, a torn last line, what was left out.
+    ``results`` has one row of each trial, the first that did not fail if there is one, in the
+    file's order, with its curve if there is one. ``notes`` are lines for the user: repeated rows, a
+    torn last line, what was left out.
     """
 
     path: Path
@@ -75,15 +85,16 @@ def read_results(path: Path) -> ResultsFile:
     """
     advice = "give a results file that mnist-sweep run wrote"
     real = _real_path(path, advice)
-    lines, notes = whole_lines(real, COLUMNS, path, advice)
+    file = whole_lines(real, OUR_RESULTS, path, advice)
     with _garbage_collector_paused():
-        rows = parse_rows(lines, path)
+        rows = parse_rows(file, path)
         # After the rows, so that the curve of every row is there already.
         curves, curve_notes = read_curves(curves_path(real), curves_path(path))
     results = tuple(
         replace(result, curve=curves[trial_id]) if trial_id in curves else result
-        for trial_id, result in rows.first.items()
+        for trial_id, result in rows.by_id.items()
     )
+    notes = [*file.notes, *unknown_columns(file.layout, path)]
     notes += left_out(rows.damaged, path) + repeats(rows, path) + curve_notes
     return ResultsFile(path, results, tuple(notes))
 
@@ -117,31 +128,25 @@ def _real_path(path: Path, advice: str) -> Path:
 class ResultsWriter:
     """The one writer of a results file. A context manager, which closes it.
 
-    ``finished`` is what the file held when it was opened: trial_id -> its first row, without its
+    ``finished`` is what the file held when it was opened: trial_id -> its row, without its
     curve. ``notes`` are lines for the user on what was recovered.
     """
 
     finished: Mapping[str, TrialResult]
     notes: tuple[str, ...]
 
-    @classmethod
-    def open(
-        cls, path: Path, *, overwrite: bool = False, retry_failed: bool = False
-    ) -> ResultsWriter:
+    def __init__(self, path: Path, *, overwrite: bool = False, retry_failed: bool = False) -> None:
         """Open ``path`` to continue it, or create it with its folder.
 
-        A torn last line is moved to ``<name>.torn``, curve lines without a row are dropped. With
+        A torn last line is moved to ``<name>.torn``, curve lines without a row are dropped; a file
+        that lacks columns gets them, with the defaults that it was made with, in one step. With
         ``overwrite`` the old file and its curves get a dated name first. With ``retry_failed`` the
         rows of failed trials are taken out, all in one step; a crash before such a trial ends
         again loses the record that it failed, never the trial, which is then simply unfinished.
 
         Raises ResultsError if another run is writing the file, if it is something else than a
-        results file with these columns, has a damaged line, or cannot be written here.
+        results file, has a damaged line, or cannot be written here.
         """
-        return cls(path, overwrite=overwrite, retry_failed=retry_failed)
-
-    def __init__(self, path: Path, *, overwrite: bool, retry_failed: bool) -> None:
-        """Use ``open``."""
         self._shown = path
         self._path = _real_path(path, _OTHER_FILE)
         self._curves_path = curves_path(self._path)
@@ -167,7 +172,7 @@ class ResultsWriter:
         trial_id = result.trial.trial_id
         if trial_id in self._ids:
             raise ValueError(f"trial {trial_id} has a row already")
-        row, curve = format_row(result), format_curve(result)
+        row, curve = format_row(result, self._layout), format_curve(result, self._curve_layout)
         with self._reported("run the same command again"):
             size = self._curves.size
             if curve:
@@ -179,6 +184,16 @@ class ResultsWriter:
                     self._curves.cut(size)
                 raise
         self._ids.add(trial_id)
+
+    def leave_spec(self, text: str) -> None:
+        """Make ``text`` what the spec beside the rows says. Raises ResultsError."""
+        path, content = spec_path(self._path), text.encode()
+        with self._reported(_OTHER_FILE):
+            if path.exists():
+                with journal.open_regular(path) as file:
+                    if file.read() == content:
+                        return
+            journal.replace_file(path, content)
 
     def close(self) -> None:
         """Close the files and let another run write them."""
@@ -214,29 +229,29 @@ class ResultsWriter:
             ) from error
 
     def _set_old_aside(self) -> list[str]:
-        """Give the file and its curves a dated name; the curves first.
+        """Give the file, its curves and its spec a dated name; the file last.
 
-        A crash between the two then leaves rows without curves. The other way round it would leave
+        A crash between two then leaves rows without curves. The other way round it would leave
         curves without rows, and those are dropped.
         """
-        old = [path for path in (self._curves_path, self._path) if path.exists()]
+        old = [kind for kind in _KINDS if kind(self._path).exists()]
         if not old:
             return []
-        for path in old:
-            if not path.is_file():
-                raise OSError(EINVAL, f"{path.name} is no regular file")
+        for kind in old:
+            if not kind(self._path).is_file():
+                raise OSError(EINVAL, f"{kind(self._path).name} is no regular file")
         aside = self._dated()
-        for path in old:
-            path.rename(aside if path == self._path else curves_path(aside))
+        for kind in old:
+            kind(self._path).rename(kind(aside))
         journal.sync_folder(self._path.parent)
         return [f"the old {self._shown} is kept as {aside.name}"]
 
     def _dated(self) -> Path:
-        """A name with the local time that neither a results file nor its curves have yet."""
+        """A name with the local time that neither a results file nor what is beside one has yet."""
         stem = f"{self._path.stem}.{datetime.now():%Y-%m-%dT%H-%M-%S}"
         number = 1
         path = self._path.with_name(f"{stem}{self._path.suffix}")
-        while path.exists() or curves_path(path).exists():
+        while any(kind(path).exists() for kind in _KINDS):
             number += 1
             path = self._path.with_name(f"{stem}-{number}{self._path.suffix}")
         return path
@@ -244,9 +259,9 @@ class ResultsWriter:
     def _recover(self, retry_failed: bool) -> list[str]:
         """Make both files whole, and find what is finished. What is refused is left as it is."""
         shown_curves = curves_path(self._shown)
-        lines = self._lines(self._path, COLUMNS, self._shown)
-        curve_lines = self._lines(self._curves_path, CURVE_COLUMNS, shown_curves)
-        rows = parse_rows(lines, self._shown)
+        file = self._lines(self._path, OUR_RESULTS, self._shown)
+        curves = self._lines(self._curves_path, OUR_CURVES, shown_curves)
+        rows = parse_rows(file, self._shown)
         if rows.damaged:
             number, problem = rows.damaged[0]
             raise ResultsError(
@@ -254,30 +269,34 @@ class ResultsWriter:
                 "then run again), or start again with --overwrite, which keeps this file"
             )
         notes = [
-            *_mend(self._path, lines, COLUMNS, self._shown),
-            *_mend(self._curves_path, curve_lines, CURVE_COLUMNS, shown_curves),
+            *_mend(self._path, file, self._shown),
+            *_mend(self._curves_path, curves, shown_curves),
             *repeats(rows, self._shown),
+            *unknown_columns(file.layout, self._shown),
         ]
+        file, curves = _upgraded(self._path, file), _upgraded(self._curves_path, curves)
         if retry_failed and rows.failed:
             failed = set(rows.failed)
-            kept = [line for number, line in enumerate(lines, start=1) if number not in failed]
+            kept = [line for number, line in enumerate(file.lines, 1) if number not in failed]
+            file = file._replace(lines=kept)
             journal.replace_file(self._path, _joined(kept))
-            rows = parse_rows(kept, self._shown)
+            rows = parse_rows(file, self._shown)
             notes.append(f"{self._shown}: took out {count(len(failed), 'failed row')}")
-        self.finished = MappingProxyType(rows.first)
-        self._ids = set(rows.first)
-        return notes + self._drop_curves_without_row(curve_lines, shown_curves)
+        self._layout, self._curve_layout = file.layout, curves.layout
+        self.finished = MappingProxyType(rows.by_id)
+        self._ids = set(rows.by_id)
+        return notes + self._drop_curves_without_row(curves, shown_curves)
 
-    def _lines(self, path: Path, columns: Sequence[str], shown: Path) -> list[bytes]:
+    def _lines(self, path: Path, ours: Layout, shown: Path) -> Lines:
         """The whole lines of ``path``; none if it is missing, empty or cut off in its header."""
         if not path.exists():
-            return []
+            return Lines(ours, [], [])
         advice = f"{_OTHER_FILE}, or start again with --overwrite"
-        return whole_lines(path, columns, shown, advice)[0]
+        return whole_lines(path, ours, shown, advice)
 
-    def _drop_curves_without_row(self, lines: Sequence[bytes], shown: Path) -> list[str]:
-        ids = {trial_id.encode() for trial_id in self._ids}
-        kept = [line for line in lines[1:] if line.partition(b",")[0] in ids]
+    def _drop_curves_without_row(self, file: Lines, shown: Path) -> list[str]:
+        lines = file.lines
+        kept = [line for line in lines[1:] if trial_id_of(line, file.layout) in self._ids]
         dropped = len(lines[1:]) - len(kept)
         if not dropped:
             return []
@@ -285,14 +304,28 @@ class ResultsWriter:
         return [f"{shown}: dropped {count(dropped, 'line')} of trials that have no row"]
 
 
-def _mend(path: Path, lines: Sequence[bytes], columns: Sequence[str], shown: Path) -> list[str]:
-    """Set the torn end of ``path`` aside; create it if it has no ``lines``."""
+def _mend(path: Path, file: Lines, shown: Path) -> list[str]:
+    """Set the torn end of ``path`` aside; create it if it has no lines."""
     notes = []
     if path.exists() and (aside := journal.set_torn_end_aside(path)):
         notes.append(f"{shown}: its last line was not whole; moved it to {aside.name}")
-    if not lines:
-        journal.replace_file(path, header(columns))
+    if not file.lines:
+        journal.replace_file(path, header(file.layout.names))
     return notes
+
+
+def _upgraded(path: Path, file: Lines) -> Lines:
+    """``file`` with the columns that it lacks, also on the disk; nothing else in it is changed."""
+    if not file.layout.missing or not file.lines:
+        return file
+    layout, head, tail = file.layout.completed()
+    lines = []
+    for line in file.lines:
+        behind = head if line == file.lines[0] else tail if line.strip() else b""
+        text = line.removesuffix(b"\r")
+        lines.append(text + behind + line[len(text) :])
+    journal.replace_file(path, _joined(lines))
+    return Lines(layout, lines, file.notes)
 
 
 def _joined(lines: Iterable[bytes]) -> bytes:

@@ -3,6 +3,9 @@
 A row is exactly one line of UTF-8 (RFC 4180, line ends "\\n"): no cell ever holds a line break, so
 what follows the last line end is never a whole row. Floats are written as ``repr`` does, which
 reads back to the same bits; a value that was not reached is an empty cell.
+
+Cells are found by the names at the head of the file. Columns that came later than a file have
+their defaults in it, and columns that nobody here knows stay as they are.
 """
 
 from __future__ import annotations
@@ -10,73 +13,36 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from numbers import Integral
-from typing import Any, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 from mnist_sweep.config import EXTRA_NAMES, FIELD_NAMES, HPConfig
 from mnist_sweep.trial import CurvePoint, DatasetConfig, Status, Trial, TrialResult
 
 _HYPERPARAMETERS = tuple(name for name in FIELD_NAMES if name not in ("model", *EXTRA_NAMES))
-_TEXTS = (
-    "sweep",
-    "error",
-    "device",
-    "tinygrad_version",
-    "mnist_sweep_version",
-    "finished_at",
-)
-_INTEGERS = ("best_step", "steps", "parameters")
-_REALS = (
-    "train_loss",
-    "train_accuracy",
-    "val_accuracy",
-    "test_accuracy",
-    "best_test_accuracy",
-    "train_seconds",
-    "compile_seconds",
-)
+#: What came of a trial and how it was made, in the order of TrialResult's fields: name -> type.
+_MEASURED = {
+    spec.name: spec.type
+    for spec in fields(TrialResult)
+    if spec.name not in ("sweep", "trial", "curve")
+}
+_TEXTS = ("sweep", *(name for name, kind in _MEASURED.items() if kind == "str"))
+_INTEGERS = tuple(name for name, kind in _MEASURED.items() if kind == "int | None")
+_REALS = tuple(name for name, kind in _MEASURED.items() if kind == "float | None")
 
 _STATUSES = get_args(Status)
 
-#: The columns of results.csv, in their order.
+#: The columns of results.csv, in their order: extras are at the end, so that what reads columns by
+#: their number goes on working.
 COLUMNS: tuple[str, ...] = (
-    "trial_id",
-    "sweep",
-    "model",
-    "dataset",
-    *_HYPERPARAMETERS,
-    "status",
-    "error",
-    "train_loss",
-    "train_accuracy",
-    "val_accuracy",
-    "test_accuracy",
-    "best_test_accuracy",
-    "best_step",
-    "steps",
-    "parameters",
-    "train_seconds",
-    "compile_seconds",
-    "device",
-    "tinygrad_version",
-    "mnist_sweep_version",
-    "finished_at",
-    *EXTRA_NAMES,  # at the end: what reads columns by their number goes on working
+    *("trial_id", "sweep", "model", "dataset"),
+    *(*_HYPERPARAMETERS, *_MEASURED, *EXTRA_NAMES),
 )
 #: The columns of results.curves.csv, in their order.
-CURVE_COLUMNS: tuple[str, ...] = (
-    "trial_id",
-    "step",
-    "epoch",
-    "lr",
-    "train_loss",
-    "train_accuracy",
-    "val_accuracy",
-    "test_accuracy",
-)
+CURVE_COLUMNS: tuple[str, ...] = ("trial_id", *(f.name for f in fields(CurvePoint)))
 
 #: Characters of a text cell that are kept; an exception's message can be of any length.
 MAX_TEXT = 500
@@ -90,39 +56,91 @@ _FORMULA_START = "=+-@"
 _ESCAPE = "'"
 
 
+class Kind(NamedTuple):
+    """A kind of file: its columns in our order, and those without which it says nothing."""
+
+    columns: tuple[str, ...]
+    needed: frozenset[str]
+
+
+#: What is not needed has a default: an extra is off, and anything else was not measured.
+RESULTS = Kind(COLUMNS, frozenset({"trial_id", "model", "dataset", "status", *_HYPERPARAMETERS}))
+CURVES = Kind(CURVE_COLUMNS, frozenset(CURVE_COLUMNS))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of one file, in its own order: ``kind``'s, and others that are not ours."""
+
+    kind: Kind
+    names: tuple[str, ...]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The columns that the file lacks."""
+        return tuple(name for name in self.kind.columns if name not in self.names)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The columns of the file that are not ours, for a message."""
+        return tuple(_name(name) for name in self.names if name not in self.kind.columns)
+
+    @cached_property
+    def places(self) -> tuple[int, ...]:
+        """Where each of the kind's columns is in a line; -1 for a missing one."""
+        return tuple(self.names.index(n) if n in self.names else -1 for n in self.kind.columns)
+
+    def line(self, cells: Mapping[str, str]) -> bytes:
+        """A line of the file with ``cells``, by column; the others are empty."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow([cells.get(name, "") for name in self.names])
+        return buffer.getvalue().encode()
+
+    def completed(self) -> tuple[Layout, bytes, bytes]:
+        """The layout with the missing columns at its end, and what to put behind the header and
+        behind every other line of the file for that.
+        """
+        names = self.missing
+        defaults = [_cell(getattr(HPConfig, name)) if name in FIELD_NAMES else "" for name in names]
+        head, tail = ("".join(f",{cell}" for cell in cells).encode() for cells in (names, defaults))
+        return Layout(self.kind, (*self.names, *names)), head, tail
+
+
+OUR_RESULTS, OUR_CURVES = (Layout(kind, kind.columns) for kind in (RESULTS, CURVES))
+
+
 def header(columns: Sequence[str]) -> bytes:
     """The first line of a file with these columns, with its line end."""
     return (",".join(columns) + "\n").encode()
 
 
-def header_problem(line: bytes, columns: Sequence[str]) -> str | None:
-    """What is wrong with ``line`` as the first line of a file with ``columns``; None if nothing."""
-    if line.removesuffix(b"\n").removesuffix(b"\r") == header(columns).rstrip(b"\n"):
-        return None
+def read_layout(line: bytes, kind: Kind) -> Layout:
+    """The layout that the first line of a file says. Raises ValueError if it is not of ``kind``."""
     try:
-        names = _cells(line.decode("utf-8-sig"))
+        names = _cells(line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8-sig"))
     except ValueError:
-        return "has no line of column names; it is not a CSV file of results"
-    if names == list(columns):  # behind a byte order mark, or in quotes
-        return None
-    missing = Counter(columns) - Counter(names)
-    extra = Counter(names) - Counter(columns)
-    if not missing and not extra:
-        return "has its columns in another order"
-    found = [
-        f"{what}: {_listed(list(names.elements()))}"
-        for what, names in (("missing", missing), ("not expected", extra))
-        if names
-    ]
-    return f"has other columns ({'; '.join(found)})"
+        problem = "has no line of column names; it is not a CSV file of results"
+        raise ValueError(problem) from None
+    if missing := [name for name in kind.columns if name in kind.needed and name not in names]:
+        extra = [name for name in names if name not in kind.columns]
+        expected = f"; not expected: {_listed(extra)}" if extra else ""
+        raise ValueError(f"has other columns (missing: {_listed(missing)}{expected})")
+    if twice := [name for name in kind.columns if names.count(name) > 1]:
+        raise ValueError(f"has two columns of one name ({_listed(twice)})")
+    return Layout(kind, tuple(names))
 
 
-def _listed(names: list[str], most: int = 8) -> str:
-    shown = [_printable(name)[:40] or "(no name)" for name in names[:most]]
-    return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    shown = ", ".join(_name(name) for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def format_row(result: TrialResult) -> bytes:
+def _name(column: str) -> str:
+    return _printable(column)[:40] or "(no name)"
+
+
+def format_row(result: TrialResult, layout: Layout = OUR_RESULTS) -> bytes:
     """``result``'s line of results.csv, with its line end.
 
     Text is made harmless: control characters become spaces, at most 500 characters are kept, and
@@ -130,38 +148,31 @@ def format_row(result: TrialResult) -> bytes:
     a data set whose name would need that, since its cell must name the folder exactly.
     """
     trial = result.trial
-    cells = [trial.trial_id, _guarded(result.sweep), trial.config.model]
-    cells.append(_checked_label(trial.dataset.label))
-    cells += [_cell(getattr(trial.config, name)) for name in _HYPERPARAMETERS]
-    for name in COLUMNS[len(cells) : -len(EXTRA_NAMES)]:
-        value = getattr(result, name)
-        cells.append(_guarded(value) if name in _TEXTS else _cell(value))
-    cells += [_cell(getattr(trial.config, name)) for name in EXTRA_NAMES]
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(cells)
-    return buffer.getvalue().encode()
+    cells = {"trial_id": trial.trial_id, "dataset": _checked_label(trial.dataset.label)}
+    cells |= {name: _cell(value) for name, value in vars(trial.config).items()}
+    cells |= {name: _guarded(getattr(result, name)) for name in _TEXTS}
+    cells |= {name: _cell(getattr(result, name)) for name in ("status", *_INTEGERS, *_REALS)}
+    return layout.line(cells)
 
 
-def format_curve(result: TrialResult) -> bytes:
+def format_curve(result: TrialResult, layout: Layout = OUR_CURVES) -> bytes:
     """``result``'s lines of results.curves.csv, each with its line end; empty without a curve."""
-    trial_id = result.trial.trial_id
-    names = CURVE_COLUMNS[1:]
-    return "".join(
-        ",".join([trial_id, *(_cell(getattr(point, name)) for name in names)]) + "\n"
+    return b"".join(
+        layout.line(
+            {"trial_id": result.trial.trial_id}
+            | {name: _cell(value) for name, value in vars(point).items()}
+        )
         for point in result.curve
-    ).encode()
+    )
 
 
-def parse_row(line: bytes) -> TrialResult:
+def parse_row(line: bytes, layout: Layout = OUR_RESULTS) -> TrialResult:
     """The inverse of ``format_row``, without a curve; a line end is allowed, not needed.
 
     Raises ValueError, with a message that starts with the column, for a line that is no whole row,
     a cell that cannot be read, and a trial_id that the row's settings do not make.
     """
-    cells = _cells(_text(line))
-    if len(cells) != len(COLUMNS):
-        raise ValueError(f"has {len(cells)} cells instead of {len(COLUMNS)}")
-    row = dict(zip(COLUMNS, cells, strict=True))
+    row = dict(zip(layout.kind.columns, _ordered(line, layout), strict=True))
     trial = Trial(_parse_config(row), _parse_dataset(row["dataset"]))
     if row["trial_id"] != trial.trial_id:
         raise ValueError(
@@ -178,26 +189,37 @@ def parse_row(line: bytes) -> TrialResult:
     return TrialResult(trial=trial, status=cast(Status, row["status"]), **values)
 
 
+def _ordered(line: bytes, layout: Layout) -> list[str]:
+    """The cells of ``line`` in the order of the kind's columns; empty for those that it lacks."""
+    text = _text(line)
+    cells = _cells(text) if '"' in text or "\r" in text else text.split(",")
+    if len(cells) != len(layout.names):
+        raise ValueError(f"has {len(cells)} cells instead of {len(layout.names)}")
+    cells.append("")  # where the places of missing columns point
+    return [cells[place] for place in layout.places]
+
+
 @lru_cache(maxsize=64)  # the rows of a file have a few data sets
 def _parse_dataset(cell: str) -> DatasetConfig:
     return DatasetConfig.from_label(_checked_label(cell))
 
 
 def _parse_config(row: Mapping[str, str]) -> HPConfig:
-    # An empty cell is a hyperparameter that the model lacks; for the others it is an error.
-    values: dict[str, Any] = {name: row[name] or None for name in (*_HYPERPARAMETERS, *EXTRA_NAMES)}
-    return HPConfig(model=row["model"], **values)
+    # An empty cell is an extra that is off, or a hyperparameter that the model lacks; for the
+    # others it is an error.
+    values: dict[str, Any] = {
+        name: row[name] or None for name in FIELD_NAMES if row[name] or name not in EXTRA_NAMES
+    }
+    return HPConfig(**values)
 
 
-def parse_point(line: bytes) -> tuple[str, CurvePoint]:
+def parse_point(line: bytes, layout: Layout = OUR_CURVES) -> tuple[str, CurvePoint]:
     """The trial_id and the point of one line of results.curves.csv.
 
     A loss or an accuracy that was not finite is an empty cell and comes back as NaN. Raises
     ValueError for a line that is no whole point.
     """
-    cells = _text(line).split(",")  # there is nothing to quote in these columns
-    if len(cells) != len(CURVE_COLUMNS):
-        raise ValueError(f"has {len(cells)} cells instead of {len(CURVE_COLUMNS)}")
+    cells = _ordered(line, layout)
     trial_id, step, epoch, lr, loss, train_accuracy, val_accuracy, test_accuracy = cells
     return trial_id, CurvePoint(
         int(step),
@@ -208,6 +230,14 @@ def parse_point(line: bytes) -> tuple[str, CurvePoint]:
         _finite(val_accuracy) if val_accuracy else None,
         _finite(test_accuracy) if test_accuracy else math.nan,
     )
+
+
+def trial_id_of(line: bytes, layout: Layout) -> str:
+    """The trial_id of a line, whatever else is in it; empty if there is none."""
+    try:
+        return _ordered(line, layout)[0]
+    except ValueError:
+        return ""
 
 
 def _text(line: bytes) -> str:

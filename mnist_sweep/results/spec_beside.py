@@ -9,14 +9,10 @@ import yaml
 
 from mnist_sweep.metrics import CHOICE_METRICS, METRICS, Metric
 from mnist_sweep.results.journal import open_regular
+from mnist_sweep.results.lines import spec_path
 
 #: A resolved spec may name many values, but this is no spec.
 _MAX_BYTES = 1_000_000
-
-
-def spec_path(path: Path) -> Path:
-    """Where the spec of the results file ``path`` is."""
-    return path.with_suffix(".spec.yaml")
 
 
 def spec_metric(path: Path) -> Metric | None:

@@ -1,188 +1,125 @@
-"""Hyperparameters in a sweep spec: YAML nodes -> checked values, search spaces, exclusions."""
+"""Hyperparameters in a sweep spec: YAML nodes -> checked values, grids, exclusions."""
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mnist_sweep.config import FIELD_NAMES, HPConfig, applies, check_value
-from mnist_sweep.spec.search_space import Domain, Exclusion, Interval, Point
-from mnist_sweep.spec.yaml_lines import (
-    Items,
-    Node,
-    Place,
-    Problems,
-    Scalar,
-    Table,
-    check_keys,
-    is_quoted_number,
-    printable,
-    read_items,
-    read_scalar,
-    read_table,
-    show,
-    suggest,
-)
+from mnist_sweep.config import FIELDS, SPEC_FIELDS, check_value, lacks
+from mnist_sweep.search.methods import DRAWING
+from mnist_sweep.search.space import Domain, Exclusion, Interval, Point
+from mnist_sweep.spec.nodes import Items, Node, Reader, Table, printable, suggest
 
-DISTRIBUTIONS = ("uniform", "log_uniform_values", "int_uniform")
-
-_METADATA = {spec.name: spec.metadata for spec in dataclasses.fields(HPConfig)}
-_FORMS = ("values", "value", "min", "max", "distribution")
+_DISTRIBUTIONS = {int: ("int_uniform",), float: ("uniform", "log_uniform_values")}
+_RANGE = ("min", "max", "distribution")
+_FORMS = ("values", "value", *_RANGE)
 
 
 class FieldReader:
     """Reads hyperparameters for one model (None: it is unknown, which was reported already)."""
 
-    def __init__(self, model: str | None, problems: Problems) -> None:
+    def __init__(self, model: str | None, reader: Reader) -> None:
         self._model = model
-        self._problems = problems
+        self._reader = reader
 
     def base(self, table: Table) -> Point:
         """Field -> value. ``model`` may stand here too; it is no part of the point."""
-        point = {}
-        for name, node in table.entries.items():
-            if name != "model" and self._is_field(name, table.key_places[name]):
-                point[name] = self._value(name, node)
-        return point
+        return {name: self._value(name, node) for name, node in self._entries(table, base=True)}
 
-    def space(self, table: Table, label: str, *, random: bool) -> dict[str, Domain]:
-        """Field -> the values or, for a random search, the interval to choose from."""
+    def grid(self, table: Table, label: str, *, ranges: bool) -> dict[str, Domain]:
+        """Field -> the values or, where ``ranges`` are drawn from, the interval to choose from."""
         if not table.entries:
-            self._problems.add(table.place, f"{label}: names no parameter; fill it or remove it")
-        return {
-            name: self._domain(name, node, random)
-            for name, node in table.entries.items()
-            if self._is_swept_field(name, table.key_places[name])
-        }
+            self._reader.problem(table, f"{label}: names no parameter; fill it or remove it")
+        return {name: self._domain(name, node, ranges) for name, node in self._entries(table)}
 
-    def exclusions(self, node: Node) -> list[tuple[Place, Exclusion]]:
-        """The entries of ``exclude``, each with its place."""
-        exclusions = []
-        for entry in read_items(node, "exclude", self._problems) or []:
-            table = read_table(entry, "exclude", self._problems, "{opt: sgd, depth: 3}")
-            if table is not None and not table.entries:
-                self._problems.add(
-                    table.place, "exclude: the entry is empty; name a field and its value"
-                )
-            elif table is not None:
-                exclusions.append((table.place, Exclusion(self._excluded(table))))
-        return exclusions
+    def exclusion(self, node: Node) -> Exclusion | None:
+        """An entry of ``exclude``."""
+        table = self._reader.table(node, "exclude", "{opt: sgd, depth: 3}")
+        if table is None:
+            return None
+        if not table.entries:
+            self._reader.problem(table, "exclude: the entry is empty; name a field and its value")
+        values = {name: self._values(name, child) for name, child in self._entries(table)}
+        return Exclusion(values, str(table.place))
 
-    def _excluded(self, table: Table) -> dict[str, list[Any]]:
-        return {
-            name: self._values(name, node)
-            for name, node in table.entries.items()
-            if self._is_swept_field(name, table.key_places[name])
-        }
-
-    def _is_field(self, name: str, place: Place) -> bool:
-        if name == "seed":
-            self._problems.add(place, "seed: give the seeds with the key seeds: of the spec")
-        elif name not in FIELD_NAMES:
-            fields = [field for field in FIELD_NAMES if field not in ("model", "seed")]
-            hint = suggest(name, fields) or f"; the hyperparameters are {', '.join(fields)}"
-            self._problems.add(place, f"{printable(name)}: unknown hyperparameter{hint}")
-        elif self._model is not None and not applies(name, self._model):
-            self._problems.add(
-                place, f"{name}: does not apply to model {self._model}; remove it here"
-            )
-        else:
-            return True
-        return False
-
-    def _is_swept_field(self, name: str, place: Place) -> bool:
-        if name == "model":
-            self._problems.add(
-                place, "model: a sweep has one model; write a spec for each, with its own model:"
-            )
-            return False
-        return self._is_field(name, place)
+    def _entries(self, table: Table, *, base: bool = False) -> Iterator[tuple[str, Node]]:
+        """The entries that set or sweep a hyperparameter of the model; others are problems."""
+        for name, node in table.entries.items():
+            if name == "model" and base:
+                continue
+            if name == "model":
+                problem = "a sweep has one model; write a spec for each, with its own model:"
+            elif name == "seed":
+                problem = "give the seeds with the key seeds: of the spec"
+            elif name not in SPEC_FIELDS:
+                hint = suggest(name, SPEC_FIELDS)
+                hint = hint or f"; the hyperparameters are {', '.join(SPEC_FIELDS)}"
+                problem = f"unknown hyperparameter{hint}"
+            elif self._model is not None and lacks(self._model, name):
+                problem = f"does not apply to model {self._model}; remove it here"
+            else:
+                yield name, node
+                continue
+            self._reader.problem(table.key_places[name], f"{printable(name)}: {problem}")
 
     def _value(self, name: str, node: Node) -> Any:
         """The value as the field's type; None, and a problem, if it is not one."""
-        scalar = read_scalar(node, name, self._problems)
-        if scalar is None:
-            return None
-        metadata = _METADATA[name]
-        if metadata["type"] is str:
-            return self._checked(
-                name, scalar, scalar.text, suggest(scalar.text, metadata["choices"])
-            )
-        if is_quoted_number(scalar, name, self._problems):
-            return None
-        return self._checked(name, scalar, scalar.value)
-
-    def _checked(self, name: str, scalar: Scalar, value: object, hint: str = "") -> Any:
+        if FIELDS[name].metadata["type"] is str:
+            return self._reader.choice(node, name, FIELDS[name].metadata["choices"])
+        number = self._reader.number(node, name)
         try:
-            return check_value(name, value)
+            return None if number is None else check_value(name, number)
         except ValueError as error:
-            self._problems.add(scalar.place, f"{error}{hint}")
+            self._reader.problem(node, str(error))
             return None
 
     def _values(self, name: str, node: Node) -> list[Any]:
         """The distinct values of a list, or of a single value, in their order."""
-        if isinstance(node, Items):
-            nodes = read_items(node, name, self._problems) or []
-            return list(dict.fromkeys(self._value(name, child) for child in nodes))
-        return [self._value(name, node)]
+        nodes = self._reader.items(node, name) if isinstance(node, Items) else [node]
+        return self._distinct(name, nodes)
 
-    def _domain(self, name: str, node: Node, random: bool) -> Domain:
+    def _distinct(self, name: str, nodes: Sequence[Node]) -> list[Any]:
+        return list(dict.fromkeys(self._value(name, node) for node in nodes))
+
+    def _domain(self, name: str, node: Node, ranges: bool) -> Domain:
         """What one entry of ``parameters`` or of a grid offers, in any of its forms."""
         if not isinstance(node, Table):
             return self._values(name, node)
-        check_keys(node, _FORMS, self._problems)
+        self._reader.keys(node, _FORMS)
         given = node.entries
-        ranged = [form for form in ("min", "max", "distribution") if form in given]
-        if ("values" in given) + ("value" in given) + bool(ranged) != 1:
-            self._problems.add(
-                node.place, f"{name}: give one of values: [...], value: x, or min: and max:"
-            )
-            return []
-        if "values" in given:
-            nodes = read_items(given["values"], name, self._problems)
-            return self._values(name, given["values"]) if nodes else []
-        if "value" in given:
+        limits = [form for form in _RANGE if form in given]
+        if ("values" in given) + ("value" in given) + bool(limits) != 1:
+            problem = "give one of values: [...], value: x, or min: and max:"
+        elif "values" in given:
+            return self._distinct(name, self._reader.items(given["values"], name))
+        elif "value" in given:
             return [self._value(name, given["value"])]
-        if not random:
-            self._problems.add(
-                node.place,
-                f"{name}: a range ({', '.join(ranged)}) needs method: random; "
-                "for a grid list the values",
-            )
-            return []
-        return self._range(name, node)
+        elif ranges:
+            return self._range(name, node)
+        else:
+            needs = f"a range ({', '.join(limits)}) needs method: {DRAWING}"
+            problem = f"{needs}; for a grid list the values"
+        self._reader.problem(node, f"{name}: {problem}")
+        return []
 
     def _range(self, name: str, table: Table) -> Domain:
-        kind = _METADATA[name]["type"]
+        kind, given = FIELDS[name].metadata["type"], table.entries
         if kind is str:
-            self._problems.add(table.place, f"{name}: takes names, not a range; use values: [...]")
+            self._reader.problem(table, f"{name}: takes names, not a range; use values: [...]")
             return []
-        distribution = self._distribution(name, kind, table)
-        for key in ("min", "max"):
-            if key not in table.entries:
-                self._problems.add(table.place, f"{name}: a range needs min: and max:")
-                return []
-        low, high = (self._value(name, table.entries[key]) for key in ("min", "max"))
+        distribution = None
+        if "distribution" in given:
+            distribution = self._reader.choice(
+                given["distribution"], name, _DISTRIBUTIONS[kind], "the distributions for it: "
+            )
+        if not {"min", "max"} <= set(given):
+            self._reader.problem(table, f"{name}: a range needs min: and max:")
+            return []
+        low, high = self._value(name, given["min"]), self._value(name, given["max"])
         if low is None or high is None:
             return []
         if low >= high:
-            self._problems.add(table.place, f"{name}: min must be below max")
-            return []
+            self._reader.problem(table, f"{name}: min must be below max")
         if kind is int:
             return range(low, high + 1)
         return Interval(low, high, log=distribution == "log_uniform_values")
-
-    def _distribution(self, name: str, kind: type, table: Table) -> str | None:
-        """The name of the distribution, which must suit the type of the field."""
-        suited = DISTRIBUTIONS[2:] if kind is int else DISTRIBUTIONS[:2]
-        node = table.entries.get("distribution")
-        scalar = None if node is None else read_scalar(node, name, self._problems)
-        if scalar is None:
-            return None
-        if scalar.text not in suited:
-            self._problems.add(
-                scalar.place,
-                f"{name}: {show(scalar)} is not one of the distributions for it: "
-                f"{', '.join(suited)}{suggest(scalar.text, suited)}",
-            )
-        return scalar.text

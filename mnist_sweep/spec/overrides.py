@@ -6,66 +6,66 @@ from collections.abc import Sequence
 
 from mnist_sweep.config import FIELD_NAMES
 from mnist_sweep.errors import SpecError
-from mnist_sweep.spec.sections import SPEC_KEYS
-from mnist_sweep.spec.yaml_lines import Node, Place, Problems, Scalar, Table, parse, printable, show
+from mnist_sweep.spec.keys import KEYS
+from mnist_sweep.spec.nodes import Node, Place, Reader, Scalar, Table, named, printable, show
+from mnist_sweep.spec.yaml_lines import parse
 
 
-def apply_overrides(root: Table, overrides: Sequence[str], problems: Problems) -> None:
+def apply_overrides(root: Table, overrides: Sequence[str], reader: Reader) -> None:
     """Change ``root`` in place, one ``key=value`` after the other.
 
     ``key`` is a dotted path of the spec; a bare HPConfig field is short for ``base.FIELD``, unless
-    it is a key of the spec itself. ``value`` is YAML. What is wrong goes to ``problems``.
+    it is a key of the spec itself. ``value`` is YAML. What is wrong goes to ``reader``.
     """
     for override in overrides:
-        _apply(root, override, problems)
+        _apply(root, override, reader)
 
 
-def set_data_dir(root: Table, data_dir: str, problems: Problems) -> None:
+def set_data_dir(root: Table, data_dir: str, reader: Reader) -> None:
     """Let the spec's data set be the folder ``data_dir``."""
     place = Place(f"--data-dir {printable(data_dir)}")
-    _put(root, ["dataset", "dir"], Scalar(place, data_dir, quoted=True), place, problems)
+    _put(root, ["dataset", "dir"], Scalar(place, data_dir, quoted=True), place, reader)
 
 
-def _apply(root: Table, override: str, problems: Problems) -> None:
+def _apply(root: Table, override: str, reader: Reader) -> None:
     place = Place(f"--set {printable(override)}")
     key, equals, text = override.partition("=")
     key = key.strip()
     path = key.split(".")
     if not equals or not all(path):
-        problems.add(place, "expected key=value, such as --set epochs=3")
+        reader.problem(place, "expected key=value, such as --set epochs=3")
         return
     try:
-        node = parse(text, lambda _: place, problems)
+        node = parse(text, lambda _: place, reader)
     except SpecError:
         # It is among the problems already; the rest of the spec is still worth checking.
         return
-    if key in FIELD_NAMES and key not in SPEC_KEYS:
+    if key in FIELD_NAMES and key not in KEYS:
         swept_in = _swept_in(root, key)
         if swept_in:
-            problems.add(
+            reader.problem(
                 place,
                 f"{key}: is swept in {swept_in}; to override that, write "
                 f"--set {swept_in}.{key}={printable(text)}",
             )
             return
         path = ["base", key]
-    _put(root, path, node, place, problems)
+    _put(root, path, node, place, reader)
 
 
-def _put(root: Table, path: Sequence[str], node: Node, place: Place, problems: Problems) -> None:
+def _put(root: Table, path: Sequence[str], node: Node, place: Place, reader: Reader) -> None:
     table = root
     for depth, key in enumerate(path[:-1], start=1):
         child = table.entries.get(key)
         if child is None or (isinstance(child, Scalar) and child.is_null):
             child = Table(place)
             table.put(key, child, place)
-        elif isinstance(child, Scalar) and table is root and key in ("dataset", "metric"):
-            # The bare name is short for {name: ...}, which has room for the other keys.
-            child = Table(child.place, {"name": child}, {"name": child.place})
+        elif table is root and key in ("dataset", "metric"):
+            child = named(child)
             table.put(key, child, place)
         if not isinstance(child, Table):
             parent = printable(".".join(path[:depth]))
-            problems.add(
+            reader.problem(
                 place,
                 f"{parent} is {show(child)} (at {child.place}), which has no keys; "
                 f"set it as a whole: --set {parent}=...",

@@ -13,15 +13,14 @@ from tinygrad import Tensor, dtypes
 
 from mnist_sweep.config import OPTIMIZERS, SCHEDULES, HPConfig
 from mnist_sweep.data.dataset import Dataset
-from mnist_sweep.kernels import control as places
 from mnist_sweep.kernels import step as kernels
 from mnist_sweep.kernels.batch import gather_batch
-from mnist_sweep.kernels.control import Control
+from mnist_sweep.kernels.control import COUNTS, REALS, Control, Count, Real, slot_values
 from mnist_sweep.kernels.dropout import dropout
 from mnist_sweep.plan import EVALUATION_BATCH, Shape, shape_of
 from mnist_sweep.training import backend
 from mnist_sweep.training.augmentation import draw_warps
-from mnist_sweep.training.models import MODELS, Pass, initial_values, is_statistic
+from mnist_sweep.training.net import initial_values, is_statistic, logits
 from mnist_sweep.trial import CurvePoint, Trial, TrialResult
 
 #: Rows of the training split on which the final training accuracy is measured.
@@ -86,11 +85,10 @@ class CompiledShape:
     def __init__(self, shape: Shape, data: DeviceData, stack: int = 1) -> None:
         started = time.perf_counter()
         self.shape, self.data, self.stack = shape, data, stack
-        # Only the fields of the shape matter to what is compiled.
-        self._config = shape.example
+        self._config = config = shape.config
         dataset = data.dataset
         self._train_rows = dataset.train_rows
-        self.steps_per_epoch = steps_per_epoch(len(self._train_rows), shape.batch_size)
+        self.steps_per_epoch = steps_per_epoch(len(self._train_rows), config.batch_size)
         longest = max(len(dataset.validation_rows), len(dataset.test_rows), TRAIN_EVALUATION_ROWS)
         self._evaluation_rows = -(-longest // EVALUATION_BATCH) * EVALUATION_BATCH
         self._tensors = {
@@ -98,15 +96,15 @@ class CompiledShape:
             for name, value in self._initial_values([self._config] * stack).items()
         }
         self._trained = [name for name in self._tensors if not is_statistic(name)]
-        self._optimizer = OPTIMIZERS[shape.opt]
+        self._optimizer = OPTIMIZERS[config.opt]
         self._slots = {
             name: [backend.zeros(self._tensors[name].shape) for _ in range(self._optimizer.slots)]
             for name in self._trained
         }
-        images = self.steps_per_epoch * shape.batch_size
+        images = self.steps_per_epoch * config.batch_size
         self._control = replace(
             self._new_control(stack, images, self.steps_per_epoch),
-            warps=backend.zeros((stack, images, 6)) if shape.augmentation else None,
+            warps=backend.zeros((stack, images, 6)) if "augmentation" in shape.switches else None,
         )
         # Every trial is evaluated on the same images.
         self._evaluation = self._new_control(1, self._evaluation_rows, 1)
@@ -127,8 +125,8 @@ class CompiledShape:
         return Control(
             rows=backend.zeros((orders, rows), dtypes.int32),
             rates=backend.zeros((self.stack, steps)),
-            reals=backend.zeros((self.stack, places.REALS)),
-            counts=backend.zeros((self.stack, places.COUNTS), dtypes.int32),
+            reals=backend.zeros((self.stack, REALS)),
+            counts=backend.zeros((self.stack, COUNTS), dtypes.int32),
         )
 
     @staticmethod
@@ -155,19 +153,22 @@ class CompiledShape:
         )
 
     def _define_training_step(self) -> list[Tensor]:
-        control, tensors, shape = self._control, self._tensors, self.shape
-        x, labels = self._batch(control, shape.batch_size)
-        through = Pass(training=True)
-        if shape.dropout:
-            through = replace(through, drop=lambda x, place: dropout(x, control, place))
-        output = MODELS[shape.model](tensors, x, self._config, through)
+        control, tensors, switches = self._control, self._tensors, self.shape.switches
+        x, labels = self._batch(control, self._config.batch_size)
+        out, statistics = logits(
+            tensors,
+            x,
+            self._config,
+            training=True,
+            drop=(lambda x, place: dropout(x, control, place)) if "dropout" in switches else None,
+        )
         loss, hits = kernels.cross_entropy(
-            output.logits.reshape(len(labels), -1),
+            out.reshape(len(labels), -1),
             labels,
-            smoothed=control if shape.label_smoothing else None,
+            smoothed=control if "label_smoothing" in switches else None,
         )
         # The trials have nothing in common, so the gradients of their sum are those of each.
-        means = loss.reshape(self.stack, shape.batch_size).mean(1)
+        means = loss.reshape(self.stack, self._config.batch_size).mean(1)
         gradients = means.sum().gradient(*(tensors[name] for name in self._trained))
         written = kernels.advance(control, loss, hits)
         for name, gradient in zip(self._trained, gradients, strict=True):
@@ -177,15 +178,15 @@ class CompiledShape:
                 gradient,
                 self._slots[name],
                 control,
-                decayed=shape.weight_decay,
+                decayed="weight_decay" in switches,
             )
-        written += [tensors[name].assign(new) for name, new in output.statistics.items()]
+        written += [tensors[name].assign(new) for name, new in statistics.items()]
         return written
 
     def _define_evaluation_step(self) -> list[Tensor]:
         x, labels = self._batch(self._evaluation, EVALUATION_BATCH)
-        output = MODELS[self.shape.model](self._tensors, x, self._config, Pass(training=False))
-        loss, hits = kernels.cross_entropy(output.logits.reshape(len(labels), -1), labels)
+        out, _ = logits(self._tensors, x, self._config, training=False)
+        loss, hits = kernels.cross_entropy(out.reshape(len(labels), -1), labels)
         return kernels.count_batch(self._evaluation, loss, hits)
 
     def _reset(self, configs: Sequence[HPConfig]) -> None:
@@ -194,16 +195,12 @@ class CompiledShape:
         for slots in self._slots.values():
             for slot in slots:
                 backend.write(slot, np.zeros(slot.shape, np.float32))
-        reals = np.zeros((self.stack, places.REALS), np.float32)
-        counts = np.zeros((self.stack, places.COUNTS), np.int32)
+        reals = np.zeros((self.stack, REALS), np.float32)
+        counts = np.zeros((self.stack, COUNTS), np.int32)
         for k, config in enumerate(configs):
-            decay = config.lr_decay if SCHEDULES[config.lr_schedule].plateau else 1.0
-            reals[k, [places.SCALE, places.BEST_LOSS, places.DECAY]] = 1.0, np.inf, decay
-            reals[k, places.SMOOTHING] = config.label_smoothing
-            reals[k, places.WEIGHT_DECAY] = config.weight_decay
-            reals[k, places.DROPOUT] = config.dropout
-            counts[k, places.PATIENCE] = config.patience
-            counts[k, places.NOISE] = np.random.default_rng([config.seed, 3]).integers(2**31)
+            reals[k, [Real.SCALE, Real.BEST_LOSS]] = 1.0, np.inf
+            reals[k, len(Real) :] = slot_values(config)
+            counts[k, Count.NOISE] = np.random.default_rng([config.seed, 3]).integers(2**31)
         backend.write(self._control.reals, reals)
         backend.write(self._control.counts, counts)
 
@@ -217,7 +214,7 @@ class CompiledShape:
 
     def _start_epoch(self, configs: Sequence[HPConfig], epoch: int) -> None:
         steps = self.steps_per_epoch
-        images = steps * self.shape.batch_size
+        images = steps * self._config.batch_size
         orders = [epoch_order(config.seed, epoch, self._train_rows)[:images] for config in configs]
         backend.write(self._control.rows, np.stack(orders))
         rates = [
@@ -229,7 +226,7 @@ class CompiledShape:
             warps = [draw_warps(config, epoch, images) for config in configs]
             backend.write(self._control.warps, np.stack(warps))
         counts = backend.read(self._control.counts)
-        counts[:, places.POSITION] = 0
+        counts[:, Count.POSITION] = 0
         backend.write(self._control.counts, counts)
 
     def state(self) -> dict[str, NDArray[np.float32]]:
@@ -245,15 +242,15 @@ class CompiledShape:
         """Mean loss and accuracy of the models as they stand on ``rows``, each (stack,)."""
         padded = np.zeros((1, self._evaluation_rows), np.int32)
         padded[0, : len(rows)] = rows
-        counts = np.zeros((self.stack, places.COUNTS), np.int32)
-        counts[:, places.PATIENCE] = len(rows)
+        counts = np.zeros((self.stack, COUNTS), np.int32)
+        counts[:, Count.IMAGES] = len(rows)
         backend.write(self._evaluation.rows, padded)
         backend.write(self._evaluation.counts, counts)
-        backend.write(self._evaluation.reals, np.zeros((self.stack, places.REALS), np.float32))
+        backend.write(self._evaluation.reals, np.zeros((self.stack, REALS), np.float32))
         for _ in range(-(-len(rows) // EVALUATION_BATCH)):
             self._evaluation_step()
         reals = backend.read(self._evaluation.reals).astype(np.float64)
-        return reals[:, places.LOSS_SUM] / len(rows), reals[:, places.HITS] / len(rows)
+        return reals[:, Real.LOSS_SUM] / len(rows), reals[:, Real.HITS] / len(rows)
 
     def train(self, trial: Trial, *, evals_per_epoch: int = 1) -> TrialResult:
         """``train_stack`` of a single trial."""
@@ -327,7 +324,7 @@ class CompiledShape:
                 return
             reals = backend.read(self._control.reals)
             self._evaluate_point(running, epoch, done, reals, done - since)
-            reals[:, [places.LOSS_SUM, places.HITS]] = 0.0
+            reals[:, [Real.LOSS_SUM, Real.HITS]] = 0.0
             backend.write(self._control.reals, reals)
 
     def _run_steps(self, running: Sequence[_Progress], done: int, target: int) -> int:
@@ -339,7 +336,7 @@ class CompiledShape:
             stop = min(target, done + STEPS_BETWEEN_CHECKS)
             for _ in range(done, stop):
                 self.train_step()
-            losses = backend.read(self._control.reals)[:, places.LOSS_SUM]
+            losses = backend.read(self._control.reals)[:, Real.LOSS_SUM]
             for k, progress in alive:
                 progress.steps += stop - done
                 progress.diverged = not math.isfinite(losses[k])
@@ -367,9 +364,9 @@ class CompiledShape:
                 CurvePoint(
                     step=progress.steps,
                     epoch=epoch + done / self.steps_per_epoch,
-                    lr=float(reals[k, places.LR]),
-                    train_loss=float(reals[k, places.LOSS_SUM]) / steps,
-                    train_accuracy=float(reals[k, places.HITS]) / (steps * self.shape.batch_size),
+                    lr=float(reals[k, Real.LR]),
+                    train_loss=float(reals[k, Real.LOSS_SUM]) / steps,
+                    train_accuracy=float(reals[k, Real.HITS]) / (steps * self._config.batch_size),
                     val_accuracy=None if val_accuracy is None else float(val_accuracy[k]),
                     test_accuracy=float(test_accuracy[k]),
                 )

@@ -1,0 +1,193 @@
+"""Drives a crew of workers: keeps them busy, listens to them, and buries those that end.
+
+What a worker is, where it comes from and why it may end is its crew's affair: processes of this
+machine (``local``) or actors of a Ray cluster (``ray_crew``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeAlias, TypeVar
+
+from mnist_sweep.errors import DeviceError
+from mnist_sweep.executors.interface import POLL, Ready, Settings, stamped
+from mnist_sweep.plan import Assignments, Cohort, Shape, plan, shape_of
+from mnist_sweep.trial import Trial, TrialResult
+
+#: Seconds that a worker may take to import tinygrad and to open its device.
+START_TIMEOUT = 180.0
+#: How many workers may fail to start, one after another, before training is given up.
+START_ATTEMPTS = 3
+
+
+class Worker:
+    """What the driver knows of a worker.
+
+    ``starting_since`` is None where it still waits for room; ``trials`` are those that it trains
+    now, and ``shape`` is that of the last ones.
+    """
+
+    def __init__(self, starting_since: float | None = None) -> None:
+        self.starting_since = starting_since
+        self.ready: Ready | None = None
+        self.trials: Sequence[Trial] = ()
+        self.shape: Shape | None = None
+
+    def overdue(self) -> bool:
+        """Whether it has taken too long to start."""
+        since = self.starting_since
+        return not self.ready and since is not None and time.monotonic() - since > START_TIMEOUT
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A worker's last message, which its crew sends in its place.
+
+    ``blame`` is the error of its trials, or the reason why training cannot start if it has never
+    been ready; empty if it ended for a reason that has nothing to do with either. ``elsewhere`` are
+    those of its trials that are to run in another worker, as if it had not had them.
+    """
+
+    blame: str
+    elsewhere: Sequence[Trial] = ()
+
+
+Message: TypeAlias = Ready | list[TrialResult] | Ended
+W = TypeVar("W", bound=Worker)
+
+
+class Crew(Protocol[W]):
+    """Workers of one kind."""
+
+    workers: list[W]
+
+    def room(self) -> int:
+        """How many workers there may be now, at least one. Raises DeviceError if none can be."""
+        ...
+
+    def hire(self) -> None:
+        """Add a worker."""
+        ...
+
+    def news(self, timeout: float) -> list[tuple[W, Message]]:
+        """What workers that start or train have to say; waits up to ``timeout`` seconds for it."""
+        ...
+
+    def give(self, worker: W, trials: list[Trial]) -> None:
+        """Have ``worker`` train ``trials``, which share shape and epochs, side by side."""
+        ...
+
+    def ended(self, worker: W, reason: str) -> Ended:
+        """What is to be said of ``worker``, which is of no use any more."""
+        ...
+
+    def dismiss(self, worker: W) -> None:
+        """End ``worker`` at once and do without it."""
+        ...
+
+
+def once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """``say``, for texts that many workers have, said once each."""
+    told: set[str] = set()
+
+    def tell(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            say(text)
+
+    return tell
+
+
+class Driver(Generic[W]):
+    """A session with the workers of ``crew``; ``say`` gets what they have to tell the user."""
+
+    def __init__(
+        self,
+        crew: Crew[W],
+        settings: Settings,
+        stopped: Callable[[], bool],
+        say: Callable[[str], None],
+    ) -> None:
+        self.crew = crew
+        self._settings = settings
+        self._stopped = stopped
+        self._say = say
+        self._failed_starts = 0
+
+    def run(self, cohorts: Sequence[Cohort]) -> Iterator[TrialResult]:
+        """See Session. What failed is tried again when all others have ended."""
+        failed: list[Trial] = []
+        for result in self._once(Assignments(cohorts)):
+            if result.status == "failed":
+                failed.append(result.trial)
+            else:
+                yield result
+        for trial in failed:
+            self.close()
+            yield from self._once(Assignments(plan([trial])))
+
+    def close(self) -> None:
+        """End all workers at once."""
+        while self.crew.workers:
+            self.crew.dismiss(self.crew.workers[0])
+
+    def _once(self, assignments: Assignments) -> Iterator[TrialResult]:
+        """Try every trial once."""
+        crew = self.crew
+        self._failed_starts = 0
+        while not self._stopped():
+            busy = sum(bool(worker.trials) for worker in crew.workers)
+            if not busy + assignments.left:
+                return
+            for _ in range(len(crew.workers), min(crew.room(), busy + assignments.left)):
+                crew.hire()
+            # Those that have idled since the last plan are heard first: they may have died.
+            results = self._listen(assignments, 0 if self._idle() and assignments.left else POLL)
+            for worker in sorted(self._idle(), key=lambda w: not assignments.have(w.shape)):
+                self._feed(worker, assignments)
+            yield from results
+
+    def _idle(self) -> list[W]:
+        return [worker for worker in self.crew.workers if worker.ready and not worker.trials]
+
+    def _feed(self, worker: W, assignments: Assignments) -> None:
+        assert worker.ready is not None
+        if trials := assignments.take_stack(worker.shape, worker.ready.stack):
+            worker.trials, worker.shape = trials, shape_of(trials[0])
+            self.crew.give(worker, trials)
+
+    def _listen(self, assignments: Assignments, timeout: float) -> list[TrialResult]:
+        """Take the messages that there are; the results of trials that came of them."""
+        results = []
+        for worker, message in self.crew.news(timeout):
+            results += self._heard(worker, message, assignments)
+        for worker in [worker for worker in self.crew.workers if worker.overdue()]:
+            ended = self.crew.ended(worker, f"did not start within {START_TIMEOUT:.0f} s")
+            results += self._heard(worker, ended, assignments)
+        return results
+
+    def _heard(self, worker: W, message: Message, assignments: Assignments) -> list[TrialResult]:
+        if isinstance(message, Ready):
+            worker.ready = message
+            self._failed_starts = 0
+            if message.note:
+                self._say(message.note)
+            return []
+        if isinstance(message, Ended):
+            message = self._bury(worker, message, assignments)
+        worker.trials = ()
+        device = worker.ready.device if worker.ready else ""
+        return [stamped(result, self._settings, device) for result in message]
+
+    def _bury(self, worker: W, ended: Ended, assignments: Assignments) -> list[TrialResult]:
+        """Do without ``worker``; its trials have failed, but for those that run elsewhere."""
+        self.crew.dismiss(worker)
+        assignments.put_back(ended.elsewhere)
+        if not worker.ready and ended.blame:
+            self._failed_starts += 1
+            if self._failed_starts >= START_ATTEMPTS:
+                raise DeviceError(ended.blame)
+        failed = [trial for trial in worker.trials if trial not in ended.elsewhere]
+        return [TrialResult("", trial, "failed", error=ended.blame) for trial in failed]

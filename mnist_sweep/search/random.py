@@ -1,0 +1,64 @@
+"""Random search: distinct points, drawn from values and ranges (Bergstra and Bengio, 2012)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mnist_sweep.search.protocol import Listed, listed
+from mnist_sweep.search.space import Domain, Grid, Interval, Point, Space, grid_size
+
+#: Grids up to this size are shuffled whole; larger ones are drawn from, point by point.
+MAX_SHUFFLED = 1_000_000
+#: Draws after which a large space counts as exhausted, so that a search always ends.
+MAX_DRAWS = 300_000
+DRAWN_AT_ONCE = 1000
+
+
+def random_search(space: Space, count: int, sampling_seed: int) -> Listed:
+    """``count`` points of the space's only grid; one that is held back is replaced by a further
+    draw. Raises SearchError if there are not as many.
+    """
+    (grid,), (start,) = space.grids, space.starts
+    drawn = random_points(grid, sampling_seed)
+    return listed(space, ({**start, **space.base, **point} for point in drawn), count)
+
+
+def random_points(grid: Grid, seed: int) -> Iterator[Point]:
+    """Distinct points in random order, until the grid is exhausted.
+
+    The first n points do not depend on how many are taken, so a longer search contains a shorter
+    one of the same seed.
+    """
+    # Imported here because a grid search, the usual case, need not wait for it.
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    size = grid_size(grid)
+    if size <= MAX_SHUFFLED:
+        for index in generator.permutation(int(size)):
+            yield _grid_point(grid, int(index))
+        return
+    seen = set()
+    for _ in range(MAX_DRAWS // DRAWN_AT_ONCE):
+        for fractions in generator.random((DRAWN_AT_ONCE, len(grid))).tolist():
+            values = tuple(map(_at, grid.values(), fractions))
+            if values not in seen:
+                seen.add(values)
+                yield dict(zip(grid, values, strict=True))
+
+
+def _at(domain: Domain, fraction: float) -> Any:
+    if isinstance(domain, Interval):
+        return domain.at(fraction)
+    return domain[int(fraction * len(domain))]
+
+
+def _grid_point(grid: Grid, index: int) -> Point:
+    """Point number ``index`` (from 0) of a grid without intervals."""
+    point = {}
+    for name, domain in grid.items():
+        assert not isinstance(domain, Interval)
+        index, position = divmod(index, len(domain))
+        point[name] = domain[position]
+    return point

@@ -1,0 +1,148 @@
+"""Which configurations a sweep may try: values or ranges of hyperparameters, and exclusions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from mnist_sweep.config import HPConfig, normalised
+from mnist_sweep.labels import value_text, value_texts
+from mnist_sweep.trial import DatasetConfig
+
+#: Values that a warning names.
+MOST_NAMED = 4
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The floats from ``low`` to ``high``, uniform in value, or in their logarithm if ``log``."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def at(self, fraction: float) -> float:
+        """The value at ``fraction`` (0..1) of the way from low to high."""
+        if self.log:
+            low, high = math.log(self.low), math.log(self.high)
+            value = math.exp(low + fraction * (high - low))
+        else:
+            value = self.low + fraction * (self.high - self.low)
+        return min(max(value, self.low), self.high)
+
+
+#: What a parameter may take: distinct values in their order, or an interval.
+Domain: TypeAlias = Sequence[Any] | Interval
+#: What is swept together: HPConfig field -> what it may take.
+Grid: TypeAlias = Mapping[str, Domain]
+#: One choice of hyperparameters: HPConfig field -> value.
+Point: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """An entry of ``exclude``: for each of its fields, the values that it drops.
+
+    ``place`` says to a person where it was written.
+    """
+
+    values: Mapping[str, Sequence[Any]]
+    place: str = ""
+
+    def matches(self, point: Point) -> bool:
+        """Whether a point agrees with every field of the entry."""
+        return all(point[name] in values for name, values in self.values.items())
+
+    def __str__(self) -> str:
+        shown = ", ".join(
+            f"{name}: {values[0] if len(values) == 1 else list(values)}"
+            for name, values in self.values.items()
+        )
+        return "{" + (shown if len(shown) <= 200 else shown[:200] + "...") + "}"
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a sweep may try: around each of ``starts``, changed by ``base``, each of ``grids``.
+
+    Every configuration is trained on ``dataset`` with each of ``seeds``. A start has a value for
+    every hyperparameter of ``model``.
+    """
+
+    model: str
+    dataset: DatasetConfig
+    seeds: Sequence[int]
+    starts: Sequence[Point]
+    base: Point
+    grids: Sequence[Grid]
+    exclusions: Sequence[Exclusion] = ()
+
+    @property
+    def size(self) -> float:
+        """How many points there are, repeats and excluded ones among them; endless is inf."""
+        return len(self.starts) * sum(map(grid_size, self.grids))
+
+
+def grid_size(grid: Grid) -> float:
+    """The number of points of a grid: a whole one, or infinity if it has an interval."""
+    return math.prod(math.inf if isinstance(d, Interval) else len(d) for d in grid.values())
+
+
+class Sieve:
+    """Lets every training of a space through once, and remembers what it held back and why."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._unused = dict(enumerate(space.exclusions))
+        # Points by their values, which are in one order for all points of a space.
+        self._written: set[tuple[Any, ...]] = set()
+        self._kept: set[tuple[Any, ...]] = set()
+        # Field -> the reasons why it did not apply, and some of the values that it had.
+        self._moot: dict[str, tuple[set[str], set[Any]]] = {}
+
+    def admit(self, point: Point) -> Point | None:
+        """The point, with defaults where a value does not apply; None if it is not to be run.
+
+        That is one that is excluded as it was written, or whose training came through before.
+        """
+        hits = [i for i, entry in enumerate(self._space.exclusions) if entry.matches(point)]
+        for i in hits:
+            self._unused.pop(i, None)
+        if hits:
+            return None
+        values, reasons = normalised({**point, "model": self._space.model})
+        del values["model"]
+        for name, reason in reasons.items():
+            whys, moot = self._moot.setdefault(name, (set(), set()))
+            whys.add(reason)
+            if len(moot) <= MOST_NAMED:
+                moot.add(point[name])
+        self._written.add(tuple(point.values()))
+        before = len(self._kept)
+        self._kept.add(tuple(values.values()))
+        return values if len(self._kept) > before else None
+
+    def normalisations(self) -> list[str]:
+        """A line for each hyperparameter that did not apply, and one for what runs only once."""
+        lines = []
+        for name, (whys, moot) in self._moot.items():
+            values = value_texts(sorted(moot)[:MOST_NAMED], name)
+            values += ["..."] * (len(moot) > MOST_NAMED)
+            lines.append(
+                f"{name}: does not apply where {' or '.join(sorted(whys))}; {', '.join(values)} "
+                f"{'is' if len(values) == 1 else 'are'} replaced by the default, "
+                f"{value_text(getattr(HPConfig(), name), name)}"
+            )
+        if len(self._kept) < len(self._written):
+            lines.append(
+                f"{len(self._written) - len(self._kept):,} of {len(self._written):,} "
+                "configurations are the same training as another and run once"
+            )
+        return lines
+
+    def unused_exclusions(self) -> list[str]:
+        """A line for each exclusion that no point matched."""
+        entries = self._unused.values()
+        return [f"{entry.place}: exclude: {entry} matches no configuration" for entry in entries]
