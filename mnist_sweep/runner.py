@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -146,10 +146,9 @@ def run_sweep(
         left = state.total - len(state.rows)
         if not left:
             return state.summary()
-        with (
-            executor.open(Settings(spec.name, spec.evals_per_epoch), stopped) as session,
-            _Bar(min(left, limit or left), spec.metric, writer.finished.values(), progress) as bar,
-        ):
+        bar = _Bar(min(left, limit or left), spec.metric, writer.finished.values(), progress)
+        settings = Settings(spec.name, spec.evals_per_epoch)
+        with executor.open(settings, stopped) as session, closing(bar):
             for result in state.results(session, limit, images):
                 writer.append(result)
                 bar.add(result)
@@ -265,13 +264,6 @@ class _Bar:
         for result in earlier:
             self._note(result)
 
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(OSError, ValueError):
-            self._tqdm.close()
-
     def _note(self, result: TrialResult) -> None:
         value = getattr(result, self._metric.name)
         values = [known for known in (self._best, value) if known is not None]
@@ -285,3 +277,8 @@ class _Bar:
             self._tqdm.set_postfix_str(text, refresh=False)
         with suppress(OSError, ValueError):
             self._tqdm.update()
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        with suppress(OSError, ValueError):
+            self._tqdm.close()

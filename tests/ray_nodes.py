@@ -146,10 +146,11 @@ class Cluster:
         output = self._folder / f"{name}.log"
         wait_until(lambda: b"Ray runtime started" in output.read_bytes(), 60)
 
-    def workers(self, name: str | None = None) -> list[int]:
-        """The actors of sweeps, on one node or on all."""
+    def workers(self, name: str | None = None, *, training: bool = False) -> list[int]:
+        """The actors of sweeps, on one node or on all; all of them, or those that train now."""
         nodes = [self._nodes[name]] if name else self._nodes.values()
-        return [pid for node in nodes for pid in processes("ray::RayWorker", node.pid)]
+        title = "ray::RayWorker.run" if training else "ray::RayWorker"
+        return [pid for node in nodes for pid in processes(title, node.pid)]
 
     def kill(self, name: str) -> None:
         """SIGKILL to every process of a node at once."""

@@ -4,41 +4,28 @@ import csv
 import json
 import os
 import re
-import resource
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from mnist_sweep.cli import main
+from tests.runs import COMMAND, rows
+
 ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "configs" / "smoke.yaml"
-
-#: A sweep of a few seconds a trial, so that a signal meets it in the middle.
-SLOW = """
-dataset: {name: mnist, train_size: 10000, test_size: 500}
-base: {epochs: 8, width: 256, batch_size: 128}
-seeds: 6
-"""
 
 
 def run(*arguments: object, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "mnist_sweep", *map(str, arguments)],
+        [*COMMAND, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, **settings},
         capture_output=True,
         text=True,
         timeout=300,
     )
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +36,6 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     assert "4 of 4 trials done (4 in this run), 0 diverged, 0 failed" in done.stdout
     return folder
-
-
-@pytest.fixture
-def slow(tmp_path: Path) -> Path:
-    spec = tmp_path / "slow.yaml"
-    spec.write_text(SLOW)
-    return spec
 
 
 def test_the_smoke_sweep_learns(smoke: Path) -> None:
@@ -92,20 +72,41 @@ def test_a_larger_spec_runs_only_what_is_new(smoke: Path) -> None:
     assert rows(output)[4]["seed"] == "1"
 
 
-def test_a_row_is_reproduced_by_running_its_configuration_again(smoke: Path) -> None:
+@pytest.fixture(scope="module")
+def again(smoke: Path) -> Path:
+    """The last row of the smoke sweep in a spec of its own, run over a copy of the whole sweep's
+    results by a user who has settings of tinygrad."""
     row = rows(smoke / "results/smoke.csv")[-1]
     fields = ["batch_size", "lr", "opt", "width", "depth", "activation_fn", "lr_schedule", "epochs"]
     base = ", ".join(f"{name}: {row[name]}" for name in fields)
     splits = row["dataset"].split(";")[1:]
     dataset = ", ".join(["name: mnist", *(split.replace("=", ": ") for split in splits)])
-    spec = smoke / "one.yaml"
+    (smoke / "one").mkdir()
+    spec, output = smoke / "one/one.yaml", smoke / "one/one.csv"
     spec.write_text(f"dataset: {{{dataset}}}\nseeds: [{row['seed']}]\nbase: {{{base}}}\n")
-    assert run("run", spec, "--jobs", "1", cwd=smoke).returncode == 0
-    (again,) = rows(smoke / "results/one.csv")
+    output.write_bytes((smoke / "results/smoke.csv").read_bytes())
+    settings = {"DEFAULT_FLOAT": "half", "JIT": "0", "NUM_CPU_THREADS": "7", "DEBUG": "2"}
+    arguments = (spec, "-o", output, "--jobs", "1", "--overwrite")
+    done = run("run", *arguments, cwd=smoke, **settings)
+    assert done.returncode == 0, done.stderr
+    return output
+
+
+def test_a_row_is_reproduced_whatever_the_user_has_set_for_tinygrad(
+    smoke: Path, again: Path
+) -> None:
     different = {"sweep", "train_seconds", "compile_seconds", "finished_at"}
-    assert {k: v for k, v in again.items() if k not in different} == {
-        k: v for k, v in row.items() if k not in different
-    }
+    first, second = (
+        {name: value for name, value in row.items() if name not in different}
+        for row in (rows(smoke / "results/smoke.csv")[-1], rows(again)[-1])
+    )
+    assert first == second
+
+
+def test_overwriting_keeps_the_old_file_under_a_dated_name(smoke: Path, again: Path) -> None:
+    assert len(rows(again)) == 1
+    (kept,) = (path for path in again.parent.glob("one.2*.csv") if ".curves" not in path.name)
+    assert kept.read_bytes() == (smoke / "results/smoke.csv").read_bytes()
 
 
 def test_plot_writes_figures_and_prints_their_paths(smoke: Path) -> None:
@@ -146,11 +147,11 @@ def test_several_files_are_ranked_and_drawn_together_by_the_metric_asked_for(
 
 def test_top_gives_programs_what_they_can_read(smoke: Path) -> None:
     as_json = run("top", "results/smoke.csv", "-n", "2", "--format", "json", cwd=smoke)
-    found = json.loads(as_json.stdout, parse_constant=pytest.fail)
-    assert [record["rank"] for record in found] == [1, 2]
+    records = json.loads(as_json.stdout, parse_constant=pytest.fail)
+    assert [record["rank"] for record in records] == [1, 2]
     as_csv = run("top", "results/smoke.csv", "-n", "2", "--format", "csv", cwd=smoke)
     read = list(csv.DictReader(as_csv.stdout.splitlines()))
-    assert [float(row["mean"]) for row in read] == [record["mean"] for record in found]
+    assert [float(row["mean"]) for row in read] == [record["mean"] for record in records]
 
 
 def test_top_refuses_an_unknown_metric_in_one_line(smoke: Path) -> None:
@@ -173,11 +174,16 @@ def test_report_writes_a_page_beside_the_results_and_prints_its_path(smoke: Path
 
 
 def test_report_of_several_files_is_one_page(smoke: Path) -> None:
-    (smoke / "other.csv").write_bytes((smoke / "results/smoke.csv").read_bytes())
-    done = run("report", "results/smoke.csv", "other.csv", cwd=smoke)
-    assert done.stdout == "results/report.html\n", done.stderr
-    done = run("report", "results/smoke.csv", "other.csv", "-o", "new/all.html", cwd=smoke)
-    assert (smoke / "new/all.html").read_bytes() == (smoke / "results/report.html").read_bytes()
+    header, *lines = (smoke / "results/smoke.csv").read_text().splitlines(keepends=True)
+    (smoke / "parts").mkdir()
+    for name, line in zip(("one", "two"), lines, strict=False):
+        (smoke / f"parts/{name}.csv").write_text(header + line)
+    done = run("report", "parts/one.csv", "parts/two.csv", cwd=smoke)
+    assert done.stdout == "parts/report.html\n", done.stderr
+    page = (smoke / "parts/report.html").read_text()
+    assert "2 trials of 2 configurations" in page
+    done = run("report", "parts/one.csv", "parts/two.csv", "-o", "new/all.html", cwd=smoke)
+    assert (smoke / "new/all.html").read_text() == page
 
 
 def test_report_never_replaces_what_is_no_page(smoke: Path) -> None:
@@ -224,20 +230,6 @@ def test_every_command_has_help(command: str, tmp_path: Path) -> None:
     assert f"mnist-sweep {command}" in text.stdout
 
 
-def test_the_readme_names_every_command_and_option() -> None:
-    from mnist_sweep.cli import _parser
-
-    readme = (ROOT / "README.md").read_text()
-    commands = next(a for a in _parser()._actions if hasattr(a, "choices") and a.choices)
-    assert commands.choices is not None
-    for name, parser in dict(commands.choices).items():
-        assert f"mnist-sweep {name}" in readme
-        for action in parser._actions:
-            for option in action.option_strings:
-                if option.startswith("--") and option != "--help":
-                    assert option in readme, f"{name} {option}"
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -279,14 +271,20 @@ def test_the_readme_names_every_command_and_option() -> None:
     ],
 )
 def test_bad_input_is_one_line_of_error_and_exit_code_2(
-    arguments: list[object], message: str, tmp_path: Path
+    arguments: list[object],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    done = run(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    assert done.stderr.startswith("mnist-sweep: error: ")
-    assert message in done.stderr
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    out, err = capfd.readouterr()
+    assert (end.value.code, out) == (2, "")
+    assert len(err.splitlines()) == 1, err
+    assert err.startswith("mnist-sweep: error: ")
+    assert message in err
     assert list(tmp_path.rglob("*.csv")) == []
 
 
@@ -346,169 +344,6 @@ def test_without_ray_the_error_names_the_extra(tmp_path: Path, arguments: list[s
     assert list(tmp_path.rglob("*.csv")) == []
 
 
-def _heed_signals() -> None:
-    """A test run in the background inherits that Ctrl-C is ignored; a user's run does not."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
-def _start(spec: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "mnist_sweep", "run", str(spec), *arguments],
-        cwd=spec.parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=_heed_signals,
-        env=env,
-    )
-
-
-def _workers(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [
-        int(child)
-        for child in children
-        if b"mnist_sweep.executors.worker" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def _wait_for_rows(path: Path, count: int) -> None:
-    deadline = time.monotonic() + 120
-    while not path.exists() or len(path.read_text().splitlines()) < count + 1:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_the_run_in_good_order_and_the_same_command_goes_on(
-    slow: Path, number: signal.Signals
-) -> None:
-    output = slow.parent / "results" / "slow.csv"
-    process = _start(slow, "--jobs", "2")
-    _wait_for_rows(output, 1)
-    process.send_signal(number)
-    asked = time.monotonic()
-    out, err = process.communicate(timeout=20)
-    assert time.monotonic() - asked < 5
-    assert process.returncode == 130
-    assert out == ""
-    assert "interrupted" in err
-    assert f"To go on: mnist-sweep run {slow} --jobs 2" in err
-    assert "Traceback" not in err
-    saved = rows(output)
-    assert 1 <= len(saved) < 6
-    done = run("run", slow, "--jobs", "2", cwd=slow.parent)
-    assert done.returncode == 0
-    finished = rows(output)
-    assert finished[: len(saved)] == saved
-    assert sorted(row["seed"] for row in finished) == ["0", "1", "2", "3", "4", "5"]
-
-
-def test_a_killed_run_loses_no_finished_trial_and_is_continued(slow: Path) -> None:
-    output = slow.parent / "results" / "slow.csv"
-    process = _start(slow, "--jobs", "2")
-    _wait_for_rows(output, 2)
-    process.kill()
-    process.communicate()
-    saved = rows(output)
-    assert run("run", slow, cwd=slow.parent).returncode == 0
-    finished = rows(output)
-    assert finished[: len(saved)] == saved
-    assert sorted(row["seed"] for row in finished) == ["0", "1", "2", "3", "4", "5"]
-
-
-def test_a_second_run_on_the_same_file_is_refused_at_once(slow: Path) -> None:
-    first = _start(slow)
-    _wait_for_rows(slow.parent / "results" / "slow.csv", 0)
-    second = run("run", slow, cwd=slow.parent)
-    assert second.returncode == 2
-    assert str(first.pid) in second.stderr
-    assert len(second.stderr.splitlines()) == 1
-    assert run("top", "results/slow.csv", cwd=slow.parent).returncode == 0  # reading is free
-    first.send_signal(signal.SIGINT)
-    first.communicate()
-
-
-def test_ctrl_c_twice_ends_the_run_at_once_and_leaves_no_worker(slow: Path) -> None:
-    process = _start(slow, "--jobs", "2")
-    _wait_for_rows(slow.parent / "results" / "slow.csv", 0)
-    time.sleep(2)
-    workers = _workers(process.pid)
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=2)
-    assert process.returncode == 130
-    assert "Traceback" not in err
-    _wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
-
-
-def test_a_trial_that_kills_its_worker_twice_fails_alone_and_can_be_run_again(slow: Path) -> None:
-    output = slow.parent / "results" / "slow.csv"
-    process = _start(slow, "--jobs", "1", "--set", "seeds=2")
-    killed: list[int] = []
-    while process.poll() is None:
-        for pid in set(_workers(process.pid)) - set(killed):
-            # The first trial's worker, and that of its second try after the other trial.
-            if not killed or len(rows(output)) == 1:
-                time.sleep(2.5)
-                os.kill(pid, signal.SIGKILL)
-                killed.append(pid)
-        time.sleep(0.05)
-    out, err = process.communicate()
-    assert len(killed) == 2
-    assert process.returncode == 1
-    assert "2 of 2 trials done (2 in this run), 0 diverged, 1 failed" in out
-    assert "--retry-failed" in err
-    by_status = {row["status"]: row for row in rows(output)}
-    assert sorted(by_status) == ["failed", "ok"]
-    assert "SIGKILL" in by_status["failed"]["error"]
-
-    assert run("run", slow, "--set", "seeds=2", cwd=slow.parent).returncode == 1  # not run again
-    assert rows(output)[1] == by_status["failed"]
-    again = run("run", slow, "--set", "seeds=2", "--retry-failed", cwd=slow.parent)
-    assert again.returncode == 0, again.stderr
-    assert [row["status"] for row in rows(output)] == ["ok", "ok"]
-    assert by_status["ok"] in rows(output)
-
-
-def test_a_full_disk_is_one_line_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    spec, output = tmp_path / "smoke.yaml", tmp_path / "results" / "smoke.csv"
-    spec.write_text(SMOKE.read_text())
-    # A measurement of coverage writes files as well, and more than fits.
-    process = _start(spec, env={k: v for k, v in os.environ.items() if "COVERAGE" not in k})
-    _wait_until(lambda: bool(_workers(process.pid)))
-    room = output.stat().st_size + 100  # not enough for a row
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (2, "")
-    assert len(err.splitlines()) == 1, err
-    assert err.startswith("mnist-sweep: error: ")
-    assert "free some space and run the same command again" in err
-    assert rows(output) == []
-    done = run("run", spec, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert len(rows(output)) == 4
-
-
-def test_overwriting_keeps_the_old_file_under_a_dated_name(smoke: Path, tmp_path: Path) -> None:
-    output = tmp_path / "old.csv"
-    old = (smoke / "results/smoke.csv").read_bytes()
-    output.write_bytes(old)
-    done = run("run", SMOKE, "-o", output, "--overwrite", "--limit", "1", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert len(rows(output)) == 1
-    (kept,) = tmp_path.glob("old.2*.csv")
-    assert kept.read_bytes() == old
-
-
 def test_rows_made_on_another_device_or_version_are_pointed_out(
     smoke: Path, tmp_path: Path
 ) -> None:
@@ -524,7 +359,7 @@ def test_rows_made_on_another_device_or_version_are_pointed_out(
 def test_a_full_disk_under_stdout_is_one_line(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "mnist_sweep", "run", str(SMOKE), "--dry-run"],
+            [*COMMAND, "run", str(SMOKE), "--dry-run"],
             cwd=tmp_path,
             stdout=full,
             stderr=subprocess.PIPE,
@@ -534,16 +369,6 @@ def test_a_full_disk_under_stdout_is_one_line(tmp_path: Path) -> None:
     assert done.stderr == "mnist-sweep: error: standard output: No space left on device\n"
 
 
-def test_the_users_settings_of_tinygrad_do_not_change_a_row(smoke: Path, tmp_path: Path) -> None:
-    settings = {"DEFAULT_FLOAT": "half", "JIT": "0", "NUM_CPU_THREADS": "7", "DEBUG": "2"}
-    output = tmp_path / "again.csv"
-    done = run("run", SMOKE, "-o", output, "--limit", "2", cwd=tmp_path, **settings)
-    assert done.returncode == 0, done.stderr
-    before = {row["trial_id"]: row["train_loss"] for row in rows(smoke / "results/smoke.csv")}
-    for row in rows(output):
-        assert row["train_loss"] == before[row["trial_id"]]
-
-
 def test_a_compiler_without_the_fast_kernels_trains_with_a_note(tmp_path: Path) -> None:
     compiler = tmp_path / "old-clang"
     real = os.environ["CC"]
@@ -551,7 +376,8 @@ def test_a_compiler_without_the_fast_kernels_trains_with_a_note(tmp_path: Path) 
     compiler.chmod(0o755)
     # tinygrad's cache would hand out what the real compiler made before.
     settings = {"CC": str(compiler), "CACHEDB": str(tmp_path / "cache.db")}
-    done = run("run", SMOKE, "--limit", "1", "--jobs", "1", cwd=tmp_path, **settings)
+    few = ("--limit", "1", "--jobs", "1", "--set", "base.depth=1")
+    done = run("run", SMOKE, *few, cwd=tmp_path, **settings)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("cannot build the fast kernels") == 1
     assert rows(tmp_path / "results/smoke.csv")[0]["status"] == "ok"
@@ -572,7 +398,7 @@ def test_a_closed_pipe_does_not_hide_that_trials_failed(smoke: Path, tmp_path: P
     output.write_text((smoke / "results/smoke.csv").read_text().replace(",ok,", ",failed,", 1))
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "mnist_sweep", "run", str(SMOKE), "-o", str(output)]
+    command = [*COMMAND, "run", str(SMOKE), "-o", str(output)]
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert done.returncode == 1

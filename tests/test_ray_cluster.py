@@ -213,16 +213,16 @@ def test_a_folder_of_data_reaches_the_nodes(nodes: Cluster, spec: Path, tmp_path
 def test_a_trial_that_kills_its_worker_twice_fails_alone(nodes: Cluster, spec: Path) -> None:
     output = spec.with_name("out.csv")
     nodes.add("node-a")
-    run = sweep_on(nodes, spec, "--set", "seeds=1", "--set", "epochs=8")
-    killed: list[int] = []
-    # The worker of the first trial, and at the end that of its second try.
+    run = sweep_on(nodes, spec, "--set", "seeds=1")
+    killed: set[int] = set()
+    # The worker of the first trial, and at the end, when all others have gone, that of its second
+    # try.
     for done in (0, 3):
         wait_until(lambda done=done: rows_in(output) == done)  # type: ignore[misc]
-        wait_until(lambda: set(nodes.workers()) - set(killed))
-        time.sleep(6)
-        (pid,) = set(nodes.workers()) - set(killed)
+        wait_until(lambda: set(nodes.workers(training=True)) - killed)
+        (pid,) = set(nodes.workers(training=True)) - killed
         os.kill(pid, signal.SIGKILL)
-        killed.append(pid)
+        killed.add(pid)
     out, err = run.communicate(timeout=240)
     assert run.returncode == 1, err
     assert "4 of 4 trials done (4 in this run), 0 diverged, 1 failed" in out

@@ -12,7 +12,7 @@ from mnist_sweep.training.compiled import CompiledShape, DeviceData
 from mnist_sweep.training.replay import replayed
 from mnist_sweep.trial import DatasetConfig, Trial
 
-SMALL = DatasetConfig(train_size=500, test_size=250)
+SMALL = DatasetConfig(train_size=200, test_size=100)
 
 
 @pytest.mark.parametrize(

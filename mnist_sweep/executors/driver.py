@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from mnist_sweep.errors import DeviceError
@@ -100,21 +100,15 @@ def once(say: Callable[[str], None]) -> Callable[[str], None]:
     return tell
 
 
+@dataclass
 class Driver(Generic[W]):
     """A session with the workers of ``crew``; ``say`` gets what they have to tell the user."""
 
-    def __init__(
-        self,
-        crew: Crew[W],
-        settings: Settings,
-        stopped: Callable[[], bool],
-        say: Callable[[str], None],
-    ) -> None:
-        self.crew = crew
-        self._settings = settings
-        self._stopped = stopped
-        self._say = say
-        self._failed_starts = 0
+    crew: Crew[W]
+    settings: Settings
+    stopped: Callable[[], bool]
+    say: Callable[[str], None]
+    _failed_starts: int = field(default=0, init=False)
 
     def run(self, cohorts: Sequence[Cohort]) -> Iterator[TrialResult]:
         """See Session. What failed is tried again when all others have ended."""
@@ -137,7 +131,7 @@ class Driver(Generic[W]):
         """Try every trial once."""
         crew = self.crew
         self._failed_starts = 0
-        while not self._stopped():
+        while not self.stopped():
             busy = sum(bool(worker.trials) for worker in crew.workers)
             if not busy + assignments.left:
                 return
@@ -173,13 +167,13 @@ class Driver(Generic[W]):
             worker.ready = message
             self._failed_starts = 0
             if message.note:
-                self._say(message.note)
+                self.say(message.note)
             return []
         if isinstance(message, Ended):
             message = self._bury(worker, message, assignments)
         worker.trials = ()
         device = worker.ready.device if worker.ready else ""
-        return [stamped(result, self._settings, device) for result in message]
+        return [stamped(result, self.settings, device) for result in message]
 
     def _bury(self, worker: W, ended: Ended, assignments: Assignments) -> list[TrialResult]:
         """Do without ``worker``; its trials have failed, but for those that run elsewhere."""

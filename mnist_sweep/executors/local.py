@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
 from mnist_sweep.devices import Choice, environment
@@ -49,24 +49,24 @@ class _Process(Child, Worker):
         Child.__init__(self, "mnist_sweep.executors.worker", settings)
 
 
+@dataclass
 class _Processes:
     """See Crew."""
 
-    def __init__(self, jobs: int, choice: Choice, settings: Settings) -> None:
-        self.workers: list[_Process] = []
-        self._jobs = jobs
-        self._choice = choice
-        self._settings = settings
+    jobs: int
+    choice: Choice
+    settings: Settings
+    workers: list[_Process] = field(default_factory=list)
 
     def room(self) -> int:
-        return self._jobs
+        return self.jobs
 
     def hire(self) -> None:
         taken = Counter(worker.gpu for worker in self.workers)
-        gpu = min(self._choice.gpus, key=lambda name: taken[name], default=None)
-        worker = _Process(self._choice, gpu)
+        gpu = min(self.choice.gpus, key=lambda name: taken[name], default=None)
+        worker = _Process(self.choice, gpu)
         self.workers.append(worker)
-        worker.send(self._settings)
+        worker.send(self.settings)
 
     def news(self, timeout: float) -> list[tuple[_Process, Message]]:
         connections = wait([worker.connection for worker in self.workers], timeout)
@@ -86,7 +86,7 @@ class _Processes:
         if worker.trials:
             return Ended(f"the worker ended with {reason}")
         return Ended(
-            f"a worker on device {self._choice.device} cannot start ({reason}); "
+            f"a worker on device {self.choice.device} cannot start ({reason}); "
             "mnist-sweep doctor shows what is usable"
         )
 

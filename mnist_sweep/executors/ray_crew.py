@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -104,6 +105,7 @@ class _Actor(Worker):
         self.node_id = ""
 
 
+@dataclass
 class Actors:
     """See Crew: actors of the cluster that this process is connected to.
 
@@ -112,27 +114,18 @@ class Actors:
     again and again.
     """
 
-    def __init__(
-        self,
-        options: ClusterOptions,
-        settings: Settings,
-        images: Mapping[str, Any],
-        *,
-        elastic: bool,
-        say: Callable[[str], None],
-    ) -> None:
-        self.workers: list[_Actor] = []
-        self._options = options
-        self._settings = settings
-        self._images = images
-        self._elastic = elastic
-        self._say = say
-        self._nodes: dict[str, Mapping[str, Any]] = {}
-        self._names: dict[str, str] = {}
-        self._refused: dict[str, str] = {}
-        self._losses: Counter[str] = Counter()
-        self._looked = float("-inf")
-        self._worked = time.monotonic()
+    options: ClusterOptions
+    settings: Settings
+    images: Mapping[str, Any]
+    elastic: bool
+    say: Callable[[str], None]
+    workers: list[_Actor] = field(default_factory=list)
+    _nodes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _names: dict[str, str] = field(default_factory=dict)
+    _refused: dict[str, str] = field(default_factory=dict)
+    _losses: Counter[str] = field(default_factory=Counter)
+    _looked: float = float("-inf")
+    _worked: float = field(default_factory=time.monotonic)
 
     # The cluster
 
@@ -143,7 +136,7 @@ class Actors:
         """
         if time.monotonic() - self._looked >= LOOK:
             self._look()
-        return self._options.jobs or self._slots() + self._elastic
+        return self.options.jobs or self._slots() + self.elastic
 
     def _look(self) -> None:
         """Learn which nodes there are; tell the user if they have no room for us."""
@@ -151,15 +144,18 @@ class Actors:
         self._refresh()
         slots = self._slots()
         if not slots and self._refused:
-            raise DeviceError(f"no node of the cluster can be used: {self._told_of_refused()}")
-        if not slots and not self._elastic:
+            reasons = [
+                f"{self._names[n]}: {r}" for n, r in self._refused.items() if n in self._nodes
+            ]
+            raise DeviceError(f"no node of the cluster can be used: {'; '.join(reasons)}")
+        if not slots and not self.elastic:
             raise DeviceError(f"this machine has no {self._needs}; ask for less")
         if any(worker.node_id for worker in self.workers):
             self._worked = self._looked
         if not slots:
-            self._say(f"no node of the cluster has {self._needs}; waiting for one to join")
+            self.say(f"no node of the cluster has {self._needs}; waiting for one to join")
         elif self._looked - self._worked > PATIENCE:
-            self._say(f"the cluster has no {self._needs} free; waiting")
+            self.say(f"the cluster has no {self._needs} free; waiting")
 
     def _refresh(self) -> None:
         self._nodes = alive_nodes()
@@ -168,7 +164,7 @@ class Actors:
 
     def _slots(self) -> int:
         """How many workers fit on the nodes that we can use, were they ours alone."""
-        gpus = self._options.gpus_per_worker
+        gpus = self.options.gpus_per_worker
         room = 0
         for node_id, node in self._nodes.items():
             if node_id not in self._refused:
@@ -183,15 +179,8 @@ class Actors:
 
     @property
     def _needs(self) -> str:
-        gpus = self._options.gpus_per_worker
+        gpus = self.options.gpus_per_worker
         return f"CPU and {gpus:g} GPU for a worker" if gpus else "CPU for a worker"
-
-    def _told_of_refused(self) -> str:
-        return "; ".join(
-            f"{self._names[node_id]}: {self._refused[node_id]}"
-            for node_id in self._nodes
-            if node_id in self._refused
-        )
 
     # The workers
 
@@ -200,7 +189,7 @@ class Actors:
         elsewhere = {"ray.io/node-id": f"!in({','.join(self._refused)})"}
         actor = _Remote.options(
             num_cpus=1,
-            num_gpus=self._options.gpus_per_worker,
+            num_gpus=self.options.gpus_per_worker,
             max_restarts=0,
             max_task_retries=0,
             label_selector=elsewhere if self._refused else None,
@@ -244,14 +233,14 @@ class Actors:
             return self._refuse(worker, problem)
         worker.starting_since = time.monotonic()
         worker.awaited = worker.actor.start.remote(
-            self._options.device, self._options.gpus_per_worker, self._settings
+            self.options.device, self.options.gpus_per_worker, self.settings
         )
         return None
 
     def give(self, worker: _Actor, trials: list[Trial]) -> None:
         """See Crew."""
         name = trials[0].dataset.name
-        worker.awaited = worker.actor.run.remote(trials, {name: self._images[name]})
+        worker.awaited = worker.actor.run.remote(trials, {name: self.images[name]})
 
     def ended(self, worker: _Actor, reason: str) -> Ended:
         """See Crew."""
@@ -267,13 +256,13 @@ class Actors:
         self._losses.update(trial.trial_id for trial in worker.trials)
         elsewhere = [t for t in worker.trials if self._losses[t.trial_id] <= MAX_LOSSES]
         if elsewhere:
-            self._say(f"node {self._name(worker)} was lost; its trials run elsewhere")
+            self.say(f"node {self._name(worker)} was lost; its trials run elsewhere")
         return Ended(self.ended(worker, reason).blame if worker.trials else "", elsewhere)
 
     def _refuse(self, worker: _Actor, problem: str) -> Ended:
         """Take no worker on this node again."""
         self._refused[worker.node_id] = problem
-        self._say(f"node {self._name(worker)} is not used: {problem}")
+        self.say(f"node {self._name(worker)} is not used: {problem}")
         self._looked = float("-inf")
         return Ended("")
 

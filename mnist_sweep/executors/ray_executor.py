@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mnist_sweep.devices import NO_NAME, choose_device, default_jobs, is_cpu
-from mnist_sweep.errors import DeviceError
+from mnist_sweep.errors import DeviceError, UserError
 from mnist_sweep.executors.interface import POLL, Session, Settings
 from mnist_sweep.executors.processes import Child
 from mnist_sweep.plan import Cohort
@@ -51,7 +51,7 @@ class ClusterOptions:
 class Sweep:
     """Asks the service for a session; it then gets one plan (cohorts) after another.
 
-    It answers each with Notes and TrialResults, then DONE.
+    It answers each with Notes and TrialResults, then DONE; or with a UserError at any time.
     """
 
     options: ClusterOptions
@@ -88,13 +88,6 @@ class Cluster:
 @dataclass(frozen=True)
 class Note:
     """Something that the user should know."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why the service cannot do what it was asked: one line, with what to do next."""
 
     text: str
 
@@ -207,13 +200,13 @@ class _Service(Child):
             yield message
 
     def answers(self) -> Iterator[object]:
-        """What it has to say until it is done, or stopped. Raises DeviceError if it fails."""
+        """What it has to say until it is done, or stopped. Raises UserError if it fails."""
         while not self._stopped():
             message = self._next()
             if message == DONE:
                 return
-            if isinstance(message, Failure):
-                raise DeviceError(message.text)
+            if isinstance(message, UserError):
+                raise message
             if isinstance(message, Note):
                 self._say(message.text)
             elif message == CONNECTED:

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import ray
 
 from mnist_sweep.data.dataset import read_images
-from mnist_sweep.errors import UserError
+from mnist_sweep.errors import DeviceError, UserError
 from mnist_sweep.executors.driver import Driver, once
 from mnist_sweep.executors.ray_crew import ANSWER_TIMEOUT, Actors, inspect_nodes
 from mnist_sweep.executors.ray_executor import (
@@ -29,7 +29,6 @@ from mnist_sweep.executors.ray_executor import (
     DONE,
     GRACE,
     Cluster,
-    Failure,
     Inspection,
     Note,
     Sweep,
@@ -43,7 +42,7 @@ _Inbox: TypeAlias = SimpleQueue[Sequence[Cohort] | None]
 def _connect(address: str | None, cpus: int | None) -> None:
     """Connect to the cluster at ``address``, or to a new Ray instance on this machine.
 
-    Raises UserError if that cannot be done.
+    Raises DeviceError if that cannot be done.
     """
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     ours = {"num_cpus": cpus, "include_dashboard": False} if address is None else {}
@@ -61,7 +60,7 @@ def _connect(address: str | None, cpus: int | None) -> None:
     except Exception as error:  # of half a dozen kinds, Ray's and those of its parts
         message = getattr(error, "strerror", None) or str(error) or type(error).__name__
         reason = " ".join(message.split())[:500]
-        raise UserError(f"cannot connect to {where}: {reason}") from error
+        raise DeviceError(f"cannot connect to {where}: {reason}") from error
 
 
 def _inspect(request: Inspection, send: Callable[[object], None]) -> None:
@@ -123,7 +122,7 @@ def main() -> None:
             else:
                 _sweep(request, inbox, ended.is_set, connection.send)
         except UserError as error:
-            connection.send(Failure(str(error)))
+            connection.send(error)
     except OSError:
         ended.wait()  # nobody listens any more
     finally:

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
@@ -83,25 +83,25 @@ class InProcessExecutor:
     @contextmanager
     def open(self, settings: Settings, stopped: Callable[[], bool]) -> Iterator[Session]:
         """See Executor."""
-        yield _InProcess(settings, stopped)
+        yield _InProcess(settings, stopped, TrialRunner(settings))
 
 
+@dataclass(frozen=True)
 class _InProcess:
     """See Session."""
 
-    def __init__(self, settings: Settings, stopped: Callable[[], bool]) -> None:
-        self._settings = settings
-        self._stopped = stopped
-        self._runner = TrialRunner(settings)
+    settings: Settings
+    stopped: Callable[[], bool]
+    runner: TrialRunner
 
     def run(self, cohorts: Sequence[Cohort]) -> Iterator[TrialResult]:
         for trial in (trial for cohort in cohorts for trial in cohort.trials):
-            if self._stopped():
+            if self.stopped():
                 return
-            (result,) = self._runner.run([trial])
+            (result,) = self.runner.run([trial])
             if result.status == "failed":
-                (result,) = TrialRunner(self._settings).run([trial])
-            yield stamped(result, self._settings, backend.device_name())
+                (result,) = TrialRunner(self.settings).run([trial])
+            yield stamped(result, self.settings, backend.device_name())
 
 
 def ready() -> Ready:

@@ -66,8 +66,7 @@ class Explorer {
       if (row) this.coordinates.highlight(this.trialsOf[row.dataset.row]);
     });
     body.addEventListener("pointerleave", () => this.coordinates.highlight([]));
-    const seedsOf = (row) => this.trialsOf[row].map((trial) => trials[trial][1]);
-    this.rerun = new Rerun(study, body, this.part("rerun"), seedsOf);
+    this.rerun = new Rerun(study, body, this.part("rerun"));
     this.update();
   }
 
