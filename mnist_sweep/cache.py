@@ -1,4 +1,4 @@
-"""The user's cache folder for this tool, and writing files that readers never see half of."""
+"""The user's cache folder for this tool."""
 
 from __future__ import annotations
 
@@ -30,25 +30,6 @@ def cache_dir() -> Path:
             "set the environment variable MNIST_SWEEP_CACHE to a folder that you may write"
         )
     return temporary
-
-
-def atomic_write(path: Path, content: bytes | memoryview) -> None:
-    """Write ``content`` to ``path`` at once: readers see the old file or the whole new one.
-
-    The file is for this user alone (mode 0600). Raises OSError if it cannot be written, and then
-    leaves what was there before.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
-    try:
-        with open(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            # Without it, a power loss may keep the new name and lose the content.
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _candidates() -> Iterator[Path]:

@@ -52,14 +52,6 @@ def _share(text: str) -> float:
     return value
 
 
-def _add_address(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--address",
-        metavar="auto|HOST:PORT",
-        help="the Ray cluster (default: RAY_ADDRESS, else a Ray of its own on this machine)",
-    )
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="mnist-sweep", description=__import__("mnist_sweep").__doc__)
     parser.add_argument("--version", action="version", version=f"mnist-sweep {__version__}")
@@ -71,12 +63,18 @@ def _parser() -> argparse.ArgumentParser:
         help="show versions, devices, the compiler, caches and data",
         description="Show what this machine can train on, and what run would choose and why.",
     )
-    doctor.add_argument(
-        "--executor", choices=["local", "ray"], default="local", help="ray: show its nodes instead"
-    )
-    _add_address(doctor)
+    _add_executor(doctor, "ray: show its nodes instead")
     doctor.set_defaults(command=_doctor)
     return parser
+
+
+def _add_executor(command: argparse.ArgumentParser, help: str) -> None:
+    command.add_argument("--executor", choices=["local", "ray"], default="local", help=help)
+    command.add_argument(
+        "--address",
+        metavar="auto|HOST:PORT",
+        help="the Ray cluster (default: RAY_ADDRESS, else a Ray of its own on this machine)",
+    )
 
 
 def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -85,63 +83,23 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="run a sweep, or continue it",
         description="Train every trial of SPEC that the results file does not hold yet.",
     )
-    run.add_argument("spec", type=Path, metavar="SPEC", help="the sweep spec, a YAML file")
-    run.add_argument(
-        "-o", "--output", type=Path, help="the results file (default: results/NAME.csv)"
-    )
-    run.add_argument("--device", help="CPU, CUDA, METAL, ... (default: DEV, else the best usable)")
-    run.add_argument(
-        "--jobs",
-        type=_positive,
-        help="worker processes (default: one per CPU core, or one per GPU)",
-    )
-    run.add_argument(
-        "--executor", choices=["local", "ray"], default="local", help="where workers run"
-    )
-    _add_address(run)
-    run.add_argument(
-        "--gpus-per-worker",
-        type=_share,
-        metavar="N",
-        help="GPUs of each worker of Ray, such as 1 or 0.25 (default: 1, or 0 on the CPU)",
-    )
-    run.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="overrides",
-        help="change the spec, such as epochs=2, seeds=5 or dataset.validation_size=5000",
-    )
-    run.add_argument("--data-dir", help="a folder with four IDX files to use instead of MNIST")
-    run.add_argument("--limit", type=_positive, help="run at most this many trials now")
-    run.add_argument("--dry-run", action="store_true", help="print what would be run, and stop")
-    run.add_argument(
-        "--overwrite", action="store_true", help="start again; the old file is kept, with a date"
-    )
-    run.add_argument("--retry-failed", action="store_true", help="run the trials again that failed")
+    add = run.add_argument
+    add("spec", type=Path, metavar="SPEC", help="the sweep spec, a YAML file")
+    add("-o", "--output", type=Path, help="the results file (default: results/NAME.csv)")
+    add("--device", help="CPU, CUDA, METAL, ... (default: DEV, else the best usable)")
+    jobs = "worker processes (default: one per CPU core, or one per GPU)"
+    add("--jobs", type=_positive, help=jobs)
+    _add_executor(run, "where workers run")
+    share = "GPUs of each worker of Ray, such as 1 or 0.25 (default: 1, or 0 on the CPU)"
+    add("--gpus-per-worker", type=_share, metavar="N", help=share)
+    change = "change the spec, such as epochs=2, seeds=5 or dataset.validation_size=5000"
+    add("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help=change)
+    add("--data-dir", help="a folder with four IDX files to use instead of MNIST")
+    add("--limit", type=_positive, help="run at most this many trials now")
+    add("--dry-run", action="store_true", help="print what would be run, and stop")
+    add("--overwrite", action="store_true", help="start again; the old file is kept, with a date")
+    add("--retry-failed", action="store_true", help="run the trials again that failed")
     run.set_defaults(command=_run)
-
-
-def _add_view(
-    commands: argparse._SubParsersAction[_Parser], name: str, help: str, description: str
-) -> argparse.ArgumentParser:
-    """A command that reads results files and ranks what they hold."""
-    view = commands.add_parser(name, help=help, description=description)
-    view.add_argument(
-        "results",
-        type=Path,
-        nargs="+",
-        metavar="RESULTS",
-        help="results files (CSV); of several rows of a trial, the first finished one counts",
-    )
-    view.add_argument(
-        "--by",
-        metavar="METRIC",
-        help="rank by this metric (default: that of the spec which made the file, else "
-        "val_accuracy, else test_accuracy)",
-    )
-    return view
 
 
 def _add_views(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -151,13 +109,8 @@ def _add_views(commands: argparse._SubParsersAction[_Parser]) -> None:
         "draw the figures of results files",
         "Draw every figure that RESULTS have the trials for.",
     )
-    plot.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        help="the folder for the figures (default: RESULTS' name; of several, plots beside the "
-        "first)",
-    )
+    folder = "the folder for the figures (default: RESULTS' name; of several, plots by the first)"
+    plot.add_argument("-o", "--output", type=Path, help=folder)
     plot.add_argument("--format", choices=["png", "svg", "pdf"], default="png", help="file format")
     plot.set_defaults(command=_plot)
     top = _add_view(
@@ -167,12 +120,9 @@ def _add_views(commands: argparse._SubParsersAction[_Parser]) -> None:
         "Print the best configurations of RESULTS with their intervals.",
     )
     top.add_argument("-n", type=_positive, default=8, help="how many (default: 8)")
-    top.add_argument(
-        "--format",
-        choices=["table", "markdown", "csv", "json"],
-        default="table",
-        help="csv and json have everything, unrounded (default: table)",
-    )
+    formats = ["table", "markdown", "csv", "json"]
+    unrounded = "csv and json have everything, unrounded (default: table)"
+    top.add_argument("--format", choices=formats, default="table", help=unrounded)
     top.set_defaults(command=_top)
     report = _add_view(
         commands,
@@ -181,14 +131,27 @@ def _add_views(commands: argparse._SubParsersAction[_Parser]) -> None:
         "Write all that RESULTS say into one HTML file that opens without a network: "
         "the recommended configuration, every configuration and trial, the figures.",
     )
-    report.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        help="the HTML file, replaced if it is there (default: RESULTS' name with .html; "
-        "of several, report.html beside the first)",
+    page = (
+        "the HTML file, replaced if it is there (default: RESULTS' name with .html; of several, "
+        "report.html beside the first)"
     )
+    report.add_argument("-o", "--output", type=Path, help=page)
     report.set_defaults(command=_report)
+
+
+def _add_view(
+    commands: argparse._SubParsersAction[_Parser], name: str, help: str, description: str
+) -> argparse.ArgumentParser:
+    """A command that reads results files and ranks what they hold."""
+    view = commands.add_parser(name, help=help, description=description)
+    files = "results files (CSV); of several rows of a trial, the first finished one counts"
+    view.add_argument("results", type=Path, nargs="+", metavar="RESULTS", help=files)
+    by = (
+        "rank by this metric (default: that of the spec which made the file, else val_accuracy, "
+        "else test_accuracy)"
+    )
+    view.add_argument("--by", metavar="METRIC", help=by)
+    return view
 
 
 def _run(arguments: argparse.Namespace) -> int:

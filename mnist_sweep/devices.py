@@ -17,8 +17,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_sweep.cache import atomic_write, cache_dir
+from mnist_sweep.cache import cache_dir
 from mnist_sweep.errors import DeviceError
+from mnist_sweep.files import replace_file
 
 #: Seconds that a device may take to open and to add two numbers, compilers started included.
 PROBE_TIMEOUT = 120
@@ -86,10 +87,10 @@ def _ziglang_launcher() -> str | None:
     tinygrad starts its compiler as one program without arguments of ours, so ``zig clang`` needs
     a launcher.
     """
-    found = importlib.util.find_spec("ziglang")
-    if found is None or found.origin is None:
+    package = importlib.util.find_spec("ziglang")
+    if package is None or package.origin is None:
         return None
-    zig = Path(found.origin).with_name("zig")
+    zig = Path(package.origin).with_name("zig")
     if not os.access(zig, os.X_OK):
         return None
     digest = hashlib.sha256(str(zig).encode()).hexdigest()[:12]
@@ -98,8 +99,7 @@ def _ziglang_launcher() -> str | None:
     try:
         if not launcher.exists() or launcher.read_bytes() != script:
             launcher.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(launcher, script)
-        launcher.chmod(0o755)
+            replace_file(launcher, script, mode=0o755)
     except OSError:
         return None
     return str(launcher)
@@ -192,9 +192,9 @@ def gpu_names(device: str, count: int) -> tuple[str, ...]:
 
 def candidates() -> list[str]:
     """The devices that this machine may have, the fastest first; the CPU is always the last."""
-    found = ["METAL"] if sys.platform == "darwin" else []
-    found += [device for device, trace in _ACCELERATOR_TRACES.items() if os.path.exists(trace)]
-    return [*found, "CPU"]
+    metal = ["METAL"] if sys.platform == "darwin" else []
+    traced = [device for device, trace in _ACCELERATOR_TRACES.items() if os.path.exists(trace)]
+    return [*metal, *traced, "CPU"]
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,6 @@ def _interval_note(study: Study, shown: Sequence[Comparison]) -> str:
         texts.append(
             f"for n = 1 binomial (Wilson) over {study.images_text}, which says nothing about seeds"
         )
-    return (
-        f"±: reach of the 95 % interval: {'; '.join(texts)}." if texts else "One seed: no interval."
-    )
+    if not texts:
+        return f"One seed: no interval of the {study.metric.label}."
+    return f"±: reach of the 95 % interval: {'; '.join(texts)}."

@@ -5,9 +5,9 @@ import os
 import pytest
 
 from mnist_sweep import devices
-from tests.report_browser import browser, show
+from tests.report_browser import browser, show, tabs
 
-__all__ = ["browser", "show"]
+__all__ = ["browser", "show", "tabs"]
 
 _compiler = devices.find_compiler()
 if _compiler is None:

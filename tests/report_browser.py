@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 #: Chromium looks for updates and for its maker's hosts otherwise.
 QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+NEXT_FRAME = "new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
 
 Open = Callable[..., "Page"]
 
@@ -33,29 +35,47 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
+@pytest.fixture(scope="module")
+def tabs(browser: Browser) -> Iterator[dict[str, Page]]:
+    """Pages by the settings that they were opened with; a new one takes a second."""
+    opened: dict[str, Page] = {}
+    yield opened
+    for page in opened.values():
+        page.context.close()
+
+
 @pytest.fixture
-def show(browser: Browser, folder: Path) -> Iterator[Open]:
+def show(browser: Browser, tabs: dict[str, Page], folder: Path) -> Iterator[Open]:
     """Opens a report; any message on the console and any request but for the file fails."""
     problems: list[str] = []
-    contexts = []
+    requests: list[str] = []
+    events: dict[str, Callable[[Any], None]] = {
+        "console": lambda message: problems.append(message.text),
+        "pageerror": lambda error: problems.append(str(error)),
+        "request": lambda request: requests.append(request.url),
+    }
+    watched: list[Page] = []
 
     def opened(name: str = "phase2", viewport: Any = WIDE, **settings: Any) -> Page:
-        context = browser.new_context(viewport=viewport, **settings)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
+        key = repr((viewport, settings))
+        if key not in tabs:
+            tabs[key] = browser.new_context(viewport=viewport, **settings).new_page()
+        page = tabs[key]
+        for event, handler in events.items():
+            cast(Any, page).on(event, handler)
+        watched.append(page)
+        page.emulate_media(media="screen")
+        page.mouse.move(1, 1)
         page.goto((folder / f"{name}.html").as_uri())
-        page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+        page.evaluate(NEXT_FRAME)
         return page
 
-    requests: list[str] = []
     yield opened
-    for context in contexts:
-        context.close()
+    for page in watched:
+        for event, handler in events.items():
+            page.remove_listener(event, handler)
     assert problems == []
-    assert all(url.startswith("file:") for url in requests)
+    assert all(url.startswith(("file:", "data:image/svg+xml,")) for url in requests)
 
 
 def column(page: Page, name: str) -> list[str]:
@@ -69,6 +89,6 @@ def column(page: Page, name: str) -> list[str]:
 
 def settled(page: Page) -> str:
     """What the page counts, once it has dealt with what happened."""
-    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+    page.evaluate(NEXT_FRAME)
     text: str = page.locator(".count").inner_text()
     return text

@@ -68,12 +68,12 @@ def test_the_t_interval_of_a_worked_example() -> None:
     # Mean 5, standard deviation 1, n = 3: half width 4.3027 / sqrt(3), from any table of t.
     interval = t_interval([4.0, 5.0, 6.0])
     assert (interval.low, interval.high) == pytest.approx((2.5159, 7.4841), abs=1e-4)
-    assert (interval.n, interval.kind) == (3, "t over seeds")
+    assert interval.kind == "t over seeds"
 
 
 def test_wilsons_interval_is_scipys() -> None:
     for hits, n in ((0, 10), (5, 10), (9_812, 10_000), (10_000, 10_000), (4_900, 5_000)):
-        interval = wilson_interval(hits / n, n, 0.95)
+        interval = wilson_interval(hits / n, n)
         theirs = stats.binomtest(hits, n).proportion_ci(0.95, method="wilson")
         assert (interval.low, interval.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
@@ -126,14 +126,15 @@ def test_one_seed_has_a_binomial_interval_over_the_images_it_was_tested_on() -> 
     for dataset, images in ((DatasetConfig(), 10_000), (DatasetConfig(test_size=500), 500)):
         interval = only([result(0.9, dataset=dataset)]).interval(TEST_ACCURACY)
         assert interval
-        assert (interval.kind, interval.n) == ("binomial over images", images)
+        assert interval.kind == "binomial over images"
+        assert interval == wilson_interval(0.9, images)
 
 
 def test_one_seed_has_a_validation_interval_over_the_validation_images() -> None:
     row = replace(result(0.9, dataset=DatasetConfig(validation_size=2000)), val_accuracy=0.8)
     interval = only([row]).interval(VAL_ACCURACY)
     assert interval
-    assert (interval.mean, interval.n) == (0.8, 2000)
+    assert interval == wilson_interval(0.8, 2000)
 
 
 def test_one_seed_has_no_interval_on_the_images_it_was_trained_on() -> None:
@@ -302,7 +303,6 @@ def test_comparing_pairs_the_seeds_and_counts_all_pairs() -> None:
     expected = [max(2 * raw[0], 3 * raw[1]), 3 * raw[1]] if raw[1] < raw[0] else [3 * raw[0], 0]
     assert [c.p_value for c in comparisons[1:]] == pytest.approx(expected, rel=1e-9)
     assert [c.difference for c in comparisons[1:]] == pytest.approx([0.02, 0.065])
-    assert [c.seeds for c in comparisons] == [3, 3, 3]
 
 
 def test_one_seed_says_nothing_about_who_is_better() -> None:
@@ -313,7 +313,7 @@ def test_one_seed_says_nothing_about_who_is_better() -> None:
 def test_seeds_that_are_not_common_are_not_compared() -> None:
     rows = [*replicates([0.9, 0.91]), *[result(0.1, seed, lr=0.1) for seed in (1, 2, 3)]]
     comparisons = compared(rows)
-    assert [(c.verdict, c.seeds) for c in comparisons] == [("best", 2), ("untested", 1)]
+    assert [c.verdict for c in comparisons] == ["best", "untested"]
 
 
 def test_a_leader_that_is_behind_on_the_common_seeds_beats_nobody() -> None:

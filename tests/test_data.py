@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnist_sweep.cache import atomic_write, cache_dir
+from mnist_sweep.cache import cache_dir
 from mnist_sweep.data import bundled
 from mnist_sweep.data.dataset import Dataset, describe_bundled, load_dataset
 from mnist_sweep.errors import DataError, UserError
@@ -372,19 +372,3 @@ def test_without_any_cache_folder_mnist_is_in_memory(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
     assert sha256_of_pixels(load_dataset(DatasetConfig())) == PIXELS_SHA256
     assert "no cache can be written" in describe_bundled()
-
-
-def test_a_write_that_fails_keeps_the_old_file_and_leaves_no_other(tmp_path: Path) -> None:
-    path = tmp_path / "folder"
-    path.mkdir()
-    with pytest.raises(OSError, match="folder"):
-        atomic_write(path, b"new")
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_write_replaces_the_whole_file(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"something longer")
-    atomic_write(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [path]

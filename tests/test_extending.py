@@ -138,6 +138,7 @@ FIELD = """
         0.0, 0.999, "share of the last move that the next one keeps",
         extra=True, of="opt", slot=True,
     )  # fmt: skip
+    precision: str = _name("float32", {"float32": 4, "float16": 2}, "of products", extra=True)
 """
 ITS_USE = """
 def _heavy_ball(
@@ -154,7 +155,7 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project whose HPConfig has one more field, and whose optimizers use it."""
+    """A copy whose HPConfig has two more fields, one of words, and an optimizer that uses one."""
     copy = tmp_path_factory.mktemp("extended")
     for name in ("mnist_sweep", "tests"):
         ignored = shutil.ignore_patterns("__pycache__", "images")
@@ -191,6 +192,21 @@ def test_an_added_field_breaks_no_test_of_specs_ids_plans_or_results(extended: P
     _run(extended, "pytest", "-q", "-x", "-p", "no:cacheprovider", *files)
 
 
+def test_an_added_word_that_is_off_is_in_no_id_and_nowhere_else(extended: Path) -> None:
+    program = """
+from mnist_sweep.config import HPConfig, settings
+from mnist_sweep.trial import Trial
+off, on = HPConfig(), HPConfig(precision="float16")
+print(Trial(off).trial_id, Trial(on).trial_id)
+print(settings(off).get("precision"), settings(on)["precision"])
+"""
+    (extended / "words.py").write_text(program)
+    off, on, *words = _run(extended, "words").split()
+    assert off == Trial(HPConfig()).trial_id
+    assert on != off
+    assert words == ["None", "float16"]
+
+
 def test_an_older_file_goes_on_with_an_added_field(extended: Path, tmp_path: Path) -> None:
     old = ROOT / "tests" / "release_0_1_0" / "mlp.csv"
     shutil.copy(old, tmp_path / "mlp.csv")
@@ -205,16 +221,18 @@ def test_an_older_file_goes_on_with_an_added_field(extended: Path, tmp_path: Pat
     assert "3 of 3 trials done (2 in this run)" in said
     with (tmp_path / "mlp.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [*rows[0]][-1] == "momentum"
+    assert [*rows[0]][-2:] == ["momentum", "precision"]
+    assert {row["precision"] for row in rows} == {"float32"}
     trained = {row["momentum"]: row for row in rows if row["opt"] == "heavy_ball"}
     assert sorted(trained) == ["0.0", "0.9"]
     assert {row["momentum"] for row in rows if row["opt"] == "adam"} == {"0.0"}
     before = old.read_text(encoding="utf-8").splitlines()
     now = (tmp_path / "mlp.csv").read_text(encoding="utf-8").splitlines()
-    assert [line.removesuffix(",0.0") for line in now[1 : len(before)]] == before[1:]
+    assert [line.removesuffix(",0.0,float32") for line in now[1 : len(before)]] == before[1:]
     slow, fast = (float(trained[momentum]["train_loss"]) for momentum in ("0.0", "0.9"))
     assert fast < slow  # it is used
     table = _run(extended, "mnist_sweep", "top", "mlp.csv", cwd=tmp_path)
     assert "momentum" in table
+    assert "precision" not in table
     figures = _run(extended, "mnist_sweep", "plot", "mlp.csv", "-o", "out", cwd=tmp_path)
     assert "momentum" in figures

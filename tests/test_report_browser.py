@@ -5,15 +5,20 @@ scripts/test_browser installs what this needs and runs it.
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from mnist_sweep.analysis.sources import join
 from mnist_sweep.config import HPConfig
+from mnist_sweep.figures.style import BACKGROUND, COLOURS, FAINT, INK
 from mnist_sweep.report import write_report
 from mnist_sweep.trial import TrialResult
 from tests import synthetic
@@ -21,7 +26,7 @@ from tests.report_browser import PHONE, Open, column, settled
 from tests.report_helpers import source
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 pytestmark = pytest.mark.browser
 
@@ -29,7 +34,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the reports that the tests open."""
-    found = tmp_path_factory.mktemp("reports")
+    folder = tmp_path_factory.mktemp("reports")
     diverged = [
         synthetic.broken(HPConfig(lr=0.1, seed=seed), "diverged", synthetic.WITH_VALIDATION)
         for seed in range(3)
@@ -37,13 +42,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hostile = "</script><img src=x onerror=document.title='taken'>"
     results = [*synthetic.phase2(), *diverged]
     results[0] = replace(results[0], sweep=hostile, device=hostile)
-    write_report(join([source(results)]), found / "phase2.html")
-    return found
+    write_report(join([source(results)]), folder / "phase2.html")
+    return folder
 
 
 def pixels(page: Page, canvas: int = 0) -> int:
     """How many pixels of the lines (0) or the marks (1) are drawn on."""
-    found: int = page.evaluate(
+    count: int = page.evaluate(
         "n => { const from = document.querySelectorAll('canvas')[n];"
         "const c = document.createElement('canvas'); c.width = from.width; c.height = from.height;"
         "const context = c.getContext('2d'); context.drawImage(from, 0, 0);"
@@ -51,7 +56,7 @@ def pixels(page: Page, canvas: int = 0) -> int:
         "let drawn = 0; for (let i = 3; i < d.length; i += 4) drawn += d[i] > 0; return drawn; }",
         canvas,
     )
-    return found
+    return count
 
 
 def test_a_report_opens_from_disk_without_a_word_on_the_console(show: Open) -> None:
@@ -258,20 +263,48 @@ def test_a_narrow_page_does_not_scroll_sideways_and_can_be_brushed(
         assert settled(page) == "5 of 38 configurations, 15 of 114 trials"
 
 
-def test_dark_mode_darkens_the_page_its_figures_and_its_lines(show: Open) -> None:
-    def colours(scheme: str) -> list[str]:
-        page = show(color_scheme=scheme)
-        found: list[str] = page.evaluate(
-            "['body', 'figure svg path'].map(s => { const c = getComputedStyle("
-            "document.querySelector(s)); return s === 'body' ? c.backgroundColor : c.fill; })"
-        )
-        return found
+def luminance(colour: NDArray[np.float64]) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    return float(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
 
-    def light(colour: str) -> float:
-        return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
 
-    assert all(light(colour) > 240 for colour in colours("light"))
-    assert all(light(colour) < 40 for colour in colours("dark"))
+def drawn(figure: Locator) -> NDArray[np.uint8]:
+    """Its pixels: (height, width, 3)."""
+    return np.asarray(Image.open(io.BytesIO(figure.screenshot())).convert("RGB"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_and_texts_and_lines_of_figures_are_dark_on_light_or_light_on_dark(
+    show: Open, scheme: str
+) -> None:
+    """WCAG 2.1 asks for a contrast of 4.5 of text (ours is grey) and of 3 of graphics."""
+    page = show(color_scheme=scheme)
+    colours = (BACKGROUND, INK, FAINT, *COLOURS[:3])
+    bars = "".join(
+        f"<path d='M{10 * place} 0h10v10h-10z' fill='%23{colour[1:]}'/>"
+        for place, colour in enumerate(colours)
+    )
+    svg = (
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {10 * len(colours)} 10'>{bars}</svg>"
+    )
+    figure = page.locator("figure img").first
+    corner = drawn(figure)[3, 3]
+    figure.evaluate(
+        "(image, svg) => { image.src = `data:image/svg+xml,${svg}`; image.style.padding = 0;"
+        " image.removeAttribute('height'); return image.decode(); }",
+        svg,
+    )
+    shot = drawn(figure)
+    height, width, _ = shot.shape
+    seen = [shot[height // 2, int((i + 0.5) * width / len(colours))] for i in range(len(colours))]
+    assert list(corner) == list(seen[0])  # the frame is of the figure's colour
+    background, *others = (luminance(pixel / 255) for pixel in seen)
+    assert (background < 0.05) == (scheme == "dark")
+    for light, colour in zip(others, colours[1:], strict=True):
+        contrast = (max(light, background) + 0.05) / (min(light, background) + 0.05)
+        assert contrast > (4.5 if colour in (INK, FAINT) else 3), colour
+    body = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (max(map(int, re.findall(r"\d+", body)[:3])) < 40) == (scheme == "dark")
 
 
 def test_it_prints_dark_on_light_without_its_controls(show: Open, tmp_path: Path) -> None:
@@ -285,6 +318,8 @@ def test_it_prints_dark_on_light_without_its_controls(show: Open, tmp_path: Path
     assert page.locator("td button").first.is_visible()  # a rank
     assert page.locator(".coordinates").is_visible()
     assert page.locator(".rows tr").last.is_visible()
+    assert page.locator("figure img").last.is_visible()
+    assert page.locator("figure img").last.evaluate("e => getComputedStyle(e).filter") == "none"
     ink = page.evaluate("getComputedStyle(document.body).color")
     assert max(map(int, re.findall(r"\d+", ink)[:3])) < 60
     paper = page.pdf(path=tmp_path / "report.pdf", format="A4", print_background=True)

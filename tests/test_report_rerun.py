@@ -1,24 +1,28 @@
-"""That the spec of a report runs the same trials."""
+"""That the specs of a report run the same trials."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
 from mnist_sweep.analysis.configurations import configurations
 from mnist_sweep.analysis.ranking import rank
+from mnist_sweep.analysis.study import split_studies
 from mnist_sweep.config import HPConfig
 from mnist_sweep.metrics import VAL_ACCURACY
-from mnist_sweep.report.rerun import evaluations, rerun_spec, sweep_name
+from mnist_sweep.report.island import island
+from mnist_sweep.report.rerun import Reruns, evaluations, rerun_spec, sweep_name
 from mnist_sweep.spec.load import load_spec
 from mnist_sweep.trial import DatasetConfig, TrialResult
 from tests import synthetic
-from tests.report_helpers import page
+from tests.report_helpers import STUDIES, by_rank, page, specs, study
 from tests.spec_helpers import trials
 
 
@@ -49,7 +53,7 @@ def test_the_spec_has_exactly_the_trials_it_was_made_of(
 def test_the_report_shows_a_spec_of_the_best_with_all_its_seeds(tmp_path: Path) -> None:
     results = synthetic.phase2()
     path = tmp_path / "best.yaml"
-    path.write_text(page(results).by_id["spec-0"], encoding="utf-8")
+    path.write_text(study("phase2").by_id["spec-0"], encoding="utf-8")
     best = rank(configurations(results), VAL_ACCURACY)[0].config
     again = load_spec(path)
     assert again.name == "study_best"
@@ -66,8 +70,8 @@ def test_seeds_that_failed_or_diverged_are_run_again_too(tmp_path: Path) -> None
 
 
 def test_curves_are_recorded_as_densely_as_they_were() -> None:
-    assert "evals_per_epoch: 4" in page(synthetic.quickstart()).by_id["spec-0"]
-    assert "evals_per_epoch" not in page(synthetic.phase2()).by_id["spec-0"]
+    assert "evals_per_epoch: 4" in study("quickstart").by_id["spec-0"]
+    assert "evals_per_epoch" not in study("phase2").by_id["spec-0"]
 
 
 def test_the_first_epoch_tells_how_often_it_was_evaluated() -> None:
@@ -90,9 +94,9 @@ def test_the_first_epoch_tells_how_often_it_was_evaluated() -> None:
 
 
 def test_the_link_to_save_the_spec_holds_what_is_shown() -> None:
-    found = page(synthetic.phase2())
-    (link,) = (href for href in found.values("href") if href.startswith("data:"))
-    assert unquote(link.partition(",")[2]) == found.by_id["spec-0"]
+    shown = study("phase2")
+    (link,) = (href for href in shown.values("href") if href.startswith("data:"))
+    assert unquote(link.partition(",")[2]) == shown.by_id["spec-0"]
 
 
 @pytest.mark.parametrize("text", ["a b", "../x", "-n", "é", "", "a" * 300, "1e5"])
@@ -105,8 +109,42 @@ def test_any_text_begins_a_name_that_a_spec_takes(text: str, tmp_path: Path) -> 
         assert name.endswith(("best", "rank_1000000"))
 
 
+# Of every row
+
+
+@cache
+def data_of(name: str) -> Any:
+    """The data of the page on the study called ``name``."""
+    (data,) = json.loads(page(STUDIES[name]()).by_id["data"])
+    return data
+
+
+@pytest.mark.parametrize("name", list(STUDIES))
+def test_every_row_has_a_spec_of_its_trials_and_no_others(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "row.yaml"
+    rows = by_rank(STUDIES[name]())
+    for place, (text, results) in enumerate(zip(specs(data_of(name)), rows, strict=True), 1):
+        path.write_text(text, encoding="utf-8")
+        spec = load_spec(path)
+        assert {trial.trial_id for trial in trials(spec)} == {r.trial.trial_id for r in results}
+        assert spec.name == f"study_rank_{place}"
+        points = max(len(result.curve) for result in results) // results[0].trial.config.epochs
+        # All seeds of one row diverged before their first evaluation.
+        assert spec.evals_per_epoch == (points or 4)
+
+
+def test_the_first_row_has_the_spec_that_is_recommended() -> None:
+    shown = study("phase2")
+    (data,) = json.loads(shown.by_id["data"])
+    head, _, rest = specs(data)[0].partition("\n")
+    assert head == "name: study_rank_1"
+    assert rest == shown.by_id["spec-0"].partition("\n")[2]
+
+
 def test_a_page_holds_what_rows_share_once() -> None:
-    results = synthetic.full_grid()
-    (data,) = json.loads(page(results).by_id["data"])
+    (grid,) = split_studies(synthetic.full_grid())
+    (data,) = json.loads(island([(grid, Reruns(grid))]))
     assert len(data["rows"]) == 1600
-    assert len(json.dumps(data["rerun"], separators=(",", ":"))) < 2.1 * 1600 + 500
+    # For each row some places of parts, where its spec has 250 characters.
+    assert len(json.dumps(data["rerun"], separators=(",", ":"))) < 35 * 1600
+    assert len(specs(data)[0]) > 200

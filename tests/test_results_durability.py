@@ -284,8 +284,10 @@ class Watched:
         def watching(descriptor: int, *arguments: Any) -> Any:
             inode = os.fstat(descriptor).st_ino
             places = (self._folder, *self._folder.rglob("*"))
-            names = [str(p.relative_to(self._folder)) for p in places if p.stat().st_ino == inode]
-            self.calls.append((name, names[0]))
+            (place, *_) = (p for p in places if p.stat().st_ino == inode)
+            # Less what makes the name of a temporary file unique.
+            file = re.sub(r"\.[0-9a-f]{16}\.", ".", str(place.relative_to(self._folder)))
+            self.calls.append((name, file))
             return call(descriptor, *arguments)
 
         return watching

@@ -24,7 +24,7 @@ class Configuration:
     """One configuration on one data set, with what came of its seeds.
 
     ``config`` has seed 0. ``results`` are the trials that finished well, by seed; ``diverged`` and
-    ``failed`` count the others. ``level`` of an interval is its confidence, 0 .. 1.
+    ``failed`` count the others.
     """
 
     config: HPConfig
@@ -47,7 +47,7 @@ class Configuration:
         values = self.values(metric)
         return fmean(values) if values else None
 
-    def interval(self, metric: Metric, level: float = 0.95) -> Interval | None:
+    def interval(self, metric: Metric) -> Interval | None:
         """Student's t interval over seeds, or Wilson's over images where there is one seed.
 
         Student's interval is cut where the metric ends (accuracies at 0 and 1, losses at 0): the
@@ -58,10 +58,10 @@ class Configuration:
         values, images = self.values(metric), self.images(metric)
         if len(values) >= 2:
             # Each value is rounded to whole images: two that are equal are not free of noise.
-            uncut = t_interval(values, level, 1 / images / math.sqrt(12) if images else 0.0)
+            uncut = t_interval(values, 1 / images / math.sqrt(12) if images else 0.0)
             most = 1.0 if metric.is_accuracy else math.inf
             return replace(uncut, low=max(uncut.low, 0.0), high=min(uncut.high, most))
-        return wilson_interval(values[0], images, level) if values and images else None
+        return wilson_interval(values[0], images) if values and images else None
 
     def text(self, metric: Metric, unit: bool = True) -> str:
         """The mean of ``metric`` with the reach of its interval: "97.25 ± 0.31 %"."""

@@ -49,7 +49,7 @@ from numpy.typing import NDArray
 
 from mnist_sweep.analysis.configurations import Configuration, varying_values
 from mnist_sweep.analysis.grids import CompleteGrid, complete_grids
-from mnist_sweep.analysis.intervals import f_quantile, f_upper_p, holm
+from mnist_sweep.analysis.intervals import LEVEL, f_quantile, f_upper_p, holm
 from mnist_sweep.errors import UserError
 from mnist_sweep.labels import parameter_name
 from mnist_sweep.metrics import Metric
@@ -121,9 +121,7 @@ class Importance:
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
 
-def importance(
-    configurations: Sequence[Configuration], metric: Metric, level: float = 0.95
-) -> list[Importance]:
+def importance(configurations: Sequence[Configuration], metric: Metric) -> list[Importance]:
     """The importance of the hyperparameters that vary in ``configurations``, as described above.
 
     ``configurations`` are those of one study: one model on one data set. One entry for each of
@@ -143,7 +141,7 @@ def importance(
             raise UserError("needs two seeds: one cannot tell an effect from noise")
     else:
         parts = [_of_scattered(usable, metric, step)]
-    return _finished(parts, level)
+    return _finished(parts)
 
 
 @dataclass(frozen=True)
@@ -164,9 +162,9 @@ class _Measured:
     def p_value(self) -> float:
         return f_upper_p(self.mean_square / self.noise, self.df, self.df_error)
 
-    def bounds(self, level: float) -> tuple[float, float]:
+    def bounds(self) -> tuple[float, float]:
         """Scheffé's interval of the variance."""
-        quantile = f_quantile(level, round(self.df, 3), round(self.df_error, 3))
+        quantile = f_quantile(LEVEL, round(self.df, 3), round(self.df_error, 3))
         reach, size = math.sqrt(quantile * self.noise), math.sqrt(self.mean_square)
         return max(size - reach, 0.0) ** 2, (size + reach) ** 2
 
@@ -181,13 +179,13 @@ class _Part:
     noise: float
 
 
-def _finished(parts: Sequence[_Part], level: float) -> list[Importance]:
+def _finished(parts: Sequence[_Part]) -> list[Importance]:
     raw = [m.p_value for part in parts for m in part.measured]
     adjusted = iter(holm(raw, len(raw)))
     finished = []
     for part in parts:
         total = sum(m.variance for m in part.measured) + part.higher + part.noise
-        effects = [_effect(m, total, next(adjusted), level) for m in part.measured]
+        effects = [_effect(m, total, next(adjusted)) for m in part.measured]
         effects.sort(key=lambda e: (-e.share, len(e.fields)))
         higher = None if part.frame.higher is None else part.higher / total
         noise = part.noise / total
@@ -195,15 +193,15 @@ def _finished(parts: Sequence[_Part], level: float) -> list[Importance]:
     return finished
 
 
-def _effect(measured: _Measured, total: float, p_value: float, level: float) -> Effect:
+def _effect(measured: _Measured, total: float, p_value: float) -> Effect:
     rest = total - measured.variance
 
     def share(variance: float) -> float:
         return variance / (variance + rest) if variance > 0 else 0.0
 
-    low, high = (share(bound) for bound in measured.bounds(level))
+    low, high = (share(bound) for bound in measured.bounds())
     negligible = low == 0 and high <= NEGLIGIBLE
-    verdict: Verdict = "real" if p_value <= 1 - level else "none" if negligible else "unclear"
+    verdict: Verdict = "real" if p_value <= 1 - LEVEL else "none" if negligible else "unclear"
     return Effect(measured.fields, share(measured.variance), low, high, p_value, verdict)
 
 

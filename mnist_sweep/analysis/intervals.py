@@ -14,21 +14,21 @@ from statistics import NormalDist, fmean, stdev
 from typing import Literal
 
 IntervalKind = Literal["t over seeds", "binomial over images"]
+#: The confidence of every interval and test here.
+LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with a two-sided interval, in the metric's own unit (a fraction for accuracies).
+    """A mean with a two-sided 95 % interval, in the metric's own unit (a fraction for accuracies).
 
-    ``n`` counts seeds ("t over seeds") or images ("binomial over images"). The two answer different
-    questions: how the mean would move with other seeds on the same images, and how one trained
-    model's accuracy would move with other images.
+    "t over seeds" and "binomial over images" answer different questions: how the mean would move
+    with other seeds on the same images, and how one trained model's accuracy with other images.
     """
 
     mean: float
     low: float
     high: float
-    n: int
     kind: IntervalKind
 
     @property
@@ -40,7 +40,7 @@ class Interval:
         return max(self.high - self.mean, self.mean - self.low)
 
 
-def t_interval(values: Sequence[float], level: float = 0.95, least_spread: float = 0.0) -> Interval:
+def t_interval(values: Sequence[float], least_spread: float = 0.0) -> Interval:
     """Student's t interval of the mean of at least two ``values`` (Student, 1908).
 
     Assumes that the values are independent draws of one, roughly normal, distribution: seeds of
@@ -48,20 +48,20 @@ def t_interval(values: Sequence[float], level: float = 0.95, least_spread: float
     ``paired_t_p_value``. Raises statistics.StatisticsError for fewer than two.
     """
     spread = max(stdev(values), least_spread)
-    half = t_quantile(level, len(values) - 1) * spread / math.sqrt(len(values))
+    half = t_quantile(LEVEL, len(values) - 1) * spread / math.sqrt(len(values))
     mean = fmean(values)
-    return Interval(mean, mean - half, mean + half, len(values), "t over seeds")
+    return Interval(mean, mean - half, mean + half, "t over seeds")
 
 
-def wilson_interval(proportion: float, n: int, level: float = 0.95) -> Interval:
+def wilson_interval(proportion: float, n: int) -> Interval:
     """Wilson's score interval of a ``proportion`` of ``n`` images (Wilson, 1927).
 
     Assumes that the images are independent draws and that the model was not chosen on them.
     """
-    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
+    z2 = NormalDist().inv_cdf((1 + LEVEL) / 2) ** 2
     centre = (proportion + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * (proportion * (1 - proportion) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    return Interval(proportion, centre - half, centre + half, n, "binomial over images")
+    return Interval(proportion, centre - half, centre + half, "binomial over images")
 
 
 def paired_t_p_value(differences: Sequence[float], least_spread: float = 0.0) -> float:

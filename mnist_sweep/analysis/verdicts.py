@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Literal
 
 from mnist_sweep.analysis.configurations import Configuration
-from mnist_sweep.analysis.intervals import holm, paired_t_p_value
+from mnist_sweep.analysis.intervals import LEVEL, holm, paired_t_p_value
 from mnist_sweep.metrics import Metric
 
 Verdict = Literal["best", "tied", "worse", "untested"]
@@ -26,21 +26,18 @@ class Comparison:
 
     configuration: Configuration
     verdict: Verdict
-    seeds: int = 0
     difference: float | None = None
     p_value: float | None = None
 
 
-def compare_with_best(
-    ranked: Sequence[Configuration], metric: Metric, level: float = 0.95
-) -> list[Comparison]:
+def compare_with_best(ranked: Sequence[Configuration], metric: Metric) -> list[Comparison]:
     """Compare every configuration of ``ranked`` (best first) with the first of them.
 
     A two-sided paired t-test over common seeds, corrected by Holm's method for all k (k - 1) / 2
     pairs of the k configurations that could have come first: the best is picked by the same data,
     so that k - 1 comparisons would be too few (Hsu, "Multiple Comparisons", 1996, chapter 4). The
     adjusted p-values are at least those of Holm's method on all pairs, hence the probability of
-    any false "worse" is at most 1 - ``level``. Pass all configurations of the study, not only its
+    any false "worse" is at most 1 - LEVEL. Pass all configurations of the study, not only its
     top: the leader's lead was picked from all of them.
 
     Tested are logarithms of error rates (or of losses), since seeds scatter these by about the
@@ -60,13 +57,11 @@ def compare_with_best(
     family = len(candidates) * (len(candidates) - 1) // 2
     p_values = holm([_p_value(best, others[i], common[i], metric) for i in tested], family)
     adjusted = dict(zip(tested, p_values, strict=True))
-    compared = [Comparison(best, "best" if candidates else "untested", len(best.values(metric)))]
+    compared = [Comparison(best, "best" if candidates else "untested")]
     for i, (other, seeds) in enumerate(zip(others, common, strict=True)):
         p = adjusted.get(i)
-        verdict: Verdict = "untested" if p is None else "tied" if p > 1 - level else "worse"
-        compared.append(
-            Comparison(other, verdict, len(seeds), _lead(best, other, seeds, metric), p)
-        )
+        verdict: Verdict = "untested" if p is None else "tied" if p > 1 - LEVEL else "worse"
+        compared.append(Comparison(other, verdict, _lead(best, other, seeds, metric), p))
     return compared
 
 
@@ -80,8 +75,8 @@ def _lead(
 def _p_value(
     best: Configuration, other: Configuration, seeds: Sequence[int], metric: Metric
 ) -> float:
-    lead, overall = _lead(best, other, seeds, metric) or 0.0, _overall_lead(best, other, metric)
-    if lead * overall <= 0:
+    overall = (best.mean(metric) or 0.0) - (other.mean(metric) or 0.0)
+    if (_lead(best, other, seeds, metric) or 0.0) * overall <= 0:
         # On the common seeds alone the lower-ranked one is not behind: no proof against it.
         return 1.0
     step = 1 / (best.images(metric) or 1_000_000)
@@ -90,10 +85,6 @@ def _p_value(
     # Each value is rounded to whole images: uniform over a step, relative to the error.
     smallest = min(min(ours[s], theirs[s]) for s in seeds)
     return paired_t_p_value(differences, step / smallest / math.sqrt(6))
-
-
-def _overall_lead(best: Configuration, other: Configuration, metric: Metric) -> float:
-    return (best.mean(metric) or 0.0) - (other.mean(metric) or 0.0)
 
 
 def _error(values: Mapping[int, float], metric: Metric, step: float) -> dict[int, float]:

@@ -24,9 +24,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sweep.cache import atomic_write, cache_dir
+from mnist_sweep.cache import cache_dir
 from mnist_sweep.data.idx import PIXELS, SIDE, LabelledImages, idx_header, pixel_sums
 from mnist_sweep.errors import DataError, UserError
+from mnist_sweep.files import replace_file
 
 PACKED = Path(__file__).parent / "mnist"
 N_TRAIN, N_TEST = 60_000, 10_000
@@ -122,10 +123,7 @@ def _store(path: Path, content: NDArray[np.uint8]) -> None:
     """Write the unpacked copy, if it can be written."""
     with suppress(OSError):
         path.parent.mkdir(exist_ok=True)
-        atomic_write(path, content.data)
-        # What killed processes have left; one that is still writing will use this copy instead.
-        for abandoned in path.parent.glob(f".{path.name}.*"):
-            abandoned.unlink(missing_ok=True)
+        replace_file(path, content.data, mode=0o600)
 
 
 def _decode(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

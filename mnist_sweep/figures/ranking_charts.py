@@ -162,7 +162,8 @@ def curves(shown: Sequence[tuple[int, Configuration, MeanCurve]], study: Study) 
         "one is overfitting; none at a low accuracy is underfitting. The curve of the training "
         "accuracy is a mean over the batches since the last point, so it lags.",
     )
-    rows, columns = _panels(len(shown))
+    rows = 1 if len(shown) <= 3 else 2
+    columns = -(-len(shown) // rows)
     figure = new_figure(
         f"Accuracy against training steps{', best configurations' if len(shown) > 1 else ''}",
         f"Mean over {seeds_text(configurations, study.metric)}; faint: each seed; numbered by rank "
@@ -204,12 +205,6 @@ def curves(shown: Sequence[tuple[int, Configuration, MeanCurve]], study: Study) 
     _label_panels(figure, panels, scale, margins)
     add_legend(figure, _curve_legend([curve for _, _, curve in shown]))
     return figure
-
-
-def _panels(count: int) -> tuple[int, int]:
-    """Rows and columns for ``count`` panels of up to 8."""
-    rows = 1 if count <= 3 else 2
-    return rows, -(-count // rows)
 
 
 def _panel_title(

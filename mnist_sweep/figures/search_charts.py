@@ -58,14 +58,17 @@ def metric_and_cost(
     cost: Cost,
     study: Study,
 ) -> Figure:
-    """The metric against ``cost``, all configurations, with the Pareto ``front`` named below.
+    """The metric against ``cost``, with the Pareto ``front`` named below.
 
-    The hyperparameters that differ on the front stand in its table, the others in the note. What
-    is worse than most and not on the front may be below the frame, and is counted.
+    All of ``configurations`` and of ``front`` have both. The hyperparameters that differ on the
+    front stand in its table, the others in the note. What is worse than most and not on the front
+    may be below the frame, and is counted.
     """
     metric = study.metric
-    points = [point for c in configurations if (point := _point(c, cost, metric))]
-    on_front = [point for c in front if (point := _point(c, cost, metric))]
+    points, on_front = (
+        [_Point(c, c.cost(cost) or 0.0, c.mean(metric) or 0.0) for c in several]
+        for several in (configurations, front)
+    )
     scale = _scale(points, on_front, metric)
     below = sum(scale(point.value) < scale.low for point in points)
     devices = {r.device for point in points for r in point.configuration.results}
@@ -112,11 +115,6 @@ def metric_and_cost(
         ],
     )
     return figure
-
-
-def _point(configuration: Configuration, cost: Cost, metric: Metric) -> _Point | None:
-    price, value = configuration.cost(cost), configuration.mean(metric)
-    return None if price is None or value is None else _Point(configuration, price, value)
 
 
 def _scale(points: Sequence[_Point], front: Sequence[_Point], metric: Metric) -> MetricScale:

@@ -2,7 +2,7 @@
 
 Everything is plain JSON. A column of hyperparameters holds its distinct values and their texts
 once, and a row the index among them, so that the script need not know how values are written; a
-column of numbers holds the numbers.
+column of numbers holds the numbers; a spec holds the indices of its parts.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.slices import log_spaced
-from mnist_sweep.config import FIELD_NAMES
+from mnist_sweep.analysis.study import Study
+from mnist_sweep.config import FIELDS
 from mnist_sweep.figures.scales import MetricScale
 from mnist_sweep.labels import short_name, value_text, value_texts
 from mnist_sweep.metrics import METRICS, Metric
 from mnist_sweep.report.markup import Html, json_text
-from mnist_sweep.report.rerun import base_lines, data_lines, sweep_name
-from mnist_sweep.report.review import Review
+from mnist_sweep.report.rerun import Reruns, rerun_parts, sweep_name
 from mnist_sweep.trial import TrialResult
 
 _VERDICTS = {
@@ -30,59 +30,60 @@ _VERDICTS = {
 }
 #: An axis with more values than this gets ticks at even places instead.
 _MAX_TICKS, _EVEN_TICKS = 12, 5
-#: Training and held-out accuracies that a trial may have, in this order.
+#: Accuracies that a trial may have, in the order of their axes.
 _ACCURACIES = [METRICS[f"{part}_accuracy"] for part in ("train", "test", "val")]
 
 Json = dict[str, Any]
 
 
-def island(reviews: Iterable[Review]) -> Html:
+def island(studies: Iterable[tuple[Study, Reruns]]) -> Html:
     """The data of all studies as the text of a <script type="application/json">."""
-    return json_text([_study(found) for found in reviews])
+    return json_text([_study(study, reruns) for study, reruns in studies])
 
 
-def _study(found: Review) -> Json:
-    study = found.study
+def _study(study: Study, reruns: Reruns) -> Json:
     configurations = [comparison.configuration for comparison in study.comparisons]
-    parameters = [_parameter_column(name, configurations) for name in study.varying]
-    measures = _measures(configurations, study.metric)
-    columns: list[Json] = [
-        {"key": "rank", "label": "rank", "kind": "number", "digits": 0},
-        {"key": "verdict", "label": "", "kind": "mark", "texts": list(_VERDICTS.values())},
-        *(column for column, _ in parameters),
-        *(column for column, _ in measures),
-    ]
     verdicts = list(_VERDICTS)
-    cells: list[Sequence[Any]] = [
-        range(1, len(configurations) + 1),
-        [verdicts.index(comparison.verdict) for comparison in study.comparisons],
-        *(values for _, values in parameters),
-        *(values for _, values in measures),
+    filled: list[tuple[Json, Sequence[Any]]] = [
+        (_number("rank", "rank", 0), range(1, len(configurations) + 1)),
+        (
+            {"key": "verdict", "label": "", "kind": "mark", "texts": list(_VERDICTS.values())},
+            [verdicts.index(comparison.verdict) for comparison in study.comparisons],
+        ),
+        *(_parameter_column(name, configurations) for name in study.varying),
+        *_measures(study.metric, configurations),
     ]
-    rows = [list(row) for row in zip(*cells, strict=True)]
-    axes = [
+    columns = [column for column, _ in filled]
+    parameter_axes = [
         _parameter_axis(column, at)
         for at, column in enumerate(columns)
         if column["kind"] == "choice"
     ]
-    trial_axes, trials = _trials(found, configurations)
+    trial_axes, trials = _trials(study.metric, [reruns.trials[c.config] for c in configurations])
     return {
         "columns": columns,
-        "rows": rows,
+        "rows": [list(row) for row in zip(*(cells for _, cells in filled), strict=True)],
         "trials": trials,
-        "axes": axes + trial_axes,
-        "rerun": _rerun(found, columns),
+        "axes": parameter_axes + trial_axes,
+        "rerun": _rerun(reruns, configurations),
     }
 
 
-def _parameter_column(name: str, found: Sequence[Configuration]) -> tuple[Json, list[int]]:
+def _number(key: str, label: str, digits: int) -> Json:
+    return {"key": key, "label": label, "kind": "number", "digits": digits}
+
+
+def _parameter_column(
+    name: str, configurations: Sequence[Configuration]
+) -> tuple[Json, Sequence[int]]:
     """A hyperparameter's column and its cells: indices of its values, ascending, None first."""
-    given = [getattr(c.config, name) for c in found]
+    given = [getattr(c.config, name) for c in configurations]
     values = sorted(set(given), key=lambda value: (value is not None, value))
     places = {value: index for index, value in enumerate(values)}
     column = {
         "key": name,
         "label": short_name(name),
+        "doc": FIELDS[name].metadata["doc"],
         "kind": "choice",
         "values": values,
         "texts": value_texts(values, name),
@@ -90,68 +91,63 @@ def _parameter_column(name: str, found: Sequence[Configuration]) -> tuple[Json, 
     return column, [places[value] for value in given]
 
 
-def _rerun(found: Review, columns: Sequence[Json]) -> Json:
-    """What makes a spec of a row: of ``base`` each line, or the column where its value is."""
-    trial = found.study.results[0].trial
-    lines: dict[str, str | int] = {**base_lines(trial.config)}
-    lines |= {c["key"]: at for at, c in enumerate(columns) if c["kind"] == "choice"}
-    return {
-        "name": sweep_name(found.name, "rank_"),
-        "data": data_lines(trial),
-        "evaluations": [found.evaluations[c.configuration.config] for c in found.study.comparisons],
-        "base": [lines[name] for name in FIELD_NAMES if name in lines],
-    }
+def _rerun(reruns: Reruns, configurations: Sequence[Configuration]) -> Json:
+    """What begins the names of the specs, and of each row the places of its spec's parts."""
+    places: dict[str, int] = {}
+    rows = [
+        [
+            places.setdefault(part, len(places))
+            for part in rerun_parts(reruns.trials[c.config], reruns.evaluations[c.config])
+        ]
+        for c in configurations
+    ]
+    return {"name": sweep_name(reruns.name, "rank_"), "parts": list(places), "rows": rows}
 
 
 def _measures(
-    configurations: Sequence[Configuration], metric: Metric
-) -> list[tuple[Json, list[float | int | None]]]:
+    ranked_by: Metric, configurations: Sequence[Configuration]
+) -> list[tuple[Json, Sequence[Any]]]:
     """The measured columns with their cells; accuracies in per cent. Empty ones are left out."""
-    ranked, *beside = [
-        (m.name, _label(m), 2 if m.is_accuracy else 4, partial(_mean, metric=m))
-        for m in dict.fromkeys([metric, *_ACCURACIES[::-1]])
+
+    def means(metric: Metric) -> tuple[Json, Sequence[Any]]:
+        means = [_shown(c.mean(metric), metric) for c in configurations]
+        return _number(metric.name, _label(metric), _digits(metric)), means
+
+    intervals = [c.interval(ranked_by) for c in configurations]
+    filled: list[tuple[Json, Sequence[Any]]] = [
+        means(ranked_by),
+        (
+            _number("interval", "±\u00a095\u00a0%", _digits(ranked_by)),
+            [_shown(i.half_width, ranked_by) if i else None for i in intervals],
+        ),
+        (_number("n", "seeds", 0), [len(c.values(ranked_by)) for c in configurations]),
+        *(means(metric) for metric in reversed(_ACCURACIES) if metric != ranked_by),
+        (
+            _number("train_seconds", "training\u00a0s", 2),
+            [_rounded(c.cost("train_seconds")) for c in configurations],
+        ),
+        (
+            _number("parameters", "weights", 0),
+            [c.results[0].parameters if c.results else None for c in configurations],
+        ),
+        (_number("diverged", "diverged", 0), [c.diverged for c in configurations]),
+        (_number("failed", "failed", 0), [c.failed for c in configurations]),
     ]
-    wanted: list[tuple[str, str, int, Callable[[Configuration], float | int | None]]] = [
-        ranked,
-        ("interval", "±\u00a095\u00a0%", ranked[2], partial(_half_width, metric=metric)),
-        ("n", "seeds", 0, lambda c: len(c.values(metric))),
-        *beside,
-        ("train_seconds", "training\u00a0s", 2, lambda c: _rounded(c.cost("train_seconds"))),
-        ("parameters", "weights", 0, _weights),
-        ("diverged", "diverged", 0, lambda c: c.diverged),
-        ("failed", "failed", 0, lambda c: c.failed),
-    ]
-    columns = []
-    for key, label, digits, read in wanted:
-        cells = [read(configuration) for configuration in configurations]
-        if any(cells):
-            columns.append(
-                ({"key": key, "label": label, "kind": "number", "digits": digits}, cells)
-            )
-    return columns
+    return [(column, cells) for column, cells in filled if any(cells)]
 
 
 def _label(metric: Metric) -> str:
     return f"{metric.label}{metric.unit}".replace(" %", "\u00a0%")
 
 
-def _mean(configuration: Configuration, metric: Metric) -> float | None:
-    return _shown(configuration.mean(metric), metric)
-
-
-def _half_width(configuration: Configuration, metric: Metric) -> float | None:
-    interval = configuration.interval(metric)
-    return _shown(interval.half_width if interval else None, metric)
+def _digits(metric: Metric) -> int:
+    return 2 if metric.is_accuracy else 4
 
 
 def _shown(value: float | None, metric: Metric) -> float | None:
-    if value is None:
-        return None
-    return round(100 * value, 4) if metric.is_accuracy else _rounded(value)
-
-
-def _weights(configuration: Configuration) -> int | None:
-    return configuration.results[0].parameters if configuration.results else None
+    if value is None or not metric.is_accuracy:
+        return _rounded(value)
+    return round(100 * value, 4)
 
 
 def _rounded(value: float | None) -> float | None:
@@ -181,52 +177,47 @@ def _even_ticks(
     return [[place, text(float(f"{place:.3g}"))] for place in places]
 
 
-def _trials(found: Review, configurations: Sequence[Configuration]) -> tuple[list[Json], list[Any]]:
-    """The axes of what was measured, the metric last, and a row for each trial.
+def _trials(
+    ranked_by: Metric, rows: Sequence[Sequence[TrialResult]]
+) -> tuple[list[Json], list[list[Any]]]:
+    """The axes of what was measured, the metric last, and a row for each trial of ``rows``.
 
-    A trial is [row of its configuration in the table, seed, values of these axes].
+    A trial is [row of its configuration in the table, values of these axes].
     """
-    results, metric = found.study.results, found.study.metric
-    names = [m.name for m in _ACCURACIES if m != metric] + [metric.name]
-    measured = {name: _all_measured(results, name) for name in ["train_seconds", *names]}
-    axes = [
-        _measure_axis(name, values) for name, values in measured.items() if len(set(values)) > 1
-    ]
+    beside = [metric.name for metric in _ACCURACIES if metric != ranked_by]
+    axes: list[Json] = []
+    for name in ("train_seconds", *beside, ranked_by.name):
+        measured = {_measured(result, name) for results in rows for result in results}
+        values = sorted(value for value in measured if value is not None)
+        if len(values) > 1:
+            axes.append({"key": name, "trial": 1 + len(axes), **_measure_axis(name, values)})
     trials = [
-        [row, result.trial.config.seed, *(_measured(result, axis["key"]) for axis in axes)]
-        for row, configuration in enumerate(configurations)
-        for result in found.trials[configuration.config]
+        [row, *(_measured(result, axis["key"]) for axis in axes)]
+        for row, results in enumerate(rows)
+        for result in results
     ]
-    for place, axis in enumerate(axes, 2):
-        axis["trial"] = place
     return axes, trials
 
 
-def _all_measured(results: Sequence[TrialResult], name: str) -> list[float]:
-    return [value for result in results if (value := _measured(result, name)) is not None]
-
-
 def _measured(result: TrialResult, name: str) -> float | None:
-    if result.status != "ok":
-        return None
-    return _rounded(getattr(result, name))
+    return _rounded(getattr(result, name)) if result.status == "ok" else None
 
 
 def _measure_axis(name: str, values: Sequence[float]) -> Json:
-    low, high = min(values), max(values)
+    """Label, scale and ticks of an axis for ``values``, which ascend."""
+    low, high = values[0], values[-1]
     if name == "train_seconds":
-        scale = "log" if log_spaced(sorted(set(values))) else "linear"
+        scale = "log" if log_spaced(values) else "linear"
         ticks = _even_ticks(scale, low, high, lambda seconds: f"{seconds:.3g}")
-        return {"key": name, "label": "training\u00a0s", "scale": scale, "ticks": ticks}
+        return {"label": "training\u00a0s", "scale": scale, "ticks": ticks}
     metric = METRICS[name]
     fitted = MetricScale.fit(metric, values)
-    places, texts = fitted.ticks(6)
     ticks = [
         [value, text]
-        for value, text in zip(map(fitted.value, places), texts, strict=True)
-        if low <= value <= high
+        for place, text in zip(*fitted.ticks(6), strict=True)
+        if low <= (value := fitted.value(place)) <= high
     ]
-    axis = {"key": name, "label": _label(metric), "ticks": ticks}
+    axis = {"label": _label(metric), "ticks": ticks}
     if metric.is_accuracy:
         return axis | {"scale": "error" if fitted.logarithmic else "linear", "percent": True}
     return axis | {"scale": "log loss" if fitted.logarithmic else "loss"}

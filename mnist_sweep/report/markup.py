@@ -15,7 +15,7 @@ class Html(str):
 
 Child: TypeAlias = "str | None"
 
-_VOID = frozenset({"input", "meta"})
+_VOID = frozenset({"img", "input", "meta"})
 
 
 def element(tag: str, *children: Child, **attributes: str | int | bool | None) -> Html:
@@ -30,7 +30,7 @@ def element(tag: str, *children: Child, **attributes: str | int | bool | None) -
         if value is True:
             written.append(f" {name}")
         elif value is not None and value is not False:
-            written.append(f' {name}="{escape(str(value))}"')
+            written.append(f' {name}="{value if isinstance(value, Html) else escape(str(value))}"')
     start = f"<{tag}{''.join(written)}>"
     return Html(start) if tag in _VOID else Html(f"{start}{join(*children)}</{tag}>")
 

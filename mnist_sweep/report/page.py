@@ -10,23 +10,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from mnist_sweep import __version__
 from mnist_sweep.analysis.sources import Sources
 from mnist_sweep.errors import UserError
+from mnist_sweep.files import make_folder, replace_file
 from mnist_sweep.labels import count
 from mnist_sweep.report.environment import environment, span
-from mnist_sweep.report.inline_svg import colour_rules
 from mnist_sweep.report.island import island
 from mnist_sweep.report.markup import Html, element, join
-from mnist_sweep.report.review import Review, review
+from mnist_sweep.report.rerun import Reruns
 from mnist_sweep.report.sections import overview, study_section, warning_box
-from mnist_sweep.results.journal import make_folder, replace_file
 from mnist_sweep.results.lines import reason
-from mnist_sweep.trial import TrialResult
 
 _SCRIPTS = ("coordinates.js", "rerun.js", "report.js")
 
@@ -40,25 +37,26 @@ def render_report(sources: Sources) -> str:
     name = sources.name
     # Several files: the studies' own names are long enough.
     spec_name = f"{name}_" if len(sources.files) == 1 else ""
-    reviews = [review(study, spec_name) for study in sources.studies]
-    sections = [study_section(reviewed, place) for place, reviewed in enumerate(reviews)]
+    studies = [(study, Reruns(study, spec_name)) for study in sources.studies]
+    sections = [study_section(*study, place) for place, study in enumerate(studies)]
+    files_text = ", ".join(file.path.name for file in sources.files)
     header = element(
         "header",
         element("h1", f"Sweep report: {name}"),
-        element("p", _lead(sources.results, reviews)),
+        element("p", _lead(sources)),
     )
     body = join(
         header,
         element(
             "main",
             warning_box("Notes on the files", sources.notes),
-            overview(reviews) if len(reviews) > 1 else None,
+            overview(sources.studies) if len(studies) > 1 else None,
             *sections,
             environment(sources.files, sources.results),
         ),
-        element("footer", f"Made by mnist-sweep {__version__} from {_listed(sources)}."),
+        element("footer", f"Made by mnist-sweep {__version__} from {files_text}."),
     )
-    return _document(f"Sweep report: {name}", body, reviews)
+    return _document(f"Sweep report: {name}", body, island(studies))
 
 
 def write_report(sources: Sources, path: Path) -> None:
@@ -77,17 +75,10 @@ def write_report(sources: Sources, path: Path) -> None:
         ) from error
 
 
-def _listed(sources: Sources) -> str:
-    return ", ".join(file.path.name for file in sources.files)
-
-
-def _document(heading: str, body: Html, reviews: Sequence[Review]) -> str:
+def _document(heading: str, body: Html, data: Html) -> str:
     folder = files("mnist_sweep.report")
     script = "".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)
-    light, dark = colour_rules(body)
-    style = (folder / "report.css").read_text(encoding="utf-8") + (
-        f":root{{{light}}}\n@media screen and (prefers-color-scheme: dark){{:root{{{dark}}}}}\n"
-    )
+    style = (folder / "report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
@@ -102,16 +93,16 @@ def _document(heading: str, body: Html, reviews: Sequence[Review]) -> str:
         element("title", heading),
         element("style", Html(style)),
     )
-    data = element("script", island(reviews), type="application/json", id="data")
+    data = element("script", data, type="application/json", id="data")
     page = element("body", body, data, element("script", Html(script)))
     return f"<!DOCTYPE html>\n{element('html', head, page, lang='en')}\n"
 
 
-def _lead(results: Sequence[TrialResult], reviews: Sequence[Review]) -> str:
-    if not results:
+def _lead(sources: Sources) -> str:
+    if not sources.results:
         return "No trial has finished yet."
-    configurations = sum(len(reviewed.study.configurations) for reviewed in reviews)
+    configurations = sum(len(study.configurations) for study in sources.studies)
     return (
-        f"{count(len(results), 'trial')} of {count(configurations, 'configuration')}, finished "
-        f"{span(results)}."
+        f"{count(len(sources.results), 'trial')} of {count(configurations, 'configuration')}, "
+        f"finished {span(sources.results)}."
     )

@@ -66,8 +66,7 @@ class Explorer {
       if (row) this.coordinates.highlight(this.trialsOf[row.dataset.row]);
     });
     body.addEventListener("pointerleave", () => this.coordinates.highlight([]));
-    const seedsOf = (row) => this.trialsOf[row].map((trial) => trials[trial][1]);
-    this.rerun = new Rerun(study, body, this.part("rerun"), seedsOf);
+    this.rerun = new Rerun(study, body, this.part("rerun"));
     this.update();
   }
 
@@ -128,8 +127,9 @@ class Explorer {
       const head = make("th", { scope: "col", class: column.kind });
       if (column.kind === "mark") head.append(make("span", { class: "unseen" }, "against the best"));
       else {
-        const button = make("button", { type: "button", title: `Sort; in the filter: ${column.key}` },
-          column.label);
+        const about = column.doc ? `${column.doc}. ` : "";
+        const title = `${about}Sort; in the filter: ${column.key}`;
+        const button = make("button", { type: "button", title }, column.label);
         button.addEventListener("click", () => this.sortBy(at));
         head.append(button);
       }

@@ -1,30 +1,14 @@
-// The spec that runs the trials of a row again, and the box that shows it; see rerun.py.
+// The ranks of a table, which open a box with the spec that runs the trials of their row again.
 "use strict";
 
 const RANK_MOVES = {
   ArrowDown: (at) => at + 1, ArrowUp: (at) => at - 1, Home: () => 0, End: (_at, last) => last,
 };
 
-/** The spec in YAML called `name` whose trials are those of a row: of its values, with its seeds. */
-function rerunSpec({ columns, rows, rerun }, name, row, seeds) {
-  const lines = rerun.base.map((line) => {
-    if (typeof line === "string") return line;
-    const { key, values } = columns[line];
-    const value = values[rows[row][line]];
-    // A hyperparameter that is off is 0. JavaScript writes every digit that a number needs.
-    return value ? `  ${key}: ${value}\n` : "";
-  });
-  const evaluations = rerun.evaluations[row];
-  return [
-    `name: ${name}\n`, rerun.data, `seeds: [${seeds.join(", ")}]\n`,
-    evaluations > 1 ? `evals_per_epoch: ${evaluations}\n` : "", "base:\n", ...lines,
-  ].join("");
-}
-
 /** The ranks in the table as buttons, one of them a stop of the Tab key, and the box they open. */
 class Rerun {
-  constructor(study, body, box, seedsOf) {
-    Object.assign(this, { study, body, box, seedsOf, open: null, stop: null });
+  constructor({ rows, rerun }, body, box) {
+    Object.assign(this, { rows, rerun, body, box, open: null, stop: null });
     body.addEventListener("click", (event) => {
       const button = event.target.closest("button");
       if (button) this.toggle(rowOf(button));
@@ -78,9 +62,9 @@ class Rerun {
   }
 
   show(row) {
-    const [rank] = this.study.rows[row];
-    const name = `${this.study.rerun.name}${rank}`;
-    const spec = rerunSpec(this.study, name, row, this.seedsOf(row));
+    const [rank] = this.rows[row];
+    const name = `${this.rerun.name}${rank}`;
+    const spec = [`name: ${name}\n`, ...this.rerun.rows[row].map((i) => this.rerun.parts[i])].join("");
     const part = (selector) => this.box.querySelector(selector);
     part("h4").textContent = `Run rank ${rank.toLocaleString("en")} again`;
     part("code").textContent = `mnist-sweep run ${name}.yaml`;

@@ -1,50 +1,79 @@
-"""The sweep spec that runs one configuration again; rerun.js writes it for any row of a table."""
+"""The sweep specs that run configurations again."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import yaml
 
+from mnist_sweep.analysis.study import Study
 from mnist_sweep.config import HPConfig, settings
-from mnist_sweep.trial import BUNDLED_DATASET, SPLIT_SIZES, DatasetConfig, Trial, TrialResult
+from mnist_sweep.trial import BUNDLED_DATASET, SPLIT_SIZES, DatasetConfig, TrialResult
 
 #: A spec takes names of 80 characters; the rank of a row comes behind this one.
 _MAX_NAME = 72
 
 
-def rerun_spec(results: Sequence[TrialResult], name: str, evaluations: int = 1) -> str:
-    """A spec in YAML whose trials are those of ``results``, which differ in their seeds only.
+class Reruns:
+    """What makes the specs that run the configurations of a study again.
 
-    Every hyperparameter that is not off is written out: a later default changes nothing.
-    ``evaluations`` are those of an epoch; 0 where they are not known.
+    ``trials`` has every trial of a configuration (keyed with seed 0), whatever its status, by seed;
+    ``evaluations`` are those of an epoch, by configuration. ``name`` begins the specs' names.
     """
-    trial = results[0].trial
-    plan: dict[str, Any] = {"seeds": sorted(result.trial.config.seed for result in results)}
-    if evaluations > 1:
-        plan["evals_per_epoch"] = evaluations
-    head = _dump({"name": name}, flow=False) + data_lines(trial) + _dump(plan, flow=None)
-    return f"{head}base:\n{''.join(base_lines(trial.config).values())}"
+
+    def __init__(self, study: Study, name: str = "") -> None:
+        """``name`` stands before what tells ``study`` from others."""
+        self.name = f"{name}{study.prefix}"
+        self.trials: dict[HPConfig, list[TrialResult]] = {}
+        for result in sorted(study.results, key=lambda r: r.trial.config.seed):
+            self.trials.setdefault(replace(result.trial.config, seed=0), []).append(result)
+        self.evaluations = evaluations(self.trials)
 
 
-def data_lines(trial: Trial) -> str:
-    """The lines of a spec that say what is trained on what."""
-    dataset = _dataset(trial.dataset)
-    return _dump({"model": trial.config.model, "dataset": dataset}, flow=None)
+def rerun_spec(results: Sequence[TrialResult], name: str, evaluations: int = 1) -> str:
+    """A spec in YAML with the trials ``results``: a name by ``sweep_name`` and ``rerun_parts``."""
+    return f"name: {name}\n{''.join(rerun_parts(results, evaluations))}"
 
 
-def base_lines(config: HPConfig) -> dict[str, str]:
-    """Hyperparameter -> its line in a spec's ``base``; what is off or does not apply has none."""
-    return {
-        name: f"  {_dump({name: value}, flow=False)}"
+def rerun_parts(results: Sequence[TrialResult], evaluations: int = 1) -> list[str]:
+    """What follows the name in a spec whose trials are ``results``, which differ in seeds only.
+
+    In parts, to be joined, that the specs of a study have in common. Every hyperparameter that is
+    not off is written out: a later default changes nothing. ``evaluations`` are those of an epoch;
+    0 where they are not known.
+    """
+    config, dataset = results[0].trial.config, results[0].trial.dataset
+    seeds = tuple(sorted(result.trial.config.seed for result in results))
+    base = [
+        _base_line(name, value)
         for name, value in settings(config).items()
         if value is not None and name not in ("model", "seed")
-    }
+    ]
+    return [_head(config.model, dataset, seeds, evaluations), *base]
 
 
-def _dump(mapping: dict[str, Any], flow: bool | None) -> str:
+# YAML is slow to write, and rows have most of it in common.
+@cache
+def _head(model: str, dataset: DatasetConfig, seeds: Sequence[int], evaluations: int) -> str:
+    where = "name" if dataset.name == BUNDLED_DATASET else "dir"
+    sizes = {size: getattr(dataset, size) for size in SPLIT_SIZES}
+    data = {where: dataset.name} | {size: count for size, count in sizes.items() if count}
+    plan: dict[str, Any] = {"model": model, "dataset": data, "seeds": list(seeds)}
+    if evaluations > 1:
+        plan["evals_per_epoch"] = evaluations
+    return f"{_yaml(plan, flow=None)}base:\n"
+
+
+@cache
+def _base_line(name: str, value: int | float | str) -> str:
+    return f"  {_yaml({name: value}, flow=False)}"
+
+
+def _yaml(mapping: dict[str, Any], flow: bool | None) -> str:
     text: str = yaml.safe_dump(
         mapping, sort_keys=False, allow_unicode=True, default_flow_style=flow, width=10_000
     )
@@ -55,12 +84,6 @@ def sweep_name(start: str, end: str) -> str:
     """A name for a sweep that ends in ``end``, after as much of ``start`` as a name can hold."""
     fitting = re.sub(r"[^A-Za-z0-9_.-]+", "-", start).lstrip("_.-")
     return fitting[: _MAX_NAME - len(end)] + end
-
-
-def _dataset(dataset: DatasetConfig) -> dict[str, Any]:
-    key = "name" if dataset.name == BUNDLED_DATASET else "dir"
-    sizes = {size: getattr(dataset, size) for size in SPLIT_SIZES}
-    return {key: dataset.name} | {size: count for size, count in sizes.items() if count}
 
 
 def evaluations(trials: Mapping[HPConfig, Sequence[TrialResult]]) -> dict[HPConfig, int]:

@@ -1,18 +1,12 @@
-"""What a report says of one study: its ranking, the recommendation and the warnings, in words."""
+"""What a report says of one study in words: what its best is worth, and warnings."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
-from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.study import Study
-from mnist_sweep.config import HPConfig
 from mnist_sweep.labels import count, describe
 from mnist_sweep.metrics import TEST_ACCURACY
-from mnist_sweep.report.rerun import evaluations, rerun_spec, sweep_name
-from mnist_sweep.trial import TrialResult
 
 #: A tie with the best is worth naming if it takes at most this share of the best's training time.
 _CLEARLY_FASTER = 0.8
@@ -20,55 +14,8 @@ _CLEARLY_FASTER = 0.8
 _MAX_REASONS = 5
 
 
-@dataclass(frozen=True)
-class Review:
-    """A study with what it takes to run its configurations again.
-
-    ``trials`` has every trial of a configuration (keyed with seed 0), whatever its status, by seed;
-    ``evaluations`` are those of an epoch, by configuration. ``name`` begins the names of the specs
-    that run configurations again.
-    """
-
-    study: Study
-    trials: Mapping[HPConfig, Sequence[TrialResult]]
-    evaluations: Mapping[HPConfig, int]
-    name: str
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """The best configuration, sentences on how sure that is, and the spec that runs it again."""
-
-    configuration: Configuration
-    sentences: Sequence[str]
-    spec: str
-    spec_name: str
-
-
-def review(study: Study, name: str = "") -> Review:
-    """Collect the trials of ``study``; ``name`` begins the names of its specs."""
-    trials: dict[HPConfig, list[TrialResult]] = {}
-    for result in sorted(study.results, key=lambda r: r.trial.config.seed):
-        trials.setdefault(replace(result.trial.config, seed=0), []).append(result)
-    return Review(study, trials, evaluations(trials), f"{name}{study.prefix}")
-
-
-def recommend(reviewed: Review) -> Recommendation | None:
-    """What to use, by this study; None where no trial has the metric."""
-    study, best = reviewed.study, reviewed.study.best
-    if best is None:
-        return None
-    spec_name = sweep_name(reviewed.name, "best")
-    spec = rerun_spec(reviewed.trials[best.config], spec_name, reviewed.evaluations[best.config])
-    sentences = _certainty(study)
-    # A choice on the test set is among the warnings.
-    if study.metric != TEST_ACCURACY and len(study.comparisons) > 1:
-        sentences.append(study.choice_note)
-    return Recommendation(best, sentences, spec, spec_name)
-
-
-def _certainty(study: Study) -> list[str]:
-    """What its lead is worth."""
+def worth(study: Study) -> list[str]:
+    """What it is worth that the first of ``study`` leads, in sentences."""
     others = study.comparisons[1:]
     if not others:
         return ["It is the only configuration."]
@@ -76,15 +23,17 @@ def _certainty(study: Study) -> list[str]:
     compared = verdicts["tied"] + verdicts["worse"]
     end = "highest" if study.metric.is_accuracy else "lowest"
     lead = f"It has the {end} mean of {count(len(study.comparisons), 'configuration')}"
-    if not compared:
-        return [
-            f"{lead}. None of the others could be compared with it: that takes two seeds in common."
+    if compared:
+        said = [
+            f"{lead}; of the {compared:,} compared with it, {verdicts['tied']:,} cannot be told "
+            "apart from it (paired t-test over common seeds, Holm-corrected for all pairs).",
+            *_fastest_tie(study),
         ]
-    sentences = [
-        f"{lead}; of the {compared:,} compared with it, {verdicts['tied']:,} cannot be told apart "
-        "from it (paired t-test over common seeds, Holm-corrected for all pairs)."
-    ]
-    return sentences + _fastest_tie(study)
+    else:
+        alone = "None of the others could be compared with it: that takes two seeds in common."
+        said = [f"{lead}. {alone}"]
+    # A choice on the test set is among the warnings.
+    return said if study.metric == TEST_ACCURACY else [*said, study.choice_note]
 
 
 def _fastest_tie(study: Study) -> list[str]:
@@ -94,16 +43,17 @@ def _fastest_tie(study: Study) -> list[str]:
     """
     metric, best = study.metric, study.comparisons[0].configuration
     interval, best_seconds = best.interval(metric), best.cost("train_seconds")
+    if not interval or not best_seconds:
+        return []
     close = [
         (seconds, c.configuration)
         for c in study.comparisons
         if c.verdict == "tied"
         and (seconds := c.configuration.cost("train_seconds"))
-        and interval
         and (mean := c.configuration.mean(metric)) is not None
         and interval.low <= mean <= interval.high
     ]
-    if not close or not best_seconds:
+    if not close:
         return []
     seconds, fastest = min(close, key=lambda pair: pair[0])
     if seconds > _CLEARLY_FASTER * best_seconds:
@@ -115,10 +65,9 @@ def _fastest_tie(study: Study) -> list[str]:
     ]
 
 
-def warnings(reviewed: Review) -> list[str]:
+def warnings(study: Study) -> list[str]:
     """What a reader must know before believing the rest, a sentence or two each."""
-    study = reviewed.study
-    return [*_choice(study), *_seeds(reviewed), *_unfinished(study), *_mixed(study)]
+    return [*_choice(study), *_seeds(study), *_unfinished(study), *_mixed(study)]
 
 
 def _choice(study: Study) -> list[str]:
@@ -133,22 +82,19 @@ def _choice(study: Study) -> list[str]:
     ]
 
 
-def _seeds(reviewed: Review) -> list[str]:
-    study = reviewed.study
+def _seeds(study: Study) -> list[str]:
     if max(len(c.values(study.metric)) for c in study.configurations) == 1:
-        has_interval = any(c.interval(study.metric) for c in study.configurations)
+        behind = f"the intervals are over the {study.images_text} and do not say"
+        if not any(c.interval(study.metric) for c in study.configurations):
+            behind = "there is no interval to say"
         return [
-            "One seed for each configuration: "
-            + (
-                f"the intervals are over the {study.images_text} and do not say"
-                if has_interval
-                else "there is no interval to say"
-            )
-            + " how another seed would do, and nothing can be compared with the best. Sweep with "
-            "seeds: 3 or more."
+            f"One seed for each configuration: {behind} how another seed would do, and nothing can "
+            "be compared with the best. Sweep with seeds: 3 or more."
         ]
     every_seed = {result.trial.config.seed for result in study.results}
-    lacking = [len(every_seed) - len(trials) for trials in reviewed.trials.values()]
+    lacking = [
+        len(every_seed) - len(c.results) - c.diverged - c.failed for c in study.configurations
+    ]
     if not any(lacking):
         return []
     return [
@@ -176,18 +122,18 @@ def _unfinished(study: Study) -> list[str]:
 
 
 def _mixed(study: Study) -> list[str]:
+    def several(column: str) -> str:
+        done = (result for result in study.results if result.status == "ok")
+        values = sorted({getattr(result, column) for result in done} - {""})
+        return ", ".join(values) if len(values) > 1 else ""
+
     said = []
-    done = [result for result in study.results if result.status == "ok"]
-    devices = sorted({result.device for result in done} - {""})
-    if len(devices) > 1:
+    if devices := several("device"):
         said.append(
-            f"Trained on several devices ({', '.join(devices)}): training times compare within one "
-            "only."
+            f"Trained on several devices ({devices}): training times compare within one only."
         )
-    versions = sorted({result.tinygrad_version for result in done} - {""})
-    if len(versions) > 1:
+    if versions := several("tinygrad_version"):
         said.append(
-            f"Trained with several versions of tinygrad ({', '.join(versions)}), which may round "
-            "differently."
+            f"Trained with several versions of tinygrad ({versions}), which may round differently."
         )
     return said

@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from matplotlib.figure import Figure
+
+from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.study import Study
-from mnist_sweep.config import settings
+from mnist_sweep.config import FIELDS, settings
 from mnist_sweep.figures.draw import draw_study
-from mnist_sweep.figures.style import styled
+from mnist_sweep.figures.style import save, styled
 from mnist_sweep.labels import count, describe, value_text
 from mnist_sweep.metrics import TEST_ACCURACY
 from mnist_sweep.report.environment import duration
-from mnist_sweep.report.inline_svg import inline_svg
 from mnist_sweep.report.markup import Html, element, join
-from mnist_sweep.report.review import (
-    Recommendation,
-    Review,
-    recommend,
-    warnings,
-)
+from mnist_sweep.report.rerun import Reruns, rerun_spec, sweep_name
+from mnist_sweep.report.review import warnings, worth
+
+#: What needs no escape in a data: URL, nor in an attribute between double quotes.
+_UNQUOTED = " !$'()*+,-./:;<=>?@[]^_`{|}~"
 
 
-def overview(reviews: Sequence[Review]) -> Html:
+def overview(studies: Sequence[Study]) -> Html:
     """A table of several studies: the best of each, with a link to its section."""
     heads = ("study", "configurations", "ranked by", "best", "with")
     rows = []
-    for place, study in enumerate(reviewed.study for reviewed in reviews):
-        link = element("a", study.title, href=f"#study-{place}")
+    for place, study in enumerate(studies):
         best = study.best
-        texts = [
+        cells = [
+            element("a", study.title, href=f"#study-{place}"),
             f"{len(study.comparisons):,}",
             study.metric.label,
             best.text(study.metric) if best else "none",
             describe(best.config, study.varying) if best else "",
         ]
-        rows.append(element("tr", element("td", link), *(element("td", t) for t in texts)))
+        rows.append(element("tr", *(element("td", cell) for cell in cells)))
     head = element("tr", *(element("th", text, scope="col") for text in heads))
     table = element("table", element("thead", head), element("tbody", *rows))
     return element(
@@ -50,17 +52,17 @@ def _scroller(content: Html, label: str, class_: str = "table") -> Html:
     return element("div", content, class_=class_, role="region", aria_label=label, tabindex=0)
 
 
-def study_section(reviewed: Review, place: int) -> Html:
+def study_section(study: Study, reruns: Reruns, place: int) -> Html:
     """All of one study, number ``place`` of the page."""
-    study, recommendation = reviewed.study, recommend(reviewed)
+    best = study.best
     return element(
         "section",
         element("h2", study.title),
-        _tiles(study),
-        warning_box("Before you rely on it", warnings(reviewed)),
-        _recommendation(recommendation, study, place) if recommendation else None,
+        _tiles(study, best),
+        warning_box("Before you rely on it", warnings(study)),
+        _recommendation(study, best, reruns, place) if best else None,
         _explorer(study, place),
-        _figures(study, f"s{place}-"),
+        _figures(study),
         id=f"study-{place}",
     )
 
@@ -73,11 +75,12 @@ def warning_box(heading: str, lines: Sequence[str]) -> Html | None:
     return element("div", element("h3", heading), items, class_="card warnings", role="note")
 
 
-def _tiles(study: Study) -> Html:
-    best, metric = study.best, study.metric
-    tiles = [(best.text(metric), f"best {metric.label}")] if best else []
-    if best and metric != TEST_ACCURACY:
-        tiles.append((best.text(TEST_ACCURACY), "its test accuracy"))
+def _tiles(study: Study, best: Configuration | None) -> Html:
+    tiles = []
+    if best:
+        tiles.append((best.text(study.metric), f"best {study.metric.label}"))
+        if study.metric != TEST_ACCURACY:
+            tiles.append((best.text(TEST_ACCURACY), "its test accuracy"))
     tiles.append((f"{len(study.comparisons):,}", "configurations"))
     broken = {"diverged": study.count("diverged"), "failed": study.count("failed")}
     told = [f"{n:,} {status}" for status, n in broken.items() if n]
@@ -85,38 +88,36 @@ def _tiles(study: Study) -> Html:
     seconds = sum(result.train_seconds or 0.0 for result in study.results)
     if seconds:
         tiles.append((duration(seconds), "training time, all trials"))
-    return element(
-        "ul",
-        *(element("li", element("b", v), element("span", k)) for v, k in tiles),
-        class_="tiles",
-    )
+    items = [element("li", element("b", value), element("span", what)) for value, what in tiles]
+    return element("ul", *items, class_="tiles")
 
 
-def _recommendation(recommended: Recommendation, study: Study, place: int) -> Html:
-    config = recommended.configuration.config
-    values = {n: v for n, v in settings(config).items() if n != "seed" and v is not None}
-    ordered = sorted(values, key=lambda name: name not in study.varying)
+def _recommendation(study: Study, best: Configuration, reruns: Reruns, place: int) -> Html:
+    values = {n: v for n, v in settings(best.config).items() if n != "seed" and v is not None}
     chips = [
         element(
             "li",
             f"{name} ",
             element("b", value_text(values[name], name)),
             class_="varies" if name in study.varying else None,
+            title=FIELDS[name].metadata["doc"],
         )
-        for name in ordered
+        for name in sorted(values, key=lambda name: name not in study.varying)
     ]
     words = element(
         "div",
         element("h3", "Recommended configuration"),
         element("ul", *chips, class_="settings"),
-        *(element("p", sentence) for sentence in recommended.sentences),
+        *(element("p", sentence) for sentence in worth(study)),
     )
-    spec = element(
+    name = sweep_name(reruns.name, "best")
+    spec = rerun_spec(reruns.trials[best.config], name, reruns.evaluations[best.config])
+    again = element(
         "div",
         element("h3", "Run it again"),
-        _spec_file(f"spec-{place}", f"{recommended.spec_name}.yaml", recommended.spec),
+        _spec_file(f"spec-{place}", f"{name}.yaml", spec),
     )
-    return element("div", words, spec, class_="card recommendation")
+    return element("div", words, again, class_="card recommendation")
 
 
 def _spec_file(spot: str, name: str = "", spec: str = "") -> Html:
@@ -211,15 +212,14 @@ def _key() -> str:
     )
 
 
-def _figures(study: Study, prefix: str) -> Html:
+def _figures(study: Study) -> Html:
     drawn, left_out = [], []
     with styled():
-        for place, (name, figure) in enumerate(draw_study(study)):
+        for name, figure in draw_study(study):
             if isinstance(figure, str):
                 left_out.append(f"{name}: {figure}")
             else:
-                svg = inline_svg(figure, f"{prefix}{place}-")
-                drawn.append(element("figure", svg, tabindex=0))
+                drawn.append(element("figure", _image(figure), tabindex=0))
     return element(
         "div",
         element("h3", "Figures"),
@@ -232,3 +232,24 @@ def _figures(study: Study, prefix: str) -> Html:
         if left_out
         else None,
     )
+
+
+def _image(figure: Figure) -> Html:
+    """``figure`` as SVG within the page, which says its texts (title, subtitle, note) too."""
+    buffer = io.BytesIO()
+    save(figure, buffer, "svg")
+    # Without double quotes most of it can stand in an attribute as it is: shorter than base64.
+    svg = " ".join(buffer.getvalue().decode().split()).replace('"', "'")
+    width, height = figure.get_size_inches()
+    return element(
+        "img",
+        src=Html(f"data:image/svg+xml,{quote(svg, safe=_UNQUOTED)}"),
+        alt=" ".join(_sentence(text.get_text()) for text in figure.texts),
+        width=round(96 * width),
+        height=round(96 * height),
+    )
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text if text.endswith((".", ":")) else f"{text}."

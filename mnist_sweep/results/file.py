@@ -21,6 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from mnist_sweep.errors import ResultsError
+from mnist_sweep.files import make_folder, replace_file, sync_folder
 from mnist_sweep.labels import count
 from mnist_sweep.results import journal
 from mnist_sweep.results.journal import AppendOnlyFile, FileLock, LockedError
@@ -152,7 +153,7 @@ class ResultsWriter:
         self._curves_path = curves_path(self._path)
         self._ids: set[str] = set()
         with ExitStack() as stack, self._reported(_OTHER_FILE):
-            journal.make_folder(self._path.parent)
+            make_folder(self._path.parent)
             stack.callback(self._acquire().release)
             notes = self._set_old_aside() if overwrite else []
             notes += self._recover(retry_failed)
@@ -193,7 +194,7 @@ class ResultsWriter:
                 with journal.open_regular(path) as file:
                     if file.read() == content:
                         return
-            journal.replace_file(path, content)
+            replace_file(path, content)
 
     def close(self) -> None:
         """Close the files and let another run write them."""
@@ -243,7 +244,7 @@ class ResultsWriter:
         aside = self._dated()
         for kind in old:
             kind(self._path).rename(kind(aside))
-        journal.sync_folder(self._path.parent)
+        sync_folder(self._path.parent)
         return [f"the old {self._shown} is kept as {aside.name}"]
 
     def _dated(self) -> Path:
@@ -279,7 +280,7 @@ class ResultsWriter:
             failed = set(rows.failed)
             kept = [line for number, line in enumerate(file.lines, 1) if number not in failed]
             file = file._replace(lines=kept)
-            journal.replace_file(self._path, _joined(kept))
+            replace_file(self._path, _joined(kept))
             rows = parse_rows(file, self._shown)
             notes.append(f"{self._shown}: took out {count(len(failed), 'failed row')}")
         self._layout, self._curve_layout = file.layout, curves.layout
@@ -300,7 +301,7 @@ class ResultsWriter:
         dropped = len(lines[1:]) - len(kept)
         if not dropped:
             return []
-        journal.replace_file(self._curves_path, _joined([lines[0], *kept]))
+        replace_file(self._curves_path, _joined([lines[0], *kept]))
         return [f"{shown}: dropped {count(dropped, 'line')} of trials that have no row"]
 
 
@@ -310,7 +311,7 @@ def _mend(path: Path, file: Lines, shown: Path) -> list[str]:
     if path.exists() and (aside := journal.set_torn_end_aside(path)):
         notes.append(f"{shown}: its last line was not whole; moved it to {aside.name}")
     if not file.lines:
-        journal.replace_file(path, header(file.layout.names))
+        replace_file(path, header(file.layout.names))
     return notes
 
 
@@ -324,7 +325,7 @@ def _upgraded(path: Path, file: Lines) -> Lines:
         behind = head if line == file.lines[0] else tail if line.strip() else b""
         text = line.removesuffix(b"\r")
         lines.append(text + behind + line[len(text) :])
-    journal.replace_file(path, _joined(lines))
+    replace_file(path, _joined(lines))
     return Lines(layout, lines, file.notes)
 
 

@@ -1,7 +1,7 @@
 """Files of lines that survive anything: one writer, durable appends, recovery of a torn end.
 
 Nothing here knows what the lines mean. POSIX semantics are relied on: a write to an O_APPEND
-descriptor goes to the end, rename replaces a name at once, and flock ends with its holder.
+descriptor goes to the end, and flock ends with its holder.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import sys
 from pathlib import Path
 from typing import BinaryIO
 
 from mnist_sweep.errors import ResultsError
+from mnist_sweep.files import is_at, lock, sync_folder, write_all
 
 #: A file of lines is read whole, so there is an end to what is taken for one.
 MAX_BYTES = 1 << 30
@@ -78,7 +78,7 @@ def set_torn_end_aside(path: Path) -> Path | None:
     aside = path.with_name(f"{path.name}.torn")
     descriptor = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_WAIT, 0o666)
     try:
-        _write_all(descriptor, torn.removesuffix(b"\n") + b"\n")
+        write_all(descriptor, torn.removesuffix(b"\n") + b"\n")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -90,51 +90,6 @@ def set_torn_end_aside(path: Path) -> Path | None:
     finally:
         os.close(descriptor)
     return aside
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Make ``content`` what ``path`` holds, durably and at once: no reader sees anything between.
-
-    An existing file's permissions are kept. Raises OSError, and then the file is as it was. Only
-    the holder of the file's lock may call it: the name of the temporary file is always the same,
-    so that a killed process leaves one at most, and the next call takes that away.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        try:
-            if path.exists():
-                os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))
-            _write_all(descriptor, content)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def make_folder(folder: Path) -> None:
-    """Create ``folder`` and its parents, durably, where they are missing. Raises OSError."""
-    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for created in missing:
-        sync_folder(created.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` durable. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some network and FUSE file systems have no fsync for folders, and nothing in its place.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
 
 
 class AppendOnlyFile:
@@ -162,7 +117,7 @@ class AppendOnlyFile:
         self._check_unchanged()
         size = self.size
         try:
-            _write_all(self._descriptor, lines)
+            write_all(self._descriptor, lines)
             os.fsync(self._descriptor)
         except BaseException:
             self.cut(size)
@@ -181,7 +136,7 @@ class AppendOnlyFile:
 
     def _check_unchanged(self) -> None:
         # An editor saves by renaming: without this look, rows would go to a file without a name.
-        if not _is_at(self._descriptor, self.path) or os.stat(self.path).st_size != self.size:
+        if not is_at(self._descriptor, self.path) or os.stat(self.path).st_size != self.size:
             raise ResultsError(
                 f"{self.path} was changed, moved or removed by something else during the run; "
                 "look at what is there, then run the same command again"
@@ -213,7 +168,7 @@ class FileLock:
                 _lock(descriptor)
                 # The last holder may have removed the file between our opening and our locking
                 # it; then others lock the new file of that name.
-                if _is_at(descriptor, path):
+                if is_at(descriptor, path):
                     os.ftruncate(descriptor, 0)
                     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
                     return cls(path, descriptor)
@@ -226,7 +181,7 @@ class FileLock:
         """Let others in."""
         try:
             # Still locked, so nobody who opened it can hold it; see acquire.
-            if _is_at(self._descriptor, self._path):
+            if is_at(self._descriptor, self._path):
                 self._path.unlink()
         except OSError:
             pass  # a leftover blocks nobody
@@ -254,28 +209,8 @@ def _open_lock(path: Path) -> int:
 
 
 def _lock(descriptor: int) -> None:
-    if sys.platform == "win32":
-        raise OSError(errno.ENOSYS, "Windows has no flock; use WSL")
-    # Imported here because results can be read where there is no fcntl.
-    import fcntl
-
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor)
     except BlockingIOError as error:
         holder = os.pread(descriptor, 20, 0).strip()
         raise LockedError(int(holder) if holder.isdigit() else None) from error
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether the open file is the one that ``path`` names now."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    """Write ``content``; a second write after a partial one gives the reason for it."""
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
