@@ -43,7 +43,7 @@ def records(studies: Iterable[Study], n: int = 8) -> list[dict[str, Any]]:
 def _record(place: int, comparison: Comparison, study: Study) -> dict[str, Any]:
     configuration, metric = comparison.configuration, study.metric
     interval = configuration.interval(metric)
-    values = {
+    return {
         "rank": place,
         "verdict": comparison.verdict,
         "metric": metric.name,
@@ -60,11 +60,10 @@ def _record(place: int, comparison: Comparison, study: Study) -> dict[str, Any]:
         "test_accuracy": configuration.mean(TEST_ACCURACY),
         "train_seconds": configuration.cost("train_seconds"),
         "parameters": configuration.cost("parameters"),
+        "model": configuration.config.model,
         "dataset": configuration.dataset.label,
+        **{name: getattr(configuration.config, name) for name in _HYPERPARAMETERS},
     }
-    for name in ("model", *_HYPERPARAMETERS):
-        values[name] = getattr(configuration.config, name)
-    return {key: values[key] for key in RECORD_KEYS}
 
 
 def records_as_json(rows: Sequence[dict[str, Any]]) -> str:

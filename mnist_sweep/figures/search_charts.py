@@ -58,14 +58,16 @@ def metric_and_cost(
     cost: Cost,
     study: Study,
 ) -> Figure:
-    """The metric against ``cost``, all configurations, with the Pareto ``front`` named below.
+    """The metric against ``cost`` of ``configurations``, which have both; ``front`` named below.
 
     The hyperparameters that differ on the front stand in its table, the others in the note. What
     is worse than most and not on the front may be below the frame, and is counted.
     """
     metric = study.metric
-    points = [point for c in configurations if (point := _point(c, cost, metric))]
-    on_front = [point for c in front if (point := _point(c, cost, metric))]
+    points, on_front = (
+        [_Point(c, c.cost(cost) or 0.0, c.mean(metric) or 0.0) for c in shown]
+        for shown in (configurations, front)
+    )
     scale = _scale(points, on_front, metric)
     below = sum(scale(point.value) < scale.low for point in points)
     devices = {r.device for point in points for r in point.configuration.results}
@@ -112,11 +114,6 @@ def metric_and_cost(
         ],
     )
     return figure
-
-
-def _point(configuration: Configuration, cost: Cost, metric: Metric) -> _Point | None:
-    price, value = configuration.cost(cost), configuration.mean(metric)
-    return None if price is None or value is None else _Point(configuration, price, value)
 
 
 def _scale(points: Sequence[_Point], front: Sequence[_Point], metric: Metric) -> MetricScale:
@@ -168,13 +165,16 @@ def _scale_cost(axes: Axes, label: str, logarithmic: bool) -> None:
     if logarithmic:
         axes.set_xscale("log")
         low, high = axes.get_xlim()
-        many = math.log10(high / low) > 2.5
-        axes.xaxis.set_major_locator(LogLocator(subs=(1,) if many else (1, 2, 5)))
-        axes.xaxis.set_minor_locator(NullLocator())
+        _log_ticks(axes, many=math.log10(high / low) > 2.5)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _compact(value)))
     axes.set_xlabel(label + (", log scale" if logarithmic else ""))
+
+
+def _log_ticks(axes: Axes, many: bool) -> None:
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if many else (1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _compact(value: float) -> str:
@@ -240,8 +240,7 @@ def best_by_trials(best: ExpectedBest, study: Study) -> Figure:
                   label="test accuracy of that trial", **style)  # fmt: skip
     if n > 20:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if n < 2_000 else (1,)))
-        axes.xaxis.set_minor_locator(NullLocator())
+        _log_ticks(axes, many=n >= 2_000)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
