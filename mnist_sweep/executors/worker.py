@@ -51,14 +51,13 @@ class TrialRunner:
             compiled, seconds = self._compile(trials)
             results = compiled.train_stack(trials, evals_per_epoch=self._settings.evals_per_epoch)
             times = [seconds] + [0.0] * (len(trials) - 1)
-            results = [replace(r, compile_seconds=t) for r, t in zip(results, times, strict=True)]
+            return [replace(r, compile_seconds=t) for r, t in zip(results, times, strict=True)]
         except Exception as error:  # whatever a trial does must not cost the others
             self._compiled = None
             if len(trials) > 1:
                 half = len(trials) // 2
                 return [*self.run(trials[:half]), *self.run(trials[half:])]
             return [TrialResult("", trials[0], "failed", error=first_line(error))]
-        return results
 
     def _compile(self, trials: Sequence[Trial]) -> tuple[CompiledShape, float]:
         trial, shape = trials[0], shape_of(trials[0])
