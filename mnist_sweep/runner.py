@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -148,7 +148,9 @@ def run_sweep(
             return state.summary()
         with (
             executor.open(Settings(spec.name, spec.evals_per_epoch), stopped) as session,
-            _Bar(min(left, limit or left), spec.metric, writer.finished.values(), progress) as bar,
+            closing(
+                _Bar(min(left, limit or left), spec.metric, writer.finished.values(), progress)
+            ) as bar,
         ):
             for result in state.results(session, limit, images):
                 writer.append(result)
@@ -260,10 +262,7 @@ class _Bar:
         for result in earlier:
             self._note(result)
 
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         with suppress(OSError, ValueError):
             self._tqdm.close()
 

@@ -151,9 +151,7 @@ class Actors:
         self._refresh()
         slots = self._slots()
         if not slots and self._refused:
-            nodes = [node_id for node_id in self._nodes if node_id in self._refused]
-            reasons = "; ".join(f"{self._names[node]}: {self._refused[node]}" for node in nodes)
-            raise DeviceError(f"no node of the cluster can be used: {reasons}")
+            raise DeviceError(f"no node of the cluster can be used: {self._told_of_refused()}")
         if not slots and not self._elastic:
             raise DeviceError(f"this machine has no {self._needs}; ask for less")
         if any(worker.node_id for worker in self.workers):
@@ -188,6 +186,13 @@ class Actors:
         gpus = self._options.gpus_per_worker
         return f"CPU and {gpus:g} GPU for a worker" if gpus else "CPU for a worker"
 
+    def _told_of_refused(self) -> str:
+        return "; ".join(
+            f"{self._names[node_id]}: {self._refused[node_id]}"
+            for node_id in self._nodes
+            if node_id in self._refused
+        )
+
     # The workers
 
     def hire(self) -> None:
@@ -207,10 +212,12 @@ class Actors:
         by_answer = {w.awaited: w for w in self.workers if w.trials or not w.ready}
         if not by_answer:
             return []
-        awaited = list(by_answer)
-        # For the first, and then for all that are there by now.
-        ray.wait(awaited, num_returns=1, timeout=timeout, fetch_local=False)
-        answers, _ = ray.wait(awaited, num_returns=len(awaited), timeout=0, fetch_local=False)
+        answers, _ = ray.wait(list(by_answer), num_returns=1, timeout=timeout, fetch_local=False)
+        if answers:
+            everything = len(by_answer)
+            answers, _ = ray.wait(
+                list(by_answer), num_returns=everything, timeout=0, fetch_local=False
+            )
         heard = [(by_answer[answer], self._received(by_answer[answer])) for answer in answers]
         return [(worker, message) for worker, message in heard if message is not None]
 

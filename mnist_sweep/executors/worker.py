@@ -13,7 +13,7 @@ from queue import SimpleQueue
 
 from mnist_sweep.data.dataset import Dataset, load_dataset
 from mnist_sweep.executors.interface import Ready, Session, Settings, stamped
-from mnist_sweep.plan import Cohort, Shape, shape_of
+from mnist_sweep.plan import Cohort, shape_of
 from mnist_sweep.training import backend
 from mnist_sweep.training.compiled import CompiledShape, DeviceData
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
@@ -37,7 +37,7 @@ class TrialRunner:
         self._settings = settings
         self._load = load
         self._data: tuple[DatasetConfig, DeviceData] | None = None
-        self._compiled: tuple[Shape, CompiledShape] | None = None
+        self._compiled: CompiledShape | None = None
 
     def run(self, trials: Sequence[Trial]) -> list[TrialResult]:
         """Train ``trials``, which share shape and epochs, side by side.
@@ -61,19 +61,16 @@ class TrialRunner:
 
     def _compile(self, trials: Sequence[Trial]) -> tuple[CompiledShape, float]:
         trial, shape = trials[0], shape_of(trials[0])
-        if (
-            self._compiled is not None
-            and self._compiled[0] == shape
-            and self._compiled[1].stack >= len(trials)
-        ):
-            return self._compiled[1], 0.0
+        held = self._compiled
+        if held is not None and held.shape == shape and held.stack >= len(trials):
+            return held, 0.0
+        del held  # or its memory would stay taken
         self._compiled = None
         backend.release()
         if self._data is None or self._data[0] != trial.dataset:
             self._data = trial.dataset, DeviceData(self._load(trial.dataset))
-        compiled = CompiledShape(shape, self._data[1], stack=len(trials))
-        self._compiled = shape, compiled
-        return compiled, compiled.compile_seconds
+        self._compiled = CompiledShape(shape, self._data[1], stack=len(trials))
+        return self._compiled, self._compiled.compile_seconds
 
 
 class InProcessExecutor:
