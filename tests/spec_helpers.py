@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import SpecError
-from mnist_sweep.spec.keys import BestConfigs
+from mnist_sweep.spec.draft import BestConfigs
 from mnist_sweep.spec.load import SweepSpec, load_spec
 from mnist_sweep.trial import Trial
 

@@ -37,5 +37,5 @@ METHODS: Mapping[str, Method] = {
     ),
 }
 
-#: The methods that draw, as words of a message.
-DRAWING = " or ".join(name for name, method in METHODS.items() if method.ranges)
+#: The methods that draw.
+DRAWING = tuple(name for name, method in METHODS.items() if method.ranges)

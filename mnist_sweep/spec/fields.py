@@ -7,119 +7,115 @@ from typing import Any
 
 from mnist_sweep.config import FIELDS, SPEC_FIELDS, check_value, lacks
 from mnist_sweep.search.methods import DRAWING
-from mnist_sweep.search.space import Domain, Exclusion, Interval, Point
-from mnist_sweep.spec.nodes import Items, Node, Reader, Table, printable, suggest
+from mnist_sweep.search.space import Domain, Exclusion, Grid, Interval, Point
+from mnist_sweep.spec.draft import Draft
+from mnist_sweep.spec.nodes import Items, Node, NodeError, Table, printable, suggest
 
 _DISTRIBUTIONS = {int: ("int_uniform",), float: ("uniform", "log_uniform_values")}
 _RANGE = ("min", "max", "distribution")
-_FORMS = ("values", "value", *_RANGE)
 
 
-class FieldReader:
-    """Reads hyperparameters for one model (None: it is unknown, which was reported already)."""
+def read_base(draft: Draft, node: Node) -> Point:
+    """Field -> value. ``model`` may stand here too; it is no part of the point."""
+    table = node.mapping("base", "{lr: 1e-3}")
+    rest = {name: child for name, child in table.entries.items() if name != "model"}
+    entries = _entries(draft, Table(table.place, rest, table.key_places))
+    return {name: draft.attempt(_value, name, child) for name, child in entries}
 
-    def __init__(self, model: str | None, reader: Reader) -> None:
-        self._model = model
-        self._reader = reader
 
-    def base(self, table: Table) -> Point:
-        """Field -> value. ``model`` may stand here too; it is no part of the point."""
-        return {name: self._value(name, node) for name, node in self._entries(table, base=True)}
+def read_grid(draft: Draft, node: Node, label: str) -> Grid:
+    """Field -> the values or, where the method draws, the interval to choose from."""
+    table = node.mapping(label, "{lr: [1e-3, 3e-3]}")
+    if not table.entries:
+        draft.note(table, f"{label}: names no parameter; fill it or remove it")
+    entries = _entries(draft, table)
+    return {name: draft.attempt(_domain, draft, name, child) or [] for name, child in entries}
 
-    def grid(self, table: Table, label: str, *, ranges: bool) -> dict[str, Domain]:
-        """Field -> the values or, where ``ranges`` are drawn from, the interval to choose from."""
-        if not table.entries:
-            self._reader.problem(table, f"{label}: names no parameter; fill it or remove it")
-        return {name: self._domain(name, node, ranges) for name, node in self._entries(table)}
 
-    def exclusion(self, node: Node) -> Exclusion | None:
-        """An entry of ``exclude``."""
-        table = self._reader.table(node, "exclude", "{opt: sgd, depth: 3}")
-        if table is None:
-            return None
-        if not table.entries:
-            self._reader.problem(table, "exclude: the entry is empty; name a field and its value")
-        values = {name: self._values(name, child) for name, child in self._entries(table)}
-        return Exclusion(values, str(table.place))
+def read_exclusion(draft: Draft, node: Node) -> Exclusion:
+    """An entry of ``exclude``."""
+    table = node.mapping("exclude", "{opt: sgd, depth: 3}")
+    if not table.entries:
+        draft.note(table, "exclude: the entry is empty; name a field and its value")
+    entries = _entries(draft, table)
+    values = {name: draft.attempt(_values, draft, name, child) or [] for name, child in entries}
+    return Exclusion(values, str(table.place))
 
-    def _entries(self, table: Table, *, base: bool = False) -> Iterator[tuple[str, Node]]:
-        """The entries that set or sweep a hyperparameter of the model; others are problems."""
-        for name, node in table.entries.items():
-            if name == "model" and base:
-                continue
-            if name == "model":
-                problem = "a sweep has one model; write a spec for each, with its own model:"
-            elif name == "seed":
-                problem = "give the seeds with the key seeds: of the spec"
-            elif name not in SPEC_FIELDS:
-                hint = suggest(name, SPEC_FIELDS)
-                hint = hint or f"; the hyperparameters are {', '.join(SPEC_FIELDS)}"
-                problem = f"unknown hyperparameter{hint}"
-            elif self._model is not None and lacks(self._model, name):
-                problem = f"does not apply to model {self._model}; remove it here"
-            else:
-                yield name, node
-                continue
-            self._reader.problem(table.key_places[name], f"{printable(name)}: {problem}")
 
-    def _value(self, name: str, node: Node) -> Any:
-        """The value as the field's type; None, and a problem, if it is not one."""
-        if FIELDS[name].metadata["type"] is str:
-            return self._reader.choice(node, name, FIELDS[name].metadata["choices"])
-        number = self._reader.number(node, name)
-        try:
-            return None if number is None else check_value(name, number)
-        except ValueError as error:
-            self._reader.problem(node, str(error))
-            return None
-
-    def _values(self, name: str, node: Node) -> list[Any]:
-        """The distinct values of a list, or of a single value, in their order."""
-        nodes = self._reader.items(node, name) if isinstance(node, Items) else [node]
-        return self._distinct(name, nodes)
-
-    def _distinct(self, name: str, nodes: Sequence[Node]) -> list[Any]:
-        return list(dict.fromkeys(self._value(name, node) for node in nodes))
-
-    def _domain(self, name: str, node: Node, ranges: bool) -> Domain:
-        """What one entry of ``parameters`` or of a grid offers, in any of its forms."""
-        if not isinstance(node, Table):
-            return self._values(name, node)
-        self._reader.keys(node, _FORMS)
-        given = node.entries
-        limits = [form for form in _RANGE if form in given]
-        if ("values" in given) + ("value" in given) + bool(limits) != 1:
-            problem = "give one of values: [...], value: x, or min: and max:"
-        elif "values" in given:
-            return self._distinct(name, self._reader.items(given["values"], name))
-        elif "value" in given:
-            return [self._value(name, given["value"])]
-        elif ranges:
-            return self._range(name, node)
+def _entries(draft: Draft, table: Table) -> Iterator[tuple[str, Node]]:
+    """The entries that set or sweep a hyperparameter of the model; others are problems."""
+    model = draft.values["model"]
+    for name, node in table.entries.items():
+        if name == "model":
+            problem = "a sweep has one model; write a spec for each, with its own model:"
+        elif name == "seed":
+            problem = "give the seeds with the key seeds: of the spec"
+        elif name not in SPEC_FIELDS:
+            hint = suggest(name, SPEC_FIELDS)
+            hint = hint or f"; the hyperparameters are {', '.join(SPEC_FIELDS)}"
+            problem = f"unknown hyperparameter{hint}"
+        elif model is not None and lacks(model, name):
+            problem = f"does not apply to model {model}; remove it here"
         else:
-            needs = f"a range ({', '.join(limits)}) needs method: {DRAWING}"
-            problem = f"{needs}; for a grid list the values"
-        self._reader.problem(node, f"{name}: {problem}")
-        return []
+            yield name, node
+            continue
+        draft.note(table.key_places[name], f"{printable(name)}: {problem}")
 
-    def _range(self, name: str, table: Table) -> Domain:
-        kind, given = FIELDS[name].metadata["type"], table.entries
-        if kind is str:
-            self._reader.problem(table, f"{name}: takes names, not a range; use values: [...]")
-            return []
-        distribution = None
-        if "distribution" in given:
-            distribution = self._reader.choice(
-                given["distribution"], name, _DISTRIBUTIONS[kind], "the distributions for it: "
-            )
-        if not {"min", "max"} <= set(given):
-            self._reader.problem(table, f"{name}: a range needs min: and max:")
-            return []
-        low, high = self._value(name, given["min"]), self._value(name, given["max"])
-        if low is None or high is None:
-            return []
-        if low >= high:
-            self._reader.problem(table, f"{name}: min must be below max")
-        if kind is int:
-            return range(low, high + 1)
-        return Interval(low, high, log=distribution == "log_uniform_values")
+
+def _value(name: str, node: Node) -> Any:
+    """The value as the field's type."""
+    meta = FIELDS[name].metadata
+    if meta["type"] is str:
+        return node.choice(name, meta["choices"])
+    try:
+        return check_value(name, node.number(name))
+    except ValueError as error:
+        raise NodeError(node, str(error)) from None
+
+
+def _values(draft: Draft, name: str, node: Node) -> list[Any]:
+    """The distinct values of a list, or of a single value, in their order."""
+    return _distinct(draft, name, node.items(name) if isinstance(node, Items) else [node])
+
+
+def _distinct(draft: Draft, name: str, nodes: Sequence[Node]) -> list[Any]:
+    return list(dict.fromkeys(draft.attempt(_value, name, node) for node in nodes))
+
+
+def _domain(draft: Draft, name: str, node: Node) -> Domain:
+    """What one entry of ``parameters`` or of a grid offers, in any of its forms."""
+    if not isinstance(node, Table):
+        return _values(draft, name, node)
+    draft.check_keys(node, ("values", "value", *_RANGE))
+    given = node.entries
+    limits = [form for form in _RANGE if form in given]
+    if ("values" in given) + ("value" in given) + bool(limits) != 1:
+        raise NodeError(node, f"{name}: give one of values: [...], value: x, or min: and max:")
+    if "values" in given:
+        return _distinct(draft, name, given["values"].items(name))
+    if "value" in given:
+        return _distinct(draft, name, [given["value"]])
+    if draft.values["method"] in (None, *DRAWING):
+        return _range(draft, name, node)
+    needs = f"a range ({', '.join(limits)}) needs method: {' or '.join(DRAWING)}"
+    raise NodeError(node, f"{name}: {needs}; for a grid list the values")
+
+
+def _range(draft: Draft, name: str, table: Table) -> Domain:
+    kind, given = FIELDS[name].metadata["type"], table.entries
+    if kind is str:
+        raise NodeError(table, f"{name}: takes names, not a range; use values: [...]")
+    distribution = None
+    if "distribution" in given:
+        what, known = "the distributions for it: ", _DISTRIBUTIONS[kind]
+        distribution = draft.attempt(given["distribution"].choice, name, known, what)
+    if not {"min", "max"} <= set(given):
+        raise NodeError(table, f"{name}: a range needs min: and max:")
+    low, high = (draft.attempt(_value, name, given[limit]) for limit in ("min", "max"))
+    if low is None or high is None:
+        return []
+    if low >= high:
+        draft.note(table, f"{name}: min must be below max")
+    if kind is int:
+        return range(low, high + 1)
+    return Interval(low, high, log=distribution == "log_uniform_values")

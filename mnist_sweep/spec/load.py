@@ -17,9 +17,10 @@ from mnist_sweep.metrics import Metric
 from mnist_sweep.search.methods import DRAWING, METHODS
 from mnist_sweep.search.protocol import Search, SearchError
 from mnist_sweep.search.space import Point, Space
-from mnist_sweep.spec.keys import KEYS, MAX_TRIALS, BestConfigs, Draft, read_keys
+from mnist_sweep.spec.draft import BestConfigs, Draft
+from mnist_sweep.spec.keys import KEYS, MAX_TRIALS, read_keys
 from mnist_sweep.spec.nodes import Table
-from mnist_sweep.spec.overrides import apply_overrides, set_data_dir
+from mnist_sweep.spec.overrides import set_data_dir, set_key
 from mnist_sweep.spec.yaml_lines import as_yaml, read_file
 from mnist_sweep.trial import DatasetConfig
 
@@ -58,10 +59,14 @@ def load_spec(
     which holds every problem found, each as ``file.yaml:LINE: key: message``.
     """
     draft = Draft(path, best_configs)
-    draft.root = read_file(path, draft)
-    apply_overrides(draft.root, overrides, draft)
+    root = draft.attempt(read_file, path, draft)
+    if root is None:
+        raise draft.error()
+    draft.root = root
+    for override in overrides:
+        draft.attempt(set_key, draft, override)
     if data_dir is not None:
-        set_data_dir(draft.root, data_dir, draft)
+        draft.attempt(set_data_dir, draft, data_dir)
     read_keys(draft)
     search = _search(draft)
     plain = ("name", "model", "dataset", "metric", "evals_per_epoch")
@@ -75,39 +80,36 @@ def load_spec(
 
 def _search(draft: Draft) -> Search:
     """What the method makes of all that may be tried. Raises SpecError if anything is wrong."""
-    values = draft.values
-    starts = values["from_results"]
-    if starts is None:
-        starts = [HPConfig(model=values["model"] or HPConfig.model)]
+    values, base = draft.values, draft.values["base"] or {}
     grids = [*(values["parameters"] or ()), *(values["grids"] or ())]
-    base = values["base"] or {}
+    starts = [HPConfig(model=values["model"] or HPConfig.model)]
+    if "from_results" in draft.root.entries:
+        starts = values["from_results"] or []
     space = Space(
-        values["model"],
-        values["dataset"],
-        values["seeds"],
-        list(map(_point, starts)),
-        base,
-        grids or [{}],
-        values["exclude"] or (),
+        model=values["model"],
+        dataset=values["dataset"],
+        seeds=values["seeds"] or (),
+        starts=list(map(_point, starts)),
+        base=base,
+        grids=grids or [{}],
+        exclusions=values["exclude"] or (),
     )
     for name in base:
         if grids and all(name in grid for grid in grids):
             swept_in = "parameters" if values["parameters"] else "every grid"
             table = draft.root.entries["base"]
             assert isinstance(table, Table)
-            draft.problem(
-                table.key_places[name],
-                f"{name}: is in base and in {swept_in}; remove it from one of them",
-            )
+            wrong = f"{name}: is in base and in {swept_in}; remove it from one of them"
+            draft.note(table.key_places[name], wrong)
     _check_size(draft, space)
-    draft.raise_if_any()
+    if draft.problems:
+        raise draft.error()
     method = METHODS[values["method"]]
     try:
         return method.build(space, **{key: values[key] for key in method.keys})
     except SearchError as error:
-        draft.key_problem(*error.args)
-        draft.raise_if_any()
-        raise
+        draft.note_key(*error.args)
+        raise draft.error() from error
 
 
 def _point(config: HPConfig) -> Point:
@@ -123,15 +125,12 @@ def _check_size(draft: Draft, space: Space) -> None:
     trials = size * len(space.seeds)
     if MAX_TRIALS < trials < math.inf:
         keys = ("parameters", "grids", "from_results", "seeds")
-        cut = "lower count:" if drawn else f"shorten the lists, draw with method: {DRAWING}"
-        draft.key_problem(
+        draw = f"shorten the lists, draw with method: {' or '.join(DRAWING)}"
+        draft.note_key(
             next(key for key in keys if key in draft.root.entries),
             f"{trials:,} trials ({size:,} configurations x {len(space.seeds):,} seeds) are more "
-            f"than {MAX_TRIALS:,}; {cut} or use fewer seeds",
+            f"than {MAX_TRIALS:,}; {'lower count:' if drawn else draw} or use fewer seeds",
         )
     if 0 < space.size < size:
-        draft.key_problem(
-            "count",
-            f"{size} is more than the {space.size} configurations there are; lower it, or use "
-            "method: grid",
-        )
+        there = f"the {space.size} configurations there are"
+        draft.note_key("count", f"{size} is more than {there}; lower it, or use method: grid")

@@ -5,55 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mnist_sweep.config import FIELD_NAMES
-from mnist_sweep.errors import SpecError
+from mnist_sweep.spec.draft import Draft
 from mnist_sweep.spec.keys import KEYS
-from mnist_sweep.spec.nodes import Node, Place, Reader, Scalar, Table, named, printable, show
+from mnist_sweep.spec.nodes import Node, NodeError, Place, Scalar, Table, named, printable
 from mnist_sweep.spec.yaml_lines import parse
 
 
-def apply_overrides(root: Table, overrides: Sequence[str], reader: Reader) -> None:
-    """Change ``root`` in place, one ``key=value`` after the other.
+def set_key(draft: Draft, override: str) -> None:
+    """Change the spec as ``override``, ``key=value``, says. Raises NodeError.
 
     ``key`` is a dotted path of the spec; a bare HPConfig field is short for ``base.FIELD``, unless
-    it is a key of the spec itself. ``value`` is YAML. What is wrong goes to ``reader``.
+    it is a key of the spec itself. ``value`` is YAML.
     """
-    for override in overrides:
-        _apply(root, override, reader)
-
-
-def set_data_dir(root: Table, data_dir: str, reader: Reader) -> None:
-    """Let the spec's data set be the folder ``data_dir``."""
-    place = Place(f"--data-dir {printable(data_dir)}")
-    _put(root, ["dataset", "dir"], Scalar(place, data_dir, quoted=True), place, reader)
-
-
-def _apply(root: Table, override: str, reader: Reader) -> None:
     place = Place(f"--set {printable(override)}")
     key, equals, text = override.partition("=")
     key = key.strip()
     path = key.split(".")
     if not equals or not all(path):
-        reader.problem(place, "expected key=value, such as --set epochs=3")
-        return
-    try:
-        node = parse(text, lambda _: place, reader)
-    except SpecError:
-        # It is among the problems already; the rest of the spec is still worth checking.
-        return
+        raise NodeError(place, "expected key=value, such as --set epochs=3")
+    node = parse(text, lambda _: place, draft)
     if key in FIELD_NAMES and key not in KEYS:
-        swept_in = _swept_in(root, key)
+        swept_in = _swept_in(draft.root, key)
         if swept_in:
-            reader.problem(
-                place,
-                f"{key}: is swept in {swept_in}; to override that, write "
-                f"--set {swept_in}.{key}={printable(text)}",
+            instead = f"--set {swept_in}.{key}={printable(text)}"
+            raise NodeError(
+                place, f"{key}: is swept in {swept_in}; to override that, write {instead}"
             )
-            return
         path = ["base", key]
-    _put(root, path, node, place, reader)
+    _put(draft.root, path, node, place)
 
 
-def _put(root: Table, path: Sequence[str], node: Node, place: Place, reader: Reader) -> None:
+def set_data_dir(draft: Draft, data_dir: str) -> None:
+    """Let the spec's data set be the folder ``data_dir``. Raises NodeError."""
+    place = Place(f"--data-dir {printable(data_dir)}")
+    _put(draft.root, ["dataset", "dir"], Scalar(place, data_dir, quoted=True), place)
+
+
+def _put(root: Table, path: Sequence[str], node: Node, place: Place) -> None:
     table = root
     for depth, key in enumerate(path[:-1], start=1):
         child = table.entries.get(key)
@@ -65,23 +53,22 @@ def _put(root: Table, path: Sequence[str], node: Node, place: Place, reader: Rea
             table.put(key, child, place)
         if not isinstance(child, Table):
             parent = printable(".".join(path[:depth]))
-            reader.problem(
+            raise NodeError(
                 place,
-                f"{parent} is {show(child)} (at {child.place}), which has no keys; "
+                f"{parent} is {child} (at {child.place}), which has no keys; "
                 f"set it as a whole: --set {parent}=...",
             )
-            return
         table = child
     table.put(path[-1], node, place)
 
 
 def _swept_in(root: Table, name: str) -> str | None:
     """The dotted path of the first grid that sweeps a hyperparameter."""
-    parameters, grids = root.entries.get("parameters"), root.entries.get("grids")
-    if isinstance(parameters, Table) and name in parameters.entries:
-        return "parameters"
+    grids = root.entries.get("grids")
+    tables = {"parameters": root.entries.get("parameters")}
     if isinstance(grids, Table):
-        for grid, table in grids.entries.items():
-            if isinstance(table, Table) and name in table.entries:
-                return f"grids.{printable(grid)}"
-    return None
+        tables |= {f"grids.{printable(grid)}": table for grid, table in grids.entries.items()}
+    sweeping = (
+        path for path, table in tables.items() if isinstance(table, Table) and name in table.entries
+    )
+    return next(sweeping, None)

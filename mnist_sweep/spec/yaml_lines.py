@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import yaml
 import yaml.reader
 
-from mnist_sweep.spec.nodes import Items, Node, Place, Reader, Scalar, Table, printable, show
+from mnist_sweep.spec.draft import Draft
+from mnist_sweep.spec.nodes import Items, Node, NodeError, Place, Scalar, Table, printable
 
 MAX_FILE_BYTES = 1_000_000
 MAX_DEPTH = 20
@@ -23,110 +23,104 @@ MAX_DEPTH = 20
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def read_file(path: Path, reader: Reader) -> Table:
-    """Read a file whose top level is a mapping. Raises SpecError if that cannot be done."""
+def read_file(path: Path, draft: Draft) -> Table:
+    """Read a file whose top level is a mapping. Raises NodeError if that cannot be done."""
     source = printable(str(path), limit=1000)
-    text = _read_text(path, Place(source), reader)
-    root = parse(text, lambda line: Place(source, line), reader)
+    text = _read_text(path, Place(source))
+    root = parse(text, lambda line: Place(source, line), draft)
     if isinstance(root, Scalar) and root.is_null:
-        reader.refuse(Place(source, 1), "the file is empty; a spec has keys such as parameters:")
+        raise NodeError(Place(source, 1), "the file is empty; a spec has keys such as parameters:")
     if not isinstance(root, Table):
-        reader.refuse(
-            root.place, f"expected keys such as 'parameters:' at the top level, got {show(root)}"
-        )
+        raise NodeError(root, f"expected keys such as 'parameters:' at the top level, got {root}")
     return root
 
 
-def parse(text: str, place: Callable[[int], Place], reader: Reader) -> Node:
+def parse(text: str, place: Callable[[int], Place], draft: Draft) -> Node:
     """Parse one YAML document; an empty one is a null scalar.
 
-    ``place(line)`` turns a line (from 1) into a Place. Duplicate keys are noted; whatever
-    makes the rest unreadable raises SpecError.
+    ``place(line)`` turns a line (from 1) into a Place. Duplicate keys are noted in ``draft``;
+    whatever makes the rest unreadable raises NodeError.
     """
     unfit = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if unfit:
         line = text.count("\n", 0, unfit.start()) + 1
-        reader.refuse(
-            place(line), f"the character {unfit.group()!a} is not allowed in YAML; remove it"
-        )
+        wrong = f"the character {unfit.group()!a} is not allowed in YAML; remove it"
+        raise NodeError(place(line), wrong)
     try:
-        return _Parser(yaml.parse(text, Loader=_LOADER), place, reader).document()
+        return _Parser(yaml.parse(text, Loader=_LOADER), place, draft).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, index = (mark.line + 1, mark.index) if mark else (1, 0)
-        if text[index : index + 1] == "\t":
-            reader.refuse(place(line), "a tab where YAML wants spaces; indent with spaces")
-        reader.refuse(
-            place(line),
+        wrong = (
             f"not valid YAML: {printable(error.problem or str(error.context), 200)}; "
-            "check indentation, brackets and quotes here and above",
+            "check indentation, brackets and quotes here and above"
         )
+        if text[index : index + 1] == "\t":
+            wrong = "a tab where YAML wants spaces; indent with spaces"
+        raise NodeError(place(line), wrong) from error
 
 
 def as_yaml(root: Table, order: Iterable[str]) -> str:
     """A text that ``parse`` reads as ``root``, its keys in ``order``, each scalar as it was."""
     root = Table(root.place, {key: root.entries[key] for key in order if key in root.entries})
-    start = yaml.StreamStartEvent(), yaml.DocumentStartEvent()
-    end = yaml.DocumentEndEvent(), yaml.StreamEndEvent()
-    events = [*start, *_events(root, flow=False), *end]
-    return str(yaml.emit(events, allow_unicode=True, width=10_000))
+    # The base dumper takes every scalar for text, and leaves what is plain here plain there.
+    node = _as_node(root, flow=False)
+    return str(yaml.serialize(node, Dumper=yaml.BaseDumper, allow_unicode=True, width=10_000))
 
 
-def _events(node: Node, flow: bool = True) -> Iterator[yaml.Event]:
-    """The events of a node; on one line (``flow``) unless it holds lists or mappings."""
+def _as_node(node: Node, flow: bool = True) -> yaml.Node:
+    """A node for the YAML library; on one line (``flow``) unless it holds lists or mappings."""
     if isinstance(node, Scalar):
-        yield yaml.ScalarEvent(None, None, (not node.quoted, True), node.text)
-    elif isinstance(node, Items):
+        style = "'" if node.quoted else None
+        return yaml.ScalarNode("tag:yaml.org,2002:str", node.text, style=style)
+    if isinstance(node, Items):
         flow &= all(isinstance(child, Scalar) for child in node.nodes)
-        yield yaml.SequenceStartEvent(None, None, True, flow_style=flow)
-        for child in node.nodes:
-            yield from _events(child)
-        yield yaml.SequenceEndEvent()
-    else:
-        flow &= all(isinstance(child, Scalar) for child in node.entries.values())
-        yield yaml.MappingStartEvent(None, None, True, flow_style=flow)
-        for key, child in node.entries.items():
-            yield yaml.ScalarEvent(None, None, (True, True), key)
-            yield from _events(child)
-        yield yaml.MappingEndEvent()
+        nodes = list(map(_as_node, node.nodes))
+        return yaml.SequenceNode("tag:yaml.org,2002:seq", nodes, flow_style=flow)
+    entries = node.mapping("spec", "").entries.items()
+    flow &= all(isinstance(child, Scalar) for _, child in entries)
+    pairs = [(_as_node(Scalar(node.place, key)), _as_node(child)) for key, child in entries]
+    return yaml.MappingNode("tag:yaml.org,2002:map", pairs, flow_style=flow)
 
 
-def _read_text(path: Path, place: Place, reader: Reader) -> str:
+def _read_text(path: Path, place: Place) -> str:
     try:
         if path.is_dir():
-            reader.refuse(place, "is a folder; give the YAML file of a sweep")
+            raise NodeError(place, "is a folder; give the YAML file of a sweep")
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        reader.refuse(place, "no such file; check the path")
+        raise NodeError(place, "no such file; check the path") from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        reader.refuse(place, f"cannot be read ({reason}); check the path and its permissions")
+        reason = getattr(error, "strerror", None) or error
+        wrong = f"cannot be read ({reason}); check the path and its permissions"
+        raise NodeError(place, wrong) from error
     if len(raw) > MAX_FILE_BYTES:
-        reader.refuse(place, "is larger than 1 MB; this does not look like a sweep spec")
+        raise NodeError(place, "is larger than 1 MB; this does not look like a sweep spec")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        reader.refuse(Place(place.source, line), "is not UTF-8 text; save the file as UTF-8")
+        place = place._replace(line=raw.count(b"\n", 0, error.start) + 1)
+        raise NodeError(place, "is not UTF-8 text; save the file as UTF-8") from error
 
 
 class _Parser:
     """Builds nodes from the parser's events, one line number each."""
 
     def __init__(
-        self, events: Iterator[yaml.Event], place: Callable[[int], Place], reader: Reader
+        self, events: Iterator[yaml.Event], place: Callable[[int], Place], draft: Draft
     ) -> None:
         self._events = events
         self._place = place
-        self._reader = reader
+        self._draft = draft
 
     def document(self) -> Node:
         root: Node | None = None
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent) and root is not None:
-                self._refuse(event, "a second document; keep one sweep a file, without '---'")
-            elif isinstance(event, yaml.NodeEvent):
+                wrong = "a second document; keep one sweep a file, without '---'"
+                raise NodeError(self._where(event), wrong)
+            if isinstance(event, yaml.NodeEvent):
                 root = self._node(event, depth=0)
         return Scalar(self._place(1), "") if root is None else root
 
@@ -134,19 +128,16 @@ class _Parser:
         mark = event.start_mark
         return self._place(mark.line + 1 if mark else 1)
 
-    def _refuse(self, event: yaml.Event, message: str) -> NoReturn:
-        self._reader.refuse(self._where(event), message)
-
     def _node(self, event: yaml.Event, depth: int) -> Node:
-        if isinstance(event, yaml.AliasEvent):
-            self._refuse(event, "aliases (*name) are not supported; write the value out")
-        if getattr(event, "anchor", None) is not None:
-            self._refuse(event, "anchors (&name) are not supported; write the value out")
-        if getattr(event, "tag", None) is not None:
-            self._refuse(event, "tags (!name) are not supported; write the plain value")
-        if depth > MAX_DEPTH:
-            self._refuse(event, f"nested more than {MAX_DEPTH} levels deep; a spec needs four")
         place = self._where(event)
+        if isinstance(event, yaml.AliasEvent):
+            raise NodeError(place, "aliases (*name) are not supported; write the value out")
+        if getattr(event, "anchor", None) is not None:
+            raise NodeError(place, "anchors (&name) are not supported; write the value out")
+        if getattr(event, "tag", None) is not None:
+            raise NodeError(place, "tags (!name) are not supported; write the plain value")
+        if depth > MAX_DEPTH:
+            raise NodeError(place, f"nested more than {MAX_DEPTH} levels deep; a spec needs four")
         if isinstance(event, yaml.ScalarEvent):
             return Scalar(place, event.value, quoted=not event.implicit[0])
         if isinstance(event, yaml.SequenceStartEvent):
@@ -163,12 +154,11 @@ class _Parser:
 
     def _put(self, table: Table, key: Node, node: Node) -> None:
         if not isinstance(key, Scalar):
-            self._reader.problem(key, f"a key must be a single word, got {show(key)}")
+            self._draft.note(key, f"a key must be a single word, got {key}")
         elif key.text in table.entries:
             line = table.key_places[key.text].line
             first = "" if line is None else f", first on line {line}"
-            self._reader.problem(
-                key, f"{printable(key.text)}: duplicate key{first}; keep one of them"
-            )
+            wrong = f"{printable(key.text)}: duplicate key{first}; keep one of them"
+            self._draft.note(key, wrong)
         else:
             table.put(key.text, node, key.place)

@@ -1,0 +1,71 @@
+"""A spec while it is read: what it says, and all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from mnist_sweep.config import HPConfig
+from mnist_sweep.errors import SpecError
+from mnist_sweep.metrics import Metric
+from mnist_sweep.spec.nodes import Node, NodeError, Place, Table, printable, suggest
+
+MAX_PROBLEMS = 100
+
+#: (results file, n, metric) -> the n best configurations of an earlier sweep, best first.
+BestConfigs: TypeAlias = Callable[[Path, int, Metric], Sequence[HPConfig]]
+
+T = TypeVar("T")
+
+
+class Draft:
+    """The tree of a spec, the ``values`` of the keys read so far, and the problems noted.
+
+    A value is None if its key is missing or has a problem.
+    """
+
+    def __init__(self, path: Path, best_configs: BestConfigs | None) -> None:
+        self.path = path
+        self.best_configs = best_configs
+        self.root = Table(Place(str(path)))
+        self.values: dict[str, Any] = {}
+        self.warnings: list[str] = []
+        # The keys of a dict, so that what is noted twice is said once.
+        self.problems: dict[tuple[Place, str], None] = {}
+
+    def note(self, where: Place | Node, message: str) -> None:
+        """Note a problem. Raises SpecError when there are too many to be worth reading."""
+        place = where.place if isinstance(where, Node) else where
+        if len(self.problems) == MAX_PROBLEMS:
+            self.problems[place, "too many problems; put the ones above right first"] = None
+            raise self.error()
+        self.problems[place, message] = None
+
+    def note_key(self, key: str, message: str) -> None:
+        """Note what is wrong with a key of the spec."""
+        self.note(self.root.key_places.get(key, self.root.place), f"{key}: {message}")
+
+    def attempt(self, read: Callable[..., T], *args: Any) -> T | None:
+        """What ``read`` returns; None, with the problem noted, if it raises one."""
+        try:
+            return read(*args)
+        except NodeError as problem:
+            self.note(*problem.args)
+            return None
+
+    def error(self) -> SpecError:
+        """Every problem noted: the file's by line, then the options'."""
+        in_order = sorted(self.problems, key=lambda problem: problem[0].line or float("inf"))
+        return SpecError([f"{place}: {message}" for place, message in in_order])
+
+    def check_keys(
+        self, table: Table, allowed: Collection[str], elsewhere: Mapping[str, str] | None = None
+    ) -> None:
+        """Note every key that is not ``allowed``; ``elsewhere`` says of some where they belong."""
+        for key, place in table.key_places.items():
+            if elsewhere and key in elsewhere:
+                self.note(place, f"{key}: does not stand here; {elsewhere[key]}")
+            elif key not in allowed:
+                hint = suggest(key, allowed) or f"; the keys here are {', '.join(allowed)}"
+                self.note(place, f"{printable(key) or repr(key)}: unknown key{hint}")
