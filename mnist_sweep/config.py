@@ -255,14 +255,13 @@ def normalised(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str
     return {**values, **{name: FIELDS[name].default for name in reasons}}, reasons
 
 
-def is_on(name: str, config: HPConfig) -> bool:
-    """Whether an extra is on. Every other hyperparameter always is."""
-    return name not in EXTRA_NAMES or getattr(config, name) != FIELDS[name].default
-
-
 def settings(config: HPConfig) -> dict[str, Any]:
     """Field -> value, without the extras that are off; None for what the model lacks."""
-    return {name: value for name, value in vars(config).items() if is_on(name, config)}
+    return {
+        name: value
+        for name, value in vars(config).items()
+        if name not in EXTRA_NAMES or value != FIELDS[name].default
+    }
 
 
 def check_value(name: str, value: object) -> Any:

@@ -7,14 +7,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
-from mnist_sweep.config import FIELDS, HPConfig, fields_with, is_on
+from mnist_sweep.config import FIELDS, HPConfig, fields_with
 from mnist_sweep.models import Layer, layers_of
 from mnist_sweep.trial import DatasetConfig, Trial
 
 _COMPILED = fields_with("compiled")
-_SWITCHES = {name: FIELDS[name].metadata["switch"] for name in fields_with("switch")}
+_compiled_values = attrgetter(*_COMPILED)
+#: (name, value that is off, part of the step) of each field that switches a part on.
+_SWITCHES = [(n, FIELDS[n].default, FIELDS[n].metadata["switch"]) for n in fields_with("switch")]
 
 
 class Shape(NamedTuple):
@@ -37,11 +40,8 @@ class Shape(NamedTuple):
 def shape_of(trial: Trial) -> Shape:
     """The shape of ``trial``."""
     config = trial.config
-    return Shape(
-        tuple(getattr(config, name) for name in _COMPILED),
-        frozenset(switch for name, switch in _SWITCHES.items() if is_on(name, config)),
-        trial.dataset,
-    )
+    switches = [switch for name, off, switch in _SWITCHES if getattr(config, name) != off]
+    return Shape(_compiled_values(config), frozenset(switches), trial.dataset)
 
 
 @dataclass(frozen=True)

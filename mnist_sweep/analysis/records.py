@@ -10,17 +10,15 @@ from typing import Any
 
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.verdicts import Comparison
-from mnist_sweep.config import FIELD_NAMES
+from mnist_sweep.config import SPEC_FIELDS
 from mnist_sweep.metrics import TEST_ACCURACY
-
-_HYPERPARAMETERS = tuple(name for name in FIELD_NAMES if name not in ("model", "seed"))
 
 #: What ``records`` says of a configuration, in this order; also the columns of the CSV.
 RECORD_KEYS: tuple[str, ...] = (
     *("rank", "verdict", "metric", "goal", "mean", "low", "high", "interval"),
     *("seeds", "diverged", "failed", "difference", "p_value"),
     *("test_accuracy", "train_seconds", "parameters", "model", "dataset"),
-    *_HYPERPARAMETERS,
+    *SPEC_FIELDS,
 )
 
 
@@ -62,7 +60,7 @@ def _record(place: int, comparison: Comparison, study: Study) -> dict[str, Any]:
         "parameters": configuration.cost("parameters"),
         "model": configuration.config.model,
         "dataset": configuration.dataset.label,
-        **{name: getattr(configuration.config, name) for name in _HYPERPARAMETERS},
+        **{name: getattr(configuration.config, name) for name in SPEC_FIELDS},
     }
 
 
