@@ -167,19 +167,11 @@ def _run(arguments: argparse.Namespace) -> int:
     output = arguments.output or default_output(spec)
     if output.resolve() == arguments.spec.resolve():
         raise UserError(f"-o {output} is the spec itself; name a results file, such as out.csv")
+    which = {name: getattr(arguments, name) for name in ("overwrite", "retry_failed", "limit")}
     if arguments.dry_run:
         for warning in spec.warnings:
             note(warning)
-        plan = describe_plan(
-            spec,
-            output,
-            device=arguments.device,
-            jobs=arguments.jobs,
-            overwrite=arguments.overwrite,
-            retry_failed=arguments.retry_failed,
-            limit=arguments.limit,
-        )
-        show(plan)
+        show(describe_plan(spec, output, device=arguments.device, jobs=arguments.jobs, **which))
         return DONE
     executor, device = _executor(arguments)
     with Stop() as stop:
@@ -188,9 +180,7 @@ def _run(arguments: argparse.Namespace) -> int:
             output,
             executor,
             device=device,
-            overwrite=arguments.overwrite,
-            retry_failed=arguments.retry_failed,
-            limit=arguments.limit,
+            **which,
             stopped=lambda: stop.requested,
             say=note,
             progress=True,
@@ -300,8 +290,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
         raise UserError("--address is for --executor ray")
     else:
         lines, healthy = diagnose()
-    for line in lines:
-        show(line)
+    show("\n".join(lines))
     return DONE if healthy else SOME_FAILED
 
 

@@ -54,10 +54,8 @@ def find_compiler() -> Compiler | None:
 
     Each candidate must really compile. None where none does.
     """
-    named = os.environ.get("CC")
-    candidates = [(named, "CC")] if named else []
-    for program, origin in [*candidates, ("clang", "PATH")]:
-        path = shutil.which(program)
+    for program, origin in ((os.environ.get("CC"), "CC"), ("clang", "PATH")):
+        path = program and shutil.which(program)
         if path and _compiles(path):
             return Compiler(path, origin)
     launcher = _ziglang_launcher()
@@ -244,11 +242,10 @@ def choose_device(requested: str | None) -> Choice:
 
 def physical_cores() -> int:
     """Cores that this process may use, counting two hardware threads of a core once."""
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    if usable is None:
+    if not hasattr(os, "sched_getaffinity"):
         return os.cpu_count() or 1
     cores = set()
-    for cpu in usable:
+    for cpu in os.sched_getaffinity(0):
         siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
         try:
             cores.add(siblings.read_text().strip())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -28,17 +27,12 @@ from mnist_sweep.executors.ray_executor import cluster_address, inspect_cluster
 def diagnose() -> tuple[list[str], bool]:
     """Lines for a person, and whether something here can train. Opens every likely device."""
     compiler = find_compiler()
-    lines = [f"{name:<12} {text}" for name, text in _versions()]
-    lines.append(
-        f"compiler     {compiler.program} (from {compiler.origin})"
-        if compiler
-        else f"compiler     none: {NO_COMPILER}"
-    )
+    lines = _versions()
+    found = f"{compiler.program} (from {compiler.origin})" if compiler else f"none: {NO_COMPILER}"
+    lines.append(f"compiler     {found}")
     for device in candidates():
-        if is_cpu(device) and compiler is None:
-            probed = Probe("no compiler")
-        else:
-            probed = probe(device, compiler)
+        lacking = is_cpu(device) and compiler is None
+        probed = Probe("no compiler") if lacking else probe(device, compiler)
         size = f"{physical_cores()} cores" if is_cpu(device) else f"{probed.count} of them"
         state = f"no ({probed.problem})" if probed.problem else f"usable, {size}"
         lines.append(f"device       {device}: {state}")
@@ -63,7 +57,7 @@ def diagnose_cluster(address: str | None) -> tuple[list[str], bool]:
     cluster = inspect_cluster(cluster_address(address))
     nodes = cluster.nodes
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
-    lines = [f"{name:<12} {text}" for name, text in _versions()]
+    lines = _versions()
     lines.append(f"ray          {cluster.ray_version}")
     lines.append(f"cluster      {cluster.address}: {len(nodes)} nodes, {cpus:g} CPU, {gpus:g} GPU")
     for node in nodes:
@@ -76,14 +70,18 @@ def diagnose_cluster(address: str | None) -> tuple[list[str], bool]:
     return lines, any(not node.problem for node in nodes)
 
 
-def _versions() -> Iterator[tuple[str, str]]:
-    yield "mnist-sweep", __version__
-    yield "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+def _versions() -> list[str]:
+    lines = [
+        f"mnist-sweep  {__version__}",
+        f"python       {platform.python_version()} on {platform.system()} {platform.machine()}",
+    ]
     for package in ("tinygrad", "numpy", "matplotlib", "ziglang"):
         try:
-            yield package, version(package)
+            installed = version(package)
         except PackageNotFoundError:
-            yield package, "not installed"
+            installed = "not installed"
+        lines.append(f"{package:<12} {installed}")
+    return lines
 
 
 def _tinygrad_cache() -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mnist_sweep.config import FIELDS, HPConfig
@@ -69,5 +69,9 @@ def dataset_text(label: str) -> str:
 
 def describe(config: HPConfig, fields: Iterable[str]) -> str:
     """The values of ``fields``: "lr 1e-3, adam"."""
-    present = [(name, getattr(config, name)) for name in fields]
-    return ", ".join(assignment(name, value) for name, value in present if value is not None)
+    return assignments({name: getattr(config, name) for name in fields})
+
+
+def assignments(values: Mapping[str, Any]) -> str:
+    """Hyperparameters with their values, less those that do not apply: "lr 1e-3, adam"."""
+    return ", ".join(assignment(name, v) for name, v in values.items() if v is not None)

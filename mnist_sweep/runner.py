@@ -228,20 +228,15 @@ def _check_batch_sizes(trials: Sequence[Trial], images: int) -> None:
 def _differences(spec: SweepSpec, writer: ResultsWriter, device: str) -> list[str]:
     """Notes about rows that were made in another way than the rows to come."""
     rows = [r for r in writer.finished.values() if r.status != "failed"]
-    now = {
-        "tinygrad": version("tinygrad"),
-        "device": device,
-        "data set": spec.dataset.label,
-    }
-    before = {
-        "tinygrad": {r.tinygrad_version for r in rows},
-        "device": {r.device for r in rows},
-        "data set": {r.trial.dataset.label for r in rows},
+    made_with = {
+        "tinygrad": (version("tinygrad"), {r.tinygrad_version for r in rows}),
+        "device": (device, {r.device for r in rows}),
+        "data set": (spec.dataset.label, {r.trial.dataset.label for r in rows}),
     }
     return [
-        f"the file has rows made with {what} {', '.join(sorted(others))}; this run uses {now[what]}"
-        for what, values in before.items()
-        if (others := values - {now[what]})
+        f"the file has rows made with {what} {', '.join(sorted(others))}; this run uses {now}"
+        for what, (now, before) in made_with.items()
+        if (others := before - {now})
     ]
 
 

@@ -140,17 +140,14 @@ class Driver(Generic[W]):
             # Those that have idled since the last plan are heard first: they may have died.
             results = self._listen(assignments, 0 if self._idle() and assignments.left else POLL)
             for worker in sorted(self._idle(), key=lambda w: not assignments.have(w.shape)):
-                self._feed(worker, assignments)
+                assert worker.ready is not None
+                if trials := assignments.take_stack(worker.shape, worker.ready.stack):
+                    worker.trials, worker.shape = trials, shape_of(trials[0])
+                    crew.give(worker, trials)
             yield from results
 
     def _idle(self) -> list[W]:
         return [worker for worker in self.crew.workers if worker.ready and not worker.trials]
-
-    def _feed(self, worker: W, assignments: Assignments) -> None:
-        assert worker.ready is not None
-        if trials := assignments.take_stack(worker.shape, worker.ready.stack):
-            worker.trials, worker.shape = trials, shape_of(trials[0])
-            self.crew.give(worker, trials)
 
     def _listen(self, assignments: Assignments, timeout: float) -> list[TrialResult]:
         """Take the messages that there are; the results of trials that came of them."""

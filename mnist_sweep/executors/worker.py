@@ -13,7 +13,7 @@ from queue import SimpleQueue
 
 from mnist_sweep.data.dataset import Dataset, load_dataset
 from mnist_sweep.executors.interface import Ready, Session, Settings, stamped
-from mnist_sweep.plan import Cohort, Shape, shape_of
+from mnist_sweep.plan import Cohort, shape_of
 from mnist_sweep.training import backend
 from mnist_sweep.training.compiled import CompiledShape, DeviceData
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
@@ -37,7 +37,7 @@ class TrialRunner:
         self._settings = settings
         self._load = load
         self._data: tuple[DatasetConfig, DeviceData] | None = None
-        self._compiled: tuple[Shape, CompiledShape] | None = None
+        self._compiled: CompiledShape | None = None
 
     def run(self, trials: Sequence[Trial]) -> list[TrialResult]:
         """Train ``trials``, which share shape and epochs, side by side.
@@ -51,30 +51,26 @@ class TrialRunner:
             compiled, seconds = self._compile(trials)
             results = compiled.train_stack(trials, evals_per_epoch=self._settings.evals_per_epoch)
             times = [seconds] + [0.0] * (len(trials) - 1)
-            results = [replace(r, compile_seconds=t) for r, t in zip(results, times, strict=True)]
+            return [replace(r, compile_seconds=t) for r, t in zip(results, times, strict=True)]
         except Exception as error:  # whatever a trial does must not cost the others
             self._compiled = None
             if len(trials) > 1:
                 half = len(trials) // 2
                 return [*self.run(trials[:half]), *self.run(trials[half:])]
             return [TrialResult("", trials[0], "failed", error=first_line(error))]
-        return results
 
     def _compile(self, trials: Sequence[Trial]) -> tuple[CompiledShape, float]:
         trial, shape = trials[0], shape_of(trials[0])
-        if (
-            self._compiled is not None
-            and self._compiled[0] == shape
-            and self._compiled[1].stack >= len(trials)
-        ):
-            return self._compiled[1], 0.0
+        held = self._compiled
+        if held is not None and held.shape == shape and held.stack >= len(trials):
+            return held, 0.0
+        del held  # or its memory would stay taken
         self._compiled = None
         backend.release()
         if self._data is None or self._data[0] != trial.dataset:
             self._data = trial.dataset, DeviceData(self._load(trial.dataset))
-        compiled = CompiledShape(shape, self._data[1], stack=len(trials))
-        self._compiled = shape, compiled
-        return compiled, compiled.compile_seconds
+        self._compiled = CompiledShape(shape, self._data[1], stack=len(trials))
+        return self._compiled, self._compiled.compile_seconds
 
 
 class InProcessExecutor:

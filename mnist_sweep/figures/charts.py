@@ -28,7 +28,7 @@ from mnist_sweep.figures.style import (
     new_figure,
     series_style,
 )
-from mnist_sweep.labels import assignment, axis_label, capital, parameter_name, value_texts
+from mnist_sweep.labels import assignments, axis_label, capital, parameter_name, value_texts
 from mnist_sweep.metrics import Metric
 
 #: Light to dark in one hue: in order for any kind of colour vision, and in grey print.
@@ -192,8 +192,7 @@ def seeds_text(configurations: Iterable[Configuration], metric: Metric) -> str:
 
 def _fixed_note(shown: Slice) -> str:
     if shown.fixed:
-        values = [assignment(n, v) for n, v in shown.fixed.items() if v is not None]
-        return f"Held fixed: {', '.join(values)}."
+        return f"Held fixed: {assignments(shown.fixed)}."
     return "Every point over the same settings." if shown.settings > 1 else ""
 
 

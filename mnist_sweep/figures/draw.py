@@ -12,7 +12,7 @@ from mnist_sweep.analysis.curves import mean_curve
 from mnist_sweep.analysis.expected_best import expected_best, searched
 from mnist_sweep.analysis.importance import importance
 from mnist_sweep.analysis.pareto import COSTS, pareto_front
-from mnist_sweep.analysis.slices import crossing, parameter_slices, single
+from mnist_sweep.analysis.slices import Slice, crossing, parameter_slices, single
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.errors import UserError
 from mnist_sweep.figures import charts, ranking_charts, search_charts
@@ -67,9 +67,9 @@ def draw_study(study: Study) -> Iterator[Drawing]:
     if not study.measured:
         yield "every figure", study.nothing_text
         return
-    yield from _parameters(study)
-    yield from _width_and_depth(study)
-    yield from _width_and_time(study)
+    crossed = crossing(study.configurations, "width", "depth")
+    yield from _parameters(study, crossed)
+    yield from _width_and_time(study, crossed)
     yield from _importance(study)
     yield from _ranking(study)
     yield from _costs(study)
@@ -77,11 +77,11 @@ def draw_study(study: Study) -> Iterator[Drawing]:
     yield from _curves(study)
 
 
-def _parameters(study: Study) -> Iterator[Drawing]:
+def _parameters(study: Study, crossed: Slice | None) -> Iterator[Drawing]:
     label = study.metric.label
     slices = parameter_slices(study.configurations)
     mixed = len(study.configurations) <= len(study.varying)
-    if not slices and not crossing(study.configurations, "width", "depth"):
+    if not slices and not crossed:
         yield f"{label} by parameter", "every parameter has one value only"
     for shown in slices:
         if mixed and not shown.settings:
@@ -90,23 +90,17 @@ def _parameters(study: Study) -> Iterator[Drawing]:
             continue
         by = f"{shown.x}_and_{shown.line}" if shown.line else shown.x
         yield f"{study.metric.name}_by_{by}", charts.by_parameter(shown, study)
-
-
-def _width_and_depth(study: Study) -> Iterator[Drawing]:
-    crossed = crossing(study.configurations, "width", "depth")
     if crossed:
         yield f"{study.metric.name}_by_width_and_depth", charts.heat_map(crossed, study)
     else:
-        reason = "the two are not crossed in these trials"
-        yield f"{study.metric.label} by width and depth", reason
+        yield f"{label} by width and depth", "the two are not crossed in these trials"
 
 
-def _width_and_time(study: Study) -> Iterator[Drawing]:
+def _width_and_time(study: Study, crossed: Slice | None) -> Iterator[Drawing]:
     what = f"{study.metric.label} and training time by width"
-    shown = crossing(study.configurations, "width", "depth")
+    shown = crossed
     # Pooled, the lines for the depths would lie in each other's spread.
-    pooled = shown is not None and shown.settings > 1
-    if (pooled or not shown) and "width" in study.varying:
+    if (not shown or shown.settings > 1) and "width" in study.varying:
         shown = single(study.configurations, "width")
     if not shown or shown.settings == 0:
         yield what, "needs several widths with all else equal"
@@ -133,9 +127,9 @@ def _ranking(study: Study) -> Iterator[Drawing]:
 
 
 def _costs(study: Study) -> Iterator[Drawing]:
-    measured = [c for c in study.configurations if c.values(study.metric)]
     for cost, name in COSTS.items():
         what = f"{study.metric.label} against {name}"
+        measured = (c for c in study.configurations if c.values(study.metric))
         priced = [c for c in measured if (c.cost(cost) or 0.0) > 0]
         prices = [c.cost(cost) or 0.0 for c in priced]
         front = pareto_front(priced, study.metric, cost)

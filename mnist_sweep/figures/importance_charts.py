@@ -24,7 +24,7 @@ from mnist_sweep.figures.style import (
     frame,
     new_figure,
 )
-from mnist_sweep.labels import assignment, parameter_name
+from mnist_sweep.labels import assignment, assignments, parameter_name
 
 #: Effects of one grid that get a row of their own; the smaller ones share one.
 MAX_EFFECTS = 10
@@ -115,9 +115,8 @@ def _heading(part: Importance, study: Study) -> str:
         for value in study.varying[name]
         if value not in values
     ]
-    fixed = [assignment(name, value) for name, value in part.fixed.items() if value is not None]
     text += f"; without {', '.join(missing)}" if missing else ""
-    text += f"; all with {', '.join(fixed)}" if fixed else ""
+    text += f"; all with {fixed}" if (fixed := assignments(part.fixed)) else ""
     return textwrap.shorten(text, _HEADING_CHARACTERS, placeholder=" ...")
 
 

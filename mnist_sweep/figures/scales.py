@@ -96,15 +96,9 @@ class MetricScale:
 
     def ticks(self, count: int = 7) -> tuple[list[float], list[str]]:
         """Coordinates and texts (accuracies: per cent) of about ``count`` round values in range."""
-        if not self.logarithmic:
-            places = self._round_values(count)
-            return places, [
-                f"{place if self.metric.is_accuracy else -place:.6g}" for place in places
-            ]
-        places = self._round_errors(count)
-        errors = [10.0**-place for place in places]
-        shown = [100 * (1 - e) for e in errors] if self.metric.is_accuracy else errors
-        return places, [f"{value:.6g}" for value in shown]
+        places = self._round_errors(count) if self.logarithmic else self._round_values(count)
+        factor = 100 if self.metric.is_accuracy else 1
+        return places, [f"{factor * self.value(place):.6g}" for place in places]
 
     def _round_values(self, count: int) -> list[float]:
         low, high = (self.low, self.high) if self.metric.is_accuracy else (-self.high, -self.low)
@@ -132,14 +126,8 @@ class MetricScale:
         room = axes.bbox.height / DPI
         between = "\n" if axis == "y" and room < LABEL_INCHES else " "
         name = f"{capital(label)}{between}({self.unit})" if label else ""
-        if axis == "y":
-            axes.set_ylim(self.low, self.high)
-            axes.set_yticks(places, texts)
-            axes.set_ylabel(name)
-        else:
-            axes.set_xlim(self.low, self.high)
-            axes.set_xticks(places, texts)
-            axes.set_xlabel(name)
+        limits = {f"{axis}lim": (self.low, self.high), f"{axis}label": name}
+        axes.set(**limits, **{f"{axis}ticks": places, f"{axis}ticklabels": texts})
 
     @property
     def unit(self) -> str:
@@ -165,10 +153,8 @@ class ParameterAxis:
 
     def __call__(self, value: Any, dodge: float = 0.0) -> float:
         """The place of ``value``, moved by ``dodge`` (a fraction of the axis)."""
-        if self.named:
-            place = float(self.values.index(value))
-        else:
-            place = math.log10(value) if self.logarithmic else float(value)
+        number = self.values.index(value) if self.named else value
+        place = math.log10(number) if self.logarithmic else float(number)
         return place + (dodge * self.span if dodge else 0.0)
 
     def apply(self, axes: Axes, label: bool = True) -> None:

@@ -166,13 +166,16 @@ def _scale_cost(axes: Axes, label: str, logarithmic: bool) -> None:
     if logarithmic:
         axes.set_xscale("log")
         low, high = axes.get_xlim()
-        many = math.log10(high / low) > 2.5
-        axes.xaxis.set_major_locator(LogLocator(subs=(1,) if many else (1, 2, 5)))
-        axes.xaxis.set_minor_locator(NullLocator())
+        _log_ticks(axes, many=math.log10(high / low) > 2.5)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _compact(value)))
     axes.set_xlabel(label + (", log scale" if logarithmic else ""))
+
+
+def _log_ticks(axes: Axes, many: bool) -> None:
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if many else (1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _compact(value: float) -> str:
@@ -238,8 +241,7 @@ def best_by_trials(best: ExpectedBest, study: Study) -> Figure:
                   label="test accuracy of that trial", **style)  # fmt: skip
     if n > 20:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if n < 2_000 else (1,)))
-        axes.xaxis.set_minor_locator(NullLocator())
+        _log_ticks(axes, many=n >= 2_000)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
