@@ -15,10 +15,11 @@ from tests import runs
 from tests.runs import rows, wait_until
 
 TRIALS = 8
-#: Trials of most of a second, so that what comes after one meets the next in the middle.
+#: Trials of most of a second, so that what comes after one meets the next in the middle, of a shape
+#: that is soon compiled.
 SPEC = f"""
 dataset: {{name: mnist, train_size: 10000, test_size: 500}}
-base: {{epochs: 2, width: 256, batch_size: 128}}
+base: {{epochs: 4, width: 256, depth: 1, opt: sgd, batch_size: 128}}
 seeds: {TRIALS}
 """
 
