@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 from mnist_sweep.search.protocol import Listed, listed
-from mnist_sweep.search.space import Point, Space
+from mnist_sweep.search.space import Space
 
 
 def grid_search(space: Space) -> Listed:
@@ -14,11 +13,10 @@ def grid_search(space: Space) -> Listed:
 
     Raises SearchError if all are excluded. No grid may hold an interval.
     """
-    return listed(space, _points(space))
-
-
-def _points(space: Space) -> Iterator[Point]:
-    for grid in space.grids:
-        for start in space.starts:
-            for values in itertools.product(*grid.values()):  # type: ignore[arg-type]
-                yield {**start, **space.base, **dict(zip(grid, values, strict=True))}
+    points = (
+        {**start, **dict(zip(grid, values, strict=True))}
+        for grid in space.grids
+        for start in space.starts
+        for values in itertools.product(*grid.values())  # type: ignore[arg-type]
+    )
+    return listed(space, points)

@@ -21,7 +21,7 @@ def random_search(space: Space, count: int, sampling_seed: int) -> Listed:
     """
     (grid,), (start,) = space.grids, space.starts
     drawn = random_points(grid, sampling_seed)
-    return listed(space, ({**start, **space.base, **point} for point in drawn), count)
+    return listed(space, ({**start, **point} for point in drawn), count)
 
 
 def random_points(grid: Grid, seed: int) -> Iterator[Point]:
@@ -36,8 +36,11 @@ def random_points(grid: Grid, seed: int) -> Iterator[Point]:
     generator = np.random.default_rng(seed)
     size = grid_size(grid)
     if size <= MAX_SHUFFLED:
-        for index in generator.permutation(int(size)):
-            yield _grid_point(grid, int(index))
+        shape = [len(domain) for domain in grid.values()]  # type: ignore[arg-type]
+        # The first parameter changes fastest: that is part of what a seed means.
+        indices = np.unravel_index(generator.permutation(int(size)), shape, order="F")
+        for point in np.transpose(indices):
+            yield {name: grid[name][i] for name, i in zip(grid, point, strict=True)}  # type: ignore[index]
         return
     seen = set()
     for _ in range(MAX_DRAWS // DRAWN_AT_ONCE):
@@ -52,13 +55,3 @@ def _at(domain: Domain, fraction: float) -> Any:
     if isinstance(domain, Interval):
         return domain.at(fraction)
     return domain[int(fraction * len(domain))]
-
-
-def _grid_point(grid: Grid, index: int) -> Point:
-    """Point number ``index`` (from 0) of a grid without intervals."""
-    point = {}
-    for name, domain in grid.items():
-        assert not isinstance(domain, Interval)
-        index, position = divmod(index, len(domain))
-        point[name] = domain[position]
-    return point

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -25,12 +26,10 @@ class Interval:
 
     def at(self, fraction: float) -> float:
         """The value at ``fraction`` (0..1) of the way from low to high."""
-        if self.log:
-            low, high = math.log(self.low), math.log(self.high)
-            value = math.exp(low + fraction * (high - low))
-        else:
-            value = self.low + fraction * (self.high - self.low)
-        return min(max(value, self.low), self.high)
+        ends = self.low, self.high
+        low, high = map(math.log, ends) if self.log else ends
+        value = low + fraction * (high - low)
+        return min(max(math.exp(value) if self.log else value, self.low), self.high)
 
 
 #: What a parameter may take: distinct values in their order, or an interval.
@@ -65,7 +64,7 @@ class Exclusion:
 
 @dataclass(frozen=True)
 class Space:
-    """What a sweep may try: around each of ``starts``, changed by ``base``, each of ``grids``.
+    """What a sweep may try: around each of ``starts``, each of ``grids``.
 
     Every configuration is trained on ``dataset`` with each of ``seeds``. A start has a value for
     every hyperparameter of ``model``.
@@ -75,7 +74,6 @@ class Space:
     dataset: DatasetConfig
     seeds: Sequence[int]
     starts: Sequence[Point]
-    base: Point
     grids: Sequence[Grid]
     exclusions: Sequence[Exclusion] = ()
 
@@ -95,34 +93,35 @@ class Sieve:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._unused = dict(enumerate(space.exclusions))
+        self._unused = set(range(len(space.exclusions)))
         # Points by their values, which are in one order for all points of a space.
         self._written: set[tuple[Any, ...]] = set()
         self._kept: set[tuple[Any, ...]] = set()
         # Field -> the reasons why it did not apply, and some of the values that it had.
-        self._moot: dict[str, tuple[set[str], set[Any]]] = {}
+        self._moot: dict[str, tuple[set[str], set[Any]]] = defaultdict(lambda: (set(), set()))
 
     def admit(self, point: Point) -> Point | None:
         """The point, with defaults where a value does not apply; None if it is not to be run.
 
         That is one that is excluded as it was written, or whose training came through before.
         """
-        hits = [i for i, entry in enumerate(self._space.exclusions) if entry.matches(point)]
-        for i in hits:
-            self._unused.pop(i, None)
+        hits = {i for i, entry in enumerate(self._space.exclusions) if entry.matches(point)}
+        self._unused -= hits
         if hits:
             return None
         values, reasons = normalised({**point, "model": self._space.model})
         del values["model"]
         for name, reason in reasons.items():
-            whys, moot = self._moot.setdefault(name, (set(), set()))
+            whys, moot = self._moot[name]
             whys.add(reason)
             if len(moot) <= MOST_NAMED:
                 moot.add(point[name])
         self._written.add(tuple(point.values()))
-        before = len(self._kept)
-        self._kept.add(tuple(values.values()))
-        return values if len(self._kept) > before else None
+        training = tuple(values.values())
+        if training in self._kept:
+            return None
+        self._kept.add(training)
+        return values
 
     def normalisations(self) -> list[str]:
         """A line for each hyperparameter that did not apply, and one for what runs only once."""
@@ -144,5 +143,5 @@ class Sieve:
 
     def unused_exclusions(self) -> list[str]:
         """A line for each exclusion that no point matched."""
-        entries = self._unused.values()
+        entries = [self._space.exclusions[i] for i in sorted(self._unused)]
         return [f"{entry.place}: exclude: {entry} matches no configuration" for entry in entries]

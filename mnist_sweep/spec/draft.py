@@ -34,17 +34,19 @@ class Draft:
         # The keys of a dict, so that what is noted twice is said once.
         self.problems: dict[tuple[Place, str], None] = {}
 
-    def note(self, where: Place | Node, message: str) -> None:
-        """Note a problem. Raises SpecError when there are too many to be worth reading."""
+    def note(self, where: Place | Node | str, message: str) -> None:
+        """Note a problem at a place, a node or a key of the spec, which then begins the message.
+
+        Raises SpecError when there are too many to be worth reading.
+        """
+        if isinstance(where, str):
+            message = f"{where}: {message}"
+            where = self.root.key_places.get(where, self.root.place)
         place = where.place if isinstance(where, Node) else where
         if len(self.problems) == MAX_PROBLEMS:
             self.problems[place, "too many problems; put the ones above right first"] = None
             raise self.error()
         self.problems[place, message] = None
-
-    def note_key(self, key: str, message: str) -> None:
-        """Note what is wrong with a key of the spec."""
-        self.note(self.root.key_places.get(key, self.root.place), f"{key}: {message}")
 
     def attempt(self, read: Callable[..., T], *args: Any) -> T | None:
         """What ``read`` returns; None, with the problem noted, if it raises one."""

@@ -16,17 +16,7 @@ from mnist_sweep.search.methods import METHODS
 from mnist_sweep.search.space import Exclusion, Grid
 from mnist_sweep.spec.draft import Draft
 from mnist_sweep.spec.fields import read_base, read_exclusion, read_grid
-from mnist_sweep.spec.nodes import (
-    Items,
-    Node,
-    NodeError,
-    Place,
-    Scalar,
-    Table,
-    named,
-    printable,
-    suggest,
-)
+from mnist_sweep.spec.nodes import Items, Node, NodeError, Scalar, Table, printable, suggest
 from mnist_sweep.trial import BUNDLED_DATASET, SPLIT_SIZES, DatasetConfig
 
 MAX_TRIALS = 100_000
@@ -41,15 +31,13 @@ _RESULTS_EXAMPLE = "{file: RESULTS.csv, top: 8}"
 
 
 def _name(draft: Draft, node: Node) -> str:
-    """The sweep's name."""
     text = node.scalar("name").text
     if _NAME.fullmatch(text):
         return text
     if "name" in draft.root.key_places:
-        wrong = f"name: {node} cannot name a sweep; use {_NAME_RULE}"
-        raise NodeError(draft.root.key_places["name"], wrong)
+        raise NodeError("name", f"{node} cannot name a sweep; use {_NAME_RULE}")
     raise NodeError(
-        Place(draft.root.place.source, 1),
+        draft.root.place._replace(line=1),
         f"name: {node}, from the file's name, cannot name a sweep; "
         f"add a line 'name: ...' of {_NAME_RULE}",
     )
@@ -76,9 +64,8 @@ def _model(draft: Draft, node: Node) -> str | None:
 
 
 def _dataset(draft: Draft, node: Node) -> DatasetConfig | None:
-    """The data set and its splits."""
     before = len(draft.problems)
-    table = named(node).mapping("dataset", "{name: mnist, validation_size: 5000}")
+    table = node.named().mapping("dataset", "{name: mnist, validation_size: 5000}")
     draft.check_keys(table, ("name", "dir", *SPLIT_SIZES))
     if "dir" in table.entries:
         name = draft.attempt(_folder, table.entries["dir"])
@@ -141,14 +128,13 @@ def _default_metric(draft: Draft) -> str:
 
 def _metric(draft: Draft, node: Node) -> Metric:
     """What to compare trials by, and the one goal that it can have; the goal is written out."""
-    table = named(node).mapping("metric", "{name: test_accuracy, goal: maximize}")
+    table = node.named().mapping("metric", "{name: test_accuracy, goal: maximize}")
     draft.check_keys(table, ("name", "goal"))
     given, goal = table.entries, None
     if "goal" in given:
         goal = draft.attempt(given["goal"].choice, "metric.goal", ("maximize", "minimize"))
     if "name" not in given:
-        wrong = f"metric: has no name; add one of {', '.join(CHOICE_METRICS)}"
-        raise NodeError(draft.root.key_places["metric"], wrong)
+        raise NodeError("metric", f"has no name; add one of {', '.join(CHOICE_METRICS)}")
     metric = METRICS[given["name"].choice("metric", CHOICE_METRICS)]
     dataset = draft.values["dataset"]
     if metric.name == "val_accuracy" and dataset is not None and not dataset.validation_size:
@@ -178,26 +164,20 @@ def _method(draft: Draft, node: Node) -> str:
     name, keys = node.choice("method", METHODS), draft.root.entries
     for key in METHODS[name].refuses:
         if key in keys:
-            draft.note_key(key, f"does not go with method: {name}, which draws from parameters:")
+            draft.note(key, f"does not go with method: {name}, which draws from parameters:")
     for key in METHODS[name].needs:
         if key not in keys:
-            draft.note_key("method", f"{name} needs {key}:; add it")
+            draft.note("method", f"{name} needs {key}:; add it")
     return name
 
 
-def _parameters(draft: Draft, node: Node) -> list[Grid]:
-    """What is swept, as the only grid."""
-    return [read_grid(draft, node, "parameters")]
-
-
 def _grids(draft: Draft, node: Node) -> list[Grid]:
-    """The named grids."""
     for other in ("parameters", "from_results"):
         if other in draft.root.entries:
-            draft.note_key("grids", f"does not go with {other}:; keep one of them")
+            draft.note("grids", f"does not go with {other}:; keep one of them")
     table = node.mapping("grids", "{lr_opt: {lr: [1e-3, 3e-3], opt: [adam, sgd]}}")
     if not table.entries:
-        draft.note_key("grids", "names no grid; fill it or remove it")
+        draft.note("grids", "names no grid; fill it or remove it")
     grids = (
         draft.attempt(read_grid, draft, child, f"grids.{printable(name)}")
         for name, child in table.entries.items()
@@ -206,7 +186,6 @@ def _grids(draft: Draft, node: Node) -> list[Grid]:
 
 
 def _exclude(draft: Draft, node: Node) -> list[Exclusion]:
-    """The entries of ``exclude``."""
     entries = (draft.attempt(read_exclusion, draft, child) for child in node.items("exclude"))
     return [entry for entry in entries if entry is not None]
 
@@ -217,8 +196,7 @@ def _from_results(draft: Draft, node: Node) -> Sequence[HPConfig]:
     draft.check_keys(table, ("file", "top"))
     for key in ("file", "top"):
         if key not in table.entries:
-            draft.note_key("from_results", f"needs {key}:; write {_RESULTS_EXAMPLE}")
-            return []
+            raise NodeError("from_results", f"needs {key}:; write {_RESULTS_EXAMPLE}")
     file = draft.attempt(table.entries["file"].scalar, "from_results.file")
     top = draft.attempt(table.entries["top"].whole, "from_results.top", 1, MAX_TRIALS)
     if file is None or top is None or not draft.values["model"] or not draft.values["metric"]:
@@ -275,7 +253,7 @@ KEYS: Mapping[str, Key] = {
     "method": Key(_method, lambda _: "grid"),
     "count": Key(_whole("count", 1, MAX_TRIALS)),
     "sampling_seed": Key(_whole("sampling_seed", 0, MAX_SEED), lambda _: "0"),
-    "parameters": Key(_parameters),
+    "parameters": Key(lambda draft, node: [read_grid(draft, node, "parameters")]),
     "grids": Key(_grids),
     "exclude": Key(_exclude),
     "from_results": Key(_from_results),
@@ -299,5 +277,5 @@ def read_keys(draft: Draft) -> None:
                 entries[key] = replace(default, quoted=default.is_null)
             values[key] = draft.attempt(entry.read, draft, entries[key]) if key in entries else None
         elif key in entries and values["method"] is not None:
-            wanted = f"method: {' or '.join(owners)}"
-            draft.note_key(key, f"is only for {wanted}; add that or remove this")
+            method = " or ".join(owners)
+            draft.note(key, f"is only for method: {method}; add that or remove this")

@@ -16,7 +16,7 @@ from mnist_sweep.config import SPEC_FIELDS, HPConfig
 from mnist_sweep.metrics import Metric
 from mnist_sweep.search.methods import DRAWING, METHODS
 from mnist_sweep.search.protocol import Search, SearchError
-from mnist_sweep.search.space import Point, Space
+from mnist_sweep.search.space import Space
 from mnist_sweep.spec.draft import BestConfigs, Draft
 from mnist_sweep.spec.keys import KEYS, MAX_TRIALS, read_keys
 from mnist_sweep.spec.nodes import Table
@@ -82,15 +82,19 @@ def _search(draft: Draft) -> Search:
     """What the method makes of all that may be tried. Raises SpecError if anything is wrong."""
     values, base = draft.values, draft.values["base"] or {}
     grids = [*(values["parameters"] or ()), *(values["grids"] or ())]
-    starts = [HPConfig(model=values["model"] or HPConfig.model)]
+    configs = [HPConfig(model=values["model"] or HPConfig.model)]
     if "from_results" in draft.root.entries:
-        starts = values["from_results"] or []
+        configs = values["from_results"] or []
+    starts = [
+        # Of what its model lacks, a configuration has None, and a point nothing.
+        {n: v for n, v in vars(config).items() if n in SPEC_FIELDS and v is not None} | base
+        for config in configs
+    ]
     space = Space(
         model=values["model"],
         dataset=values["dataset"],
         seeds=values["seeds"] or (),
-        starts=list(map(_point, starts)),
-        base=base,
+        starts=starts,
         grids=grids or [{}],
         exclusions=values["exclude"] or (),
     )
@@ -108,14 +112,8 @@ def _search(draft: Draft) -> Search:
     try:
         return method.build(space, **{key: values[key] for key in method.keys})
     except SearchError as error:
-        draft.note_key(*error.args)
+        draft.note(*error.args)
         raise draft.error() from error
-
-
-def _point(config: HPConfig) -> Point:
-    """What a spec may set or sweep of a configuration; nothing of what its model lacks."""
-    values = ((name, getattr(config, name)) for name in SPEC_FIELDS)
-    return {name: value for name, value in values if value is not None}
 
 
 def _check_size(draft: Draft, space: Space) -> None:
@@ -126,11 +124,11 @@ def _check_size(draft: Draft, space: Space) -> None:
     if MAX_TRIALS < trials < math.inf:
         keys = ("parameters", "grids", "from_results", "seeds")
         draw = f"shorten the lists, draw with method: {' or '.join(DRAWING)}"
-        draft.note_key(
+        draft.note(
             next(key for key in keys if key in draft.root.entries),
             f"{trials:,} trials ({size:,} configurations x {len(space.seeds):,} seeds) are more "
             f"than {MAX_TRIALS:,}; {'lower count:' if drawn else draw} or use fewer seeds",
         )
     if 0 < space.size < size:
         there = f"the {space.size} configurations there are"
-        draft.note_key("count", f"{size} is more than {there}; lower it, or use method: grid")
+        draft.note("count", f"{size} is more than {there}; lower it, or use method: grid")

@@ -21,7 +21,7 @@ class Place(NamedTuple):
 
 
 class NodeError(Exception):
-    """What is wrong: its ``args`` are a place, or the node that stands there, and a message."""
+    """What is wrong with a node: the ``args`` of ``Draft.note``."""
 
 
 @dataclass
@@ -39,6 +39,11 @@ class Node:
         if not isinstance(self, Table):
             raise NodeError(self, f"{label}: expected a mapping such as {example}, got {self}")
         return self
+
+    def named(self) -> Node:
+        """A bare name as the mapping ``{name: ...}`` that it is short for; others as they are."""
+        short = isinstance(self, Scalar)
+        return Table(self.place, {"name": self}, {"name": self.place}) if short else self
 
     def items(self, label: str) -> list[Node]:
         """The nodes of a list with something in it."""
@@ -127,12 +132,6 @@ class Table(Node):
 
     def __str__(self) -> str:
         return "a mapping"
-
-
-def named(node: Node) -> Node:
-    """A bare name as the mapping ``{name: ...}`` that it is short for; other nodes as they are."""
-    short = isinstance(node, Scalar)
-    return Table(node.place, {"name": node}, {"name": node.place}) if short else node
 
 
 def printable(text: str, limit: int = 60) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mnist_sweep.config import FIELD_NAMES
 from mnist_sweep.spec.draft import Draft
 from mnist_sweep.spec.keys import KEYS
-from mnist_sweep.spec.nodes import Node, NodeError, Place, Scalar, Table, named, printable
+from mnist_sweep.spec.nodes import Node, NodeError, Place, Scalar, Table, printable
 from mnist_sweep.spec.yaml_lines import parse
 
 
@@ -49,7 +49,7 @@ def _put(root: Table, path: Sequence[str], node: Node, place: Place) -> None:
             child = Table(place)
             table.put(key, child, place)
         elif table is root and key in ("dataset", "metric"):
-            child = named(child)
+            child = child.named()
             table.put(key, child, place)
         if not isinstance(child, Table):
             parent = printable(".".join(path[:depth]))

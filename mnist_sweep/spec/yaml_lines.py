@@ -9,6 +9,7 @@ a number and ``no`` is not a boolean.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -77,9 +78,10 @@ def _as_node(node: Node, flow: bool = True) -> yaml.Node:
         flow &= all(isinstance(child, Scalar) for child in node.nodes)
         nodes = list(map(_as_node, node.nodes))
         return yaml.SequenceNode("tag:yaml.org,2002:seq", nodes, flow_style=flow)
-    entries = node.mapping("spec", "").entries.items()
-    flow &= all(isinstance(child, Scalar) for _, child in entries)
-    pairs = [(_as_node(Scalar(node.place, key)), _as_node(child)) for key, child in entries]
+    assert isinstance(node, Table)
+    flow &= all(isinstance(child, Scalar) for child in node.entries.values())
+    keys = [_as_node(Scalar(node.place, key)) for key in node.entries]
+    pairs = list(zip(keys, map(_as_node, node.entries.values()), strict=True))
     return yaml.MappingNode("tag:yaml.org,2002:map", pairs, flow_style=flow)
 
 
@@ -104,29 +106,27 @@ def _read_text(path: Path, place: Place) -> str:
         raise NodeError(place, "is not UTF-8 text; save the file as UTF-8") from error
 
 
+@dataclass
 class _Parser:
     """Builds nodes from the parser's events, one line number each."""
 
-    def __init__(
-        self, events: Iterator[yaml.Event], place: Callable[[int], Place], draft: Draft
-    ) -> None:
-        self._events = events
-        self._place = place
-        self._draft = draft
+    events: Iterator[yaml.Event]
+    place: Callable[[int], Place]
+    draft: Draft
 
     def document(self) -> Node:
         root: Node | None = None
-        for event in self._events:
+        for event in self.events:
             if isinstance(event, yaml.DocumentStartEvent) and root is not None:
                 wrong = "a second document; keep one sweep a file, without '---'"
                 raise NodeError(self._where(event), wrong)
             if isinstance(event, yaml.NodeEvent):
                 root = self._node(event, depth=0)
-        return Scalar(self._place(1), "") if root is None else root
+        return Scalar(self.place(1), "") if root is None else root
 
     def _where(self, event: yaml.Event) -> Place:
         mark = event.start_mark
-        return self._place(mark.line + 1 if mark else 1)
+        return self.place(mark.line + 1 if mark else 1)
 
     def _node(self, event: yaml.Event, depth: int) -> Node:
         place = self._where(event)
@@ -149,16 +149,16 @@ class _Parser:
 
     def _children(self, end: type[yaml.Event], depth: int) -> Iterator[Node]:
         """The nodes up to the event that ends the list or mapping."""
-        while not isinstance(event := next(self._events), end):
+        while not isinstance(event := next(self.events), end):
             yield self._node(event, depth + 1)
 
     def _put(self, table: Table, key: Node, node: Node) -> None:
         if not isinstance(key, Scalar):
-            self._draft.note(key, f"a key must be a single word, got {key}")
+            self.draft.note(key, f"a key must be a single word, got {key}")
         elif key.text in table.entries:
             line = table.key_places[key.text].line
             first = "" if line is None else f", first on line {line}"
             wrong = f"{printable(key.text)}: duplicate key{first}; keep one of them"
-            self._draft.note(key, wrong)
+            self.draft.note(key, wrong)
         else:
             table.put(key.text, node, key.place)
