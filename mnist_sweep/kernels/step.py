@@ -24,9 +24,8 @@ def activate(x: Tensor, function: Callable[[Any], Any]) -> Tensor:
 
     def forward(out: UOp, x: UOp) -> UOp:
         i = UOp.range(x.numel(), 0)
-        return kernel_sink(
-            f"activation_{x.numel()}", out.flatten()[i].store(function(x.flatten()[i])), over=(i,)
-        )
+        store = out.flatten()[i].store(function(x.flatten()[i]))
+        return kernel_sink(f"activation_{x.numel()}", store, over=(i,))
 
     def backward(out: UOp, upstream: UOp, x: UOp) -> UOp:
         i = UOp.range(x.numel(), 0)

@@ -236,15 +236,15 @@ class ResultsWriter:
         A crash between two then leaves rows without curves. The other way round it would leave
         curves without rows, and those are dropped.
         """
-        old = [kind for kind in _KINDS if kind(self._path).exists()]
+        old = {kind: path for kind in _KINDS if (path := kind(self._path)).exists()}
         if not old:
             return []
-        for kind in old:
-            if not kind(self._path).is_file():
-                raise OSError(EINVAL, f"{kind(self._path).name} is no regular file")
+        for path in old.values():
+            if not path.is_file():
+                raise OSError(EINVAL, f"{path.name} is no regular file")
         aside = self._dated()
-        for kind in old:
-            kind(self._path).rename(kind(aside))
+        for kind, path in old.items():
+            path.rename(kind(aside))
         sync_folder(self._path.parent)
         return [f"the old {self._shown} is kept as {aside.name}"]
 
@@ -297,12 +297,11 @@ class ResultsWriter:
         return whole_lines(path, ours, shown, advice)
 
     def _drop_curves_without_row(self, file: Lines, shown: Path) -> list[str]:
-        lines = file.lines
-        kept = [line for line in lines[1:] if trial_id_of(line, file.layout) in self._ids]
-        dropped = len(lines[1:]) - len(kept)
+        kept = [line for line in file.lines[1:] if trial_id_of(line, file.layout) in self._ids]
+        dropped = len(file.lines[1:]) - len(kept)
         if not dropped:
             return []
-        replace_file(self._curves_path, _joined([lines[0], *kept]))
+        replace_file(self._curves_path, _joined([file.lines[0], *kept]))
         return [f"{shown}: dropped {count(dropped, 'line')} of trials that have no row"]
 
 
