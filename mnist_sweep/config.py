@@ -276,24 +276,19 @@ def check_value(name: str, value: object) -> Any:
         if not isinstance(value, str) or value not in meta["choices"]:
             raise ValueError(f"{name}: {_show(value)} is not one of {', '.join(meta['choices'])}")
         return value
-    kind = "a whole number" if meta["type"] is int else "a number"
+    low, high, whole, extra = meta["low"], meta["high"], meta["type"] is int, meta.get("extra")
     number = parse_number(value)
-    if number is None or (meta["type"] is int and number != int_or_none(number)):
+    if number is None or (whole and number != int_or_none(number)):
+        kind = "a whole number" if whole else "a number"
         raise ValueError(f"{name}: expected {kind}, got {_show(value)}")
-    if meta["type"] is int:
-        if not meta["low"] <= number <= meta["high"]:
-            raise ValueError(
-                f"{name}: must be between {meta['low']} and {meta['high']}, got {_show(value)}"
-            )
-        return int(number)
-    if meta.get("extra") and number == 0:
-        return 0.0
-    if not meta["low"] < number <= meta["high"]:
-        least = "at least" if meta.get("extra") else "above"
-        raise ValueError(
-            f"{name}: must be {least} 0 and at most {meta['high']:g}, got {_show(value)}"
-        )
-    return float(number)
+    if whole:
+        limits = f"between {low} and {high}"
+    else:
+        limits = f"{'at least' if extra else 'above'} 0 and at most {high:g}"
+    reached = low <= number if whole or extra else low < number
+    if not (reached and number <= high):
+        raise ValueError(f"{name}: must be {limits}, got {_show(value)}")
+    return meta["type"](number or 0)  # -0.0 is 0.0
 
 
 def int_or_none(number: int | float) -> int | None:

@@ -68,10 +68,7 @@ class Trial:
 
         A hyperparameter that is off does not enter, so that ids outlive the ones yet to come.
         """
-        decisive = {
-            "config": settings(self.config),
-            "dataset": vars(self.dataset),
-        }
+        decisive = {"config": settings(self.config), "dataset": vars(self.dataset)}
         canonical = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

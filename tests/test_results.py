@@ -340,19 +340,26 @@ def test_a_damaged_row_is_mended_by_removing_its_line(path: Path) -> None:
     assert read_results(path).results == (result(2), result(1))
 
 
-def test_of_repeated_rows_the_first_counts_and_a_note_says_so(path: Path) -> None:
-    write(path, result(1), result(2))
-    row = path.read_text().splitlines()[1]
-    path.write_text(path.read_text() + 2 * (row.replace("0.101", "0.9") + "\n"))
-    note = (
-        f"{path}: 2 rows of trials that have an earlier row, the first at line 4 "
-        f"({result(1).trial.trial_id}); the first row of a trial that did not fail counts"
+def test_rows_that_do_not_count_are_noted_with_the_reason(path: Path) -> None:
+    write(path, result(1), result(2, "failed", 0), result(3))
+    one, two, three = path.read_text().splitlines()[1:]
+    other = write(path.with_name("other.csv"), result(2, points=0)).read_text().splitlines()[1]
+    more = [one.replace("0.101", "0.9"), three, other, two, one.replace("0.101", "0.8")]
+    path.write_text(path.read_text() + "".join(line + "\n" for line in more))
+    ids = [result(seed).trial.trial_id for seed in range(4)]
+    notes = (
+        f"{path}: passed over 1 row of trials that an earlier row has with the same result, the "
+        f"first at line 6 of trial {ids[3]} (see line 4)",
+        f"{path}: passed over 2 rows of failed trials that another row has finished, the first at "
+        f"line 3 of trial {ids[2]} (see line 7)",
+        f"{path}: passed over 2 rows with another result than that of an earlier row, which "
+        f"counts, the first at line 5 of trial {ids[1]} (see line 2)",
     )
-    assert read_results(path).notes == (note,)
-    assert read_results(path).results == (result(1), result(2))
+    assert read_results(path).notes == notes
+    assert read_results(path).results == (result(1), result(2, points=0), result(3))
     with ResultsWriter(path) as writer:
-        assert writer.notes == (note,)
-        assert writer.finished[result(1).trial.trial_id].test_accuracy == 0.101
+        assert writer.notes == notes
+        assert writer.finished[ids[1]].test_accuracy == 0.101
 
 
 @pytest.mark.parametrize("first", ["ok", "failed"])

@@ -56,19 +56,20 @@ def load_bundled() -> LabelledImages:
     itself is damaged.
     """
     path = unpacked_path()
-    cached = _read_unpacked(path)
-    if cached is not None:
+    if cached := _read_unpacked(path):
         return cached
     content = _unpack(PACKED)
     if path is not None:
-        _store(path, content)
+        with suppress(OSError):
+            path.parent.mkdir(exist_ok=True)
+            replace_file(path, content.data, mode=0o600)
     return _read_unpacked(path) or _sections(content)
 
 
 def describe_bundled() -> str:
     """One line about the state of the data: unpacked and where, still packed, or damaged."""
     path = unpacked_path()
-    if _read_unpacked(path) is not None:
+    if _read_unpacked(path):
         return f"MNIST: unpacked in {path}"
     try:
         _unpack(PACKED)
@@ -117,13 +118,6 @@ def _unpack(folder: Path) -> NDArray[np.uint8]:
             raise _damaged(folder)
     sums = [values.astype("<u4").view(np.uint8) for values in pixel_sums(images)]
     return np.concatenate([images.ravel(), labels, *sums])
-
-
-def _store(path: Path, content: NDArray[np.uint8]) -> None:
-    """Write the unpacked copy, if it can be written."""
-    with suppress(OSError):
-        path.parent.mkdir(exist_ok=True)
-        replace_file(path, content.data, mode=0o600)
 
 
 def _decode(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -76,13 +76,11 @@ def read_folder(folder: Path) -> LabelledImages:
             "or mnist for the data in the package"
         )
     paths = [find_file(folder, name) for name in FILE_NAMES]
-    train_images, train_labels = _read_pair(paths[0], paths[1])
-    test_images, test_labels = _read_pair(paths[2], paths[3])
-    images = np.concatenate([train_images, test_images])
-    labels = np.concatenate([train_labels, test_labels])
+    train, test = _read_pair(*paths[:2]), _read_pair(*paths[2:])
+    images, labels = (np.concatenate(parts) for parts in zip(train, test, strict=True))
     for array in (images, labels):
         array.setflags(write=False)
-    return LabelledImages(images, labels, *pixel_sums(images), n_train=len(train_images))
+    return LabelledImages(images, labels, *pixel_sums(images), n_train=len(train[0]))
 
 
 def find_file(folder: Path, name: str) -> Path:

@@ -22,25 +22,13 @@ INLINE void tile(float *out, const float *image, const float *panel, const float
                  const int rows, const int cols, long row_stride, int channels, long run,
                  int filter_from, int filter_to, int out_channels) {
   vec c[PR][NV];
-  FULL_UNROLL for (int r = 0; r < rows; r++)
-    FULL_UNROLL for (int v = 0; v < NV; v++)
-      if (v * VW < cols) c[r][v] = bias ? load(bias + v * VW, cols - v * VW) : (vec)0;
+  EACH_ROW EACH_VECTOR c[r][v] = bias ? load(bias + v * VW, REST) : (vec)0;
   for (int f = filter_from; f < filter_to; f++) {
     const float *a = image + (f - filter_from) * row_stride, *w = panel + f * run * NR;
-    for (long k = 0; k < run; k++) {
-      vec b[NV];
-      FULL_UNROLL for (int v = 0; v < NV; v++)
-        if (v * VW < cols) b[v] = *(const vec *)(w + k * NR + v * VW);
-      FULL_UNROLL for (int r = 0; r < rows; r++) {
-        vec x = (vec)a[r * channels + k];
-        FULL_UNROLL for (int v = 0; v < NV; v++)
-          if (v * VW < cols) c[r][v] += x * b[v];
-      }
-    }
+    for (long k = 0; k < run; k++)
+      ADD_PRODUCT(a[r * channels + k], *(const vec *)(w + k * NR + v * VW));
   }
-  FULL_UNROLL for (int r = 0; r < rows; r++)
-    FULL_UNROLL for (int v = 0; v < NV; v++)
-      if (v * VW < cols) store(out + r * out_channels + v * VW, c[r][v], cols - v * VW);
+  EACH_ROW EACH_VECTOR store(out + r * out_channels + v * VW, c[r][v], REST);
 }
 """
 
@@ -53,21 +41,17 @@ INLINE void channels(float *Y, const float *X, const float *F, const float *bias
     for (int y = 0; y < OUT; y++) {
       const float *image = X + (n * SIZE + y) * SIZE * CI;
       float *out = Y + (n * OUT + y) * OUT * CO + j;
-      int x = 0;
-      for (; x + PR <= OUT; x += PR)
-        tile(out + x * CO, image + x * CI, panel, bias + j, PR, cols, SIZE * CI, CI, RUN, 0,
-             FILTER, CO);
-      if (OUT % PR)
-        tile(out + x * CO, image + x * CI, panel, bias + j, OUT % PR, cols, SIZE * CI, CI, RUN, 0,
-             FILTER, CO);
+      int x;
+      EACH_STEP(x, OUT, PR, rows,
+                tile(out + x * CO, image + x * CI, panel, bias + j, rows, cols, SIZE * CI, CI, RUN,
+                     0, FILTER, CO));
     }
 }
 void KERNEL(float *restrict Y, const float *restrict X, const float *restrict F,
             const float *restrict bias) {
   float panel[FILTER * RUN * NR];
-  int j = 0;
-  for (; j + NR <= CO; j += NR) channels(Y, X, F, bias, panel, j, NR);
-  if (CO % NR) channels(Y, X, F, bias, panel, j, CO % NR);
+  int j;
+  EACH_STEP(j, CO, NR, cols, channels(Y, X, F, bias, panel, j, cols));
 }
 """
 
@@ -82,13 +66,10 @@ INLINE void channels(float *D, const float *padded, const float *F, float *panel
     const float *image = padded + first * PADDED * CO;
     float *out = D + (n * SIZE + y) * SIZE * CI + j;
     const int from = FILTER - 1 - (y - first), to = FILTER - (y - last);
-    int x = 0;
-    for (; x + PR <= SIZE; x += PR)
-      tile(out + x * CI, image + x * CO, panel, 0, PR, cols, PADDED * CO, CO, FILTER * CO, from,
-           to, CI);
-    if (SIZE % PR)
-      tile(out + x * CI, image + x * CO, panel, 0, SIZE % PR, cols, PADDED * CO, CO, FILTER * CO,
-           from, to, CI);
+    int x;
+    EACH_STEP(x, SIZE, PR, rows,
+              tile(out + x * CI, image + x * CO, panel, 0, rows, cols, PADDED * CO, CO,
+                   FILTER * CO, from, to, CI));
   }
 }
 void KERNEL(float *restrict D, const float *restrict G, const float *restrict F) {
@@ -117,39 +98,25 @@ INLINE void taps(float *D, const float *X, const float *G, long n, int y0, int y
                  int j, const int rows, const int cols) {
   vec c[MR][NV];
   float *out = D + (f * RUN + t) * CO + j;
-  FULL_UNROLL for (int r = 0; r < rows; r++)
-    FULL_UNROLL for (int v = 0; v < NV; v++)
-      if (v * VW < cols)
-        c[r][v] = n || y0 ? load(out + r * CO + v * VW, cols - v * VW) : (vec)0;
+  EACH_ROW EACH_VECTOR c[r][v] = n || y0 ? load(out + r * CO + v * VW, REST) : (vec)0;
   for (int y = y0; y < y1; y++) {
     const float *a = X + (n * SIZE + y + f) * SIZE * CI + t, *g = G + (n * OUT + y) * OUT * CO + j;
-    for (int x = 0; x < OUT; x++) {
-      vec b[NV];
-      FULL_UNROLL for (int v = 0; v < NV; v++)
-        if (v * VW < cols) b[v] = load(g + x * CO + v * VW, cols - v * VW);
-      FULL_UNROLL for (int r = 0; r < rows; r++) {
-        vec p = (vec)a[x * CI + r];
-        FULL_UNROLL for (int v = 0; v < NV; v++)
-          if (v * VW < cols) c[r][v] += p * b[v];
-      }
-    }
+    for (int at = 0; at < OUT; at++)
+      ADD_PRODUCT(a[at * CI + r], load(g + at * CO + v * VW, REST));
   }
-  FULL_UNROLL for (int r = 0; r < rows; r++)
-    FULL_UNROLL for (int v = 0; v < NV; v++)
-      if (v * VW < cols) store(out + r * CO + v * VW, c[r][v], cols - v * VW);
+  EACH_ROW EACH_VECTOR store(out + r * CO + v * VW, c[r][v], REST);
 }
 INLINE void channels(float *D, float *sums, const float *X, const float *G, long n, int y0,
                      int y1, int j, const int cols) {
-  FULL_UNROLL for (int v = 0; v < NV; v++) if (v * VW < cols) {
-    vec s = n || y0 ? load(sums + j + v * VW, cols - v * VW) : (vec)0;
+  EACH_VECTOR {
+    vec s = n || y0 ? load(sums + j + v * VW, REST) : (vec)0;
     for (long p = y0 * OUT; p < y1 * OUT; p++)
-      s += load(G + (n * OUT * OUT + p) * CO + j + v * VW, cols - v * VW);
-    store(sums + j + v * VW, s, cols - v * VW);
+      s += load(G + (n * OUT * OUT + p) * CO + j + v * VW, REST);
+    store(sums + j + v * VW, s, REST);
   }
   for (int f = 0; f < FILTER; f++) {
-    int t = 0;
-    for (; t + MR <= RUN; t += MR) taps(D, X, G, n, y0, y1, f, t, j, MR, cols);
-    if (RUN % MR) taps(D, X, G, n, y0, y1, f, t, j, RUN % MR, cols);
+    int t;
+    EACH_STEP(t, RUN, MR, rows, taps(D, X, G, n, y0, y1, f, t, j, rows, cols));
   }
 }
 void KERNEL(float *restrict D, float *restrict sums, const float *restrict X,
@@ -157,9 +124,8 @@ void KERNEL(float *restrict D, float *restrict sums, const float *restrict X,
   for (long n = 0; n < BATCH; n++)
     for (int y0 = 0; y0 < OUT; y0 += AT_ONCE) {
       const int y1 = y0 + AT_ONCE < OUT ? y0 + AT_ONCE : OUT;
-      int j = 0;
-      for (; j + NR <= CO; j += NR) channels(D, sums, X, G, n, y0, y1, j, NR);
-      if (CO % NR) channels(D, sums, X, G, n, y0, y1, j, CO % NR);
+      int j;
+      EACH_STEP(j, CO, NR, cols, channels(D, sums, X, G, n, y0, y1, j, cols));
     }
 }
 """

@@ -40,6 +40,26 @@ typedef float vec __attribute__((ext_vector_type(VW), aligned(4)));
 typedef float vec4 __attribute__((ext_vector_type(4), aligned(4)));
 #pragma clang fp contract(fast)
 
+// A register tile: c[r][v] is vector v of row r. `rows` and `cols` are constants where a tile is
+// inlined; REST columns are left from vector v on.
+#define EACH_ROW FULL_UNROLL for (int r = 0; r < rows; r++)
+#define EACH_VECTOR FULL_UNROLL for (int v = 0; v < NV; v++) if (v * VW < cols)
+#define REST (cols - v * VW)
+// c += the outer product of the floats `left`, one for each r, and the vectors `right`, for each v.
+#define ADD_PRODUCT(left, right) do { \\
+  vec b[NV]; \\
+  EACH_VECTOR b[v] = right; \\
+  EACH_ROW { \\
+    vec x = (vec)(left); \\
+    EACH_VECTOR c[r][v] += x * b[v]; \\
+  } \\
+} while (0)
+// Do something for every i = 0, step, .. below size; n is `step`, or what is left at the end.
+#define EACH_STEP(i, size, step, n, ...) do { \\
+  for (i = 0; i + (step) <= (size); i += step) { enum { n = step }; __VA_ARGS__; } \\
+  if ((size) % (step)) { enum { n = (size) % (step) }; __VA_ARGS__; } \\
+} while (0)
+
 // The first `n` (1 to VW) floats at p; the rest is 0.
 INLINE vec load(const float *p, int n) {
   if (n >= VW) return *(const vec *)p;

@@ -21,7 +21,7 @@ def _mixed(x: UOp) -> UOp:
     return x ^ (x >> 16)
 
 
-def dropout(x: Tensor, control: Control, layer: int) -> Tensor:
+def dropout(x: Tensor, layer: int, control: Control) -> Tensor:
     """``x`` with a share of its elements 0 and the others scaled up, so that the mean stays.
 
     ``x`` is (trials, ...) float32, or without its first axis for a single trial; the share is each

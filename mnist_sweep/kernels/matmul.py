@@ -24,33 +24,18 @@ INLINE void pack(float *panel, const float *B, long j, int cols, long k0, long d
       for (long k = 0; k < depth; k++) panel[k * NR + q] = q < cols ? B[(j + q) * K + k0 + k] : 0;
   } else {
     for (long k = 0; k < depth; k++)
-      FULL_UNROLL for (int v = 0; v < NV; v++)
-        if (v * VW < cols)
-          *(vec *)(panel + k * NR + v * VW) = load(B + (k0 + k) * N + j + v * VW, cols - v * VW);
+      EACH_VECTOR *(vec *)(panel + k * NR + v * VW) = load(B + (k0 + k) * N + j + v * VW, REST);
   }
 }
 
 INLINE void tile(float *C, const float *A, const float *panel, const float *bias,
                  const int rows, const int cols, long i, long j, long k0, long depth) {
   vec c[MR][NV];
-  FULL_UNROLL for (int r = 0; r < rows; r++)
-    FULL_UNROLL for (int v = 0; v < NV; v++)
-      if (v * VW < cols)
-        c[r][v] = k0 ? load(C + (i + r) * N + j + v * VW, cols - v * VW)
-                     : BIAS ? load(bias + j + v * VW, cols - v * VW) : (vec)0;
-  for (long k = 0; k < depth; k++) {
-    vec b[NV];
-    FULL_UNROLL for (int v = 0; v < NV; v++)
-      if (v * VW < cols) b[v] = *(const vec *)(panel + k * NR + v * VW);
-    FULL_UNROLL for (int r = 0; r < rows; r++) {
-      vec a = (vec)A_AT(i + r, k0 + k);
-      FULL_UNROLL for (int v = 0; v < NV; v++)
-        if (v * VW < cols) c[r][v] += a * b[v];
-    }
-  }
-  FULL_UNROLL for (int r = 0; r < rows; r++)
-    FULL_UNROLL for (int v = 0; v < NV; v++)
-      if (v * VW < cols) store(C + (i + r) * N + j + v * VW, c[r][v], cols - v * VW);
+  EACH_ROW EACH_VECTOR c[r][v] = k0 ? load(C + (i + r) * N + j + v * VW, REST)
+                               : BIAS ? load(bias + j + v * VW, REST) : (vec)0;
+  for (long k = 0; k < depth; k++)
+    ADD_PRODUCT(A_AT(i + r, k0 + k), *(const vec *)(panel + k * NR + v * VW));
+  EACH_ROW EACH_VECTOR store(C + (i + r) * N + j + v * VW, c[r][v], REST);
 }
 
 INLINE void columns(float *C, float *sums, const float *A, const float *B, const float *bias,
@@ -58,22 +43,20 @@ INLINE void columns(float *C, float *sums, const float *A, const float *B, const
   for (long k0 = 0; k0 < K; k0 += KC) {
     const long depth = K - k0 < KC ? K - k0 : KC;
     pack(panel, B, j, cols, k0, depth);
-    if (SUMS) FULL_UNROLL for (int v = 0; v < NV; v++) if (v * VW < cols) {
-      vec s = k0 ? load(sums + j + v * VW, cols - v * VW) : (vec)0;
+    if (SUMS) EACH_VECTOR {
+      vec s = k0 ? load(sums + j + v * VW, REST) : (vec)0;
       for (long k = 0; k < depth; k++) s += *(const vec *)(panel + k * NR + v * VW);
-      store(sums + j + v * VW, s, cols - v * VW);
+      store(sums + j + v * VW, s, REST);
     }
-    long i = 0;
-    for (; i + MR <= M; i += MR) tile(C, A, panel, bias, MR, cols, i, j, k0, depth);
-    if (M % MR) tile(C, A, panel, bias, M % MR, cols, i, j, k0, depth);
+    long i;
+    EACH_STEP(i, M, MR, rows, tile(C, A, panel, bias, rows, cols, i, j, k0, depth));
   }
 }
 
 INLINE void product(float *C, float *sums, const float *A, const float *B, const float *bias) {
   float panel[(K < KC ? K : KC) * NR];
-  long j = 0;
-  for (; j + NR <= N; j += NR) columns(C, sums, A, B, bias, panel, j, NR);
-  if (N % NR) columns(C, sums, A, B, bias, panel, j, N % NR);
+  long j;
+  EACH_STEP(j, N, NR, cols, columns(C, sums, A, B, bias, panel, j, cols));
 }
 """
 

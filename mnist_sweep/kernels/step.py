@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
+from operator import add
 from typing import Any
 
 from tinygrad import Tensor, UOp, dtypes
@@ -22,9 +24,8 @@ def activate(x: Tensor, function: Callable[[Any], Any]) -> Tensor:
 
     def forward(out: UOp, x: UOp) -> UOp:
         i = UOp.range(x.numel(), 0)
-        return kernel_sink(
-            f"activation_{x.numel()}", out.flatten()[i].store(function(x.flatten()[i])), over=(i,)
-        )
+        store = out.flatten()[i].store(function(x.flatten()[i]))
+        return kernel_sink(f"activation_{x.numel()}", store, over=(i,))
 
     def backward(out: UOp, upstream: UOp, x: UOp) -> UOp:
         i = UOp.range(x.numel(), 0)
@@ -58,25 +59,22 @@ def cross_entropy(
         i = UOp.range(rows, 0)
         z = [logits[i, c] for c in range(classes)]
         label = labels[i]
-        top = reduce(lambda a, b: a.maximum(b), z)
+        top = reduce(UOp.maximum, z)
         powers = [(value - top).exp() for value in z]
-        sum_of_powers = reduce(lambda a, b: a + b, powers)
-        chosen = reduce(lambda a, b: a + b, [label.eq(c).where(z[c], 0.0) for c in range(classes)])
-        before = reduce(
-            lambda a, b: a.maximum(b),
-            [(UOp.const(c, dtypes.int) < label).where(z[c], -float("inf")) for c in range(classes)],
-        )
+        sum_of_powers = reduce(add, powers)
+        chosen = reduce(add, [label.eq(c).where(z[c], 0.0) for c in range(classes)])
+        before = [(UOp.const(c, dtypes.int) < label).where(z[c], -math.inf) for c in range(classes)]
         targets = [label.eq(c).where(1.0, 0.0) for c in range(classes)]
         expected = chosen  # the logit that the target expects
         if reals:
             share = reals[0][i // (rows // reals[0].shape[0]), slot("label_smoothing")].load()
             targets = [target * (1 - share) + share * (1 / classes) for target in targets]
-            mean = reduce(lambda a, b: a + b, z) * (1 / classes)
+            mean = reduce(add, z) * (1 / classes)
             expected = chosen * (1 - share) + mean * share
         return kernel_sink(
             f"cross_entropy_{rows}",
             loss[i].store(sum_of_powers.log() + top - expected),
-            hit[i].store((chosen.eq(top) & (before < top)).where(1.0, 0.0)),
+            hit[i].store((chosen.eq(top) & (reduce(UOp.maximum, before) < top)).where(1.0, 0.0)),
             *(slope[i, c].store(powers[c] / sum_of_powers - targets[c]) for c in range(classes)),
             over=(i,),
         )
@@ -197,14 +195,17 @@ def count_batch(control: Control, loss: Tensor, hits: Tensor) -> list[Tensor]:
             valid = position * size + row < counts[k, Count.IMAGES].load()
             return valid.where(values[k * size + row], 0.0)
 
-        sums = [
-            reals[k, place].store(
-                reals[k, place].load() + total(partial(counted, values), size, axis)
-            )
-            for axis, (place, values) in enumerate(((Real.LOSS_SUM, loss), (Real.HITS, hits)), 1)
-        ]
-        moved = counts[k, Count.POSITION].store(position + 1)
-        return kernel_sink(f"count_{size}", *sums, moved, over=(k,))
+        def summed(place: int, values: UOp, axis: int) -> UOp:
+            batch = total(partial(counted, values), size, axis)
+            return reals[k, place].store(reals[k, place].load() + batch)
+
+        return kernel_sink(
+            f"count_{size}",
+            summed(Real.LOSS_SUM, loss, 1),
+            summed(Real.HITS, hits, 2),
+            counts[k, Count.POSITION].store(position + 1),
+            over=(k,),
+        )
 
     written: list[Tensor] = control.reals.custom_kernel(control.counts, loss, hits, fxn=kernel)
     return written[:2]

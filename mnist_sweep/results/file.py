@@ -11,6 +11,7 @@ that trial again beside a row that may only need a cell put back.
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -30,9 +31,9 @@ from mnist_sweep.results.lines import (
     curves_path,
     left_out,
     parse_rows,
+    passed_over,
     read_curves,
     reason,
-    repeats,
     spec_path,
     unknown_columns,
     whole_lines,
@@ -68,9 +69,9 @@ _OTHER_FILE = "give another results file with -o"
 class ResultsFile:
     """What a results file holds.
 
-    ``results`` has one row of each trial, the first that did not fail if there is one, in the
-    file's order, with its curve if there is one. ``notes`` are lines for the user: repeated rows, a
-    torn last line, what was left out.
+    ``results`` has the row that counts of each trial (see ``merge``), in the file's order, with its
+    curve if there is one. ``notes`` are lines for the user: rows that do not count, a torn last
+    line, what was left out.
     """
 
     path: Path
@@ -96,7 +97,7 @@ def read_results(path: Path) -> ResultsFile:
         for trial_id, result in rows.by_id.items()
     )
     notes = [*file.notes, *unknown_columns(file.layout, path)]
-    notes += left_out(rows.damaged, path) + repeats(rows, path) + curve_notes
+    notes += left_out(rows.damaged, path) + passed_over(rows, path) + curve_notes
     return ResultsFile(path, results, tuple(notes))
 
 
@@ -235,26 +236,26 @@ class ResultsWriter:
         A crash between two then leaves rows without curves. The other way round it would leave
         curves without rows, and those are dropped.
         """
-        old = [kind for kind in _KINDS if kind(self._path).exists()]
+        old = {kind: path for kind in _KINDS if (path := kind(self._path)).exists()}
         if not old:
             return []
-        for kind in old:
-            if not kind(self._path).is_file():
-                raise OSError(EINVAL, f"{kind(self._path).name} is no regular file")
+        for path in old.values():
+            if not path.is_file():
+                raise OSError(EINVAL, f"{path.name} is no regular file")
         aside = self._dated()
-        for kind in old:
-            kind(self._path).rename(kind(aside))
+        for kind, path in old.items():
+            path.rename(kind(aside))
         sync_folder(self._path.parent)
         return [f"the old {self._shown} is kept as {aside.name}"]
 
     def _dated(self) -> Path:
         """A name with the local time that neither a results file nor what is beside one has yet."""
         stem = f"{self._path.stem}.{datetime.now():%Y-%m-%dT%H-%M-%S}"
-        number = 1
-        path = self._path.with_name(f"{stem}{self._path.suffix}")
-        while any(kind(path).exists() for kind in _KINDS):
-            number += 1
-            path = self._path.with_name(f"{stem}-{number}{self._path.suffix}")
+        for number in itertools.count(1):
+            suffix = f"-{number}" if number > 1 else ""
+            path = self._path.with_name(f"{stem}{suffix}{self._path.suffix}")
+            if not any(kind(path).exists() for kind in _KINDS):
+                break
         return path
 
     def _recover(self, retry_failed: bool) -> list[str]:
@@ -272,20 +273,20 @@ class ResultsWriter:
         notes = [
             *_mend(self._path, file, self._shown),
             *_mend(self._curves_path, curves, shown_curves),
-            *repeats(rows, self._shown),
+            *passed_over(rows, self._shown),
             *unknown_columns(file.layout, self._shown),
         ]
         file, curves = _upgraded(self._path, file), _upgraded(self._curves_path, curves)
+        finished = rows.by_id
         if retry_failed and rows.failed:
-            failed = set(rows.failed)
-            kept = [line for number, line in enumerate(file.lines, 1) if number not in failed]
-            file = file._replace(lines=kept)
+            kept = (line for number, line in enumerate(file.lines, 1) if number not in rows.failed)
             replace_file(self._path, _joined(kept))
-            rows = parse_rows(file, self._shown)
-            notes.append(f"{self._shown}: took out {count(len(failed), 'failed row')}")
+            # A failed row counts only where its trial has no other.
+            finished = {i: row for i, row in finished.items() if row.status != "failed"}
+            notes.append(f"{self._shown}: took out {count(len(rows.failed), 'failed row')}")
         self._layout, self._curve_layout = file.layout, curves.layout
-        self.finished = MappingProxyType(rows.by_id)
-        self._ids = set(rows.by_id)
+        self.finished = MappingProxyType(finished)
+        self._ids = set(finished)
         return notes + self._drop_curves_without_row(curves, shown_curves)
 
     def _lines(self, path: Path, ours: Layout, shown: Path) -> Lines:
@@ -296,12 +297,11 @@ class ResultsWriter:
         return whole_lines(path, ours, shown, advice)
 
     def _drop_curves_without_row(self, file: Lines, shown: Path) -> list[str]:
-        lines = file.lines
-        kept = [line for line in lines[1:] if trial_id_of(line, file.layout) in self._ids]
-        dropped = len(lines[1:]) - len(kept)
+        kept = [line for line in file.lines[1:] if trial_id_of(line, file.layout) in self._ids]
+        dropped = len(file.lines[1:]) - len(kept)
         if not dropped:
             return []
-        replace_file(self._curves_path, _joined([lines[0], *kept]))
+        replace_file(self._curves_path, _joined([file.lines[0], *kept]))
         return [f"{shown}: dropped {count(dropped, 'line')} of trials that have no row"]
 
 

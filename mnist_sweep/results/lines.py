@@ -6,19 +6,21 @@ Files are opened by their real path; messages name them as the user did (``shown
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from mnist_sweep.errors import ResultsError
 from mnist_sweep.labels import count
 from mnist_sweep.results import journal
+from mnist_sweep.results.merge import Passed, merge
 from mnist_sweep.results.rows import (
     MAX_LINE,
     OUR_CURVES,
     Layout,
     header,
+    listed,
     parse_point,
     parse_row,
     read_layout,
@@ -29,8 +31,17 @@ from mnist_sweep.trial import CurvePoint, TrialResult
 _MAX_PROBLEM = 200
 #: Damaged lines after which a file is given up, so that no garbage takes minutes to read.
 _MAX_DAMAGED = 1_000
-#: Columns that a message names at most.
-_MAX_NAMED = 8
+#: Why rows do not count, as part of a sentence.
+_WHY = {
+    "same": "of trials that an earlier row has with the same result",
+    "failed": "of failed trials that another row has finished",
+    "differs": "with another result than that of an earlier row, which counts",
+}
+
+#: A line's number, and what is wrong with it.
+Damage = tuple[int, str]
+#: What a line says.
+Value = TypeVar("Value")
 
 
 def curves_path(path: Path) -> Path:
@@ -86,9 +97,7 @@ def whole_lines(path: Path, ours: Layout, shown: Path, advice: str) -> Lines:
 
 def unknown_columns(layout: Layout, shown: Path) -> list[str]:
     """The note on columns of a file that are not ours, if there are any."""
-    names = ", ".join(layout.unknown[:_MAX_NAMED])
-    more = len(layout.unknown) - _MAX_NAMED
-    names += f" and {more} more" if more > 0 else ""
+    names = listed(layout.unknown)
     return [f"{shown}: columns that mnist-sweep does not know: {names}"] if names else []
 
 
@@ -108,14 +117,14 @@ def _is_cut_header(content: bytes, ours: Layout) -> bool:
 class Rows:
     """The rows of a results file; a line's number counts from 1, which is the header.
 
-    ``by_id`` has one row of each trial, in the file's order: the first that did not fail, else the
-    first.
+    ``by_id`` has the row that counts of each trial, in the file's order, ``passed`` those that do
+    not (see ``merge``).
     """
 
     by_id: dict[str, TrialResult]
-    repeated: list[tuple[int, str]]  # line number, trial_id
-    failed: list[int]  # line numbers
-    damaged: list[tuple[int, str]]  # line number, problem
+    passed: list[Passed[int]]
+    failed: set[int]  # line numbers
+    damaged: list[Damage]
 
 
 def parse_rows(file: Lines, shown: Path) -> Rows:
@@ -123,24 +132,11 @@ def parse_rows(file: Lines, shown: Path) -> Rows:
 
     Raises ResultsError if there are more than a thousand damaged ones.
     """
-    rows = Rows({}, [], [], [])
-    for number, line in enumerate(file.lines, start=1):
-        if _says_nothing(line, file.lines):
-            continue
-        try:
-            result = parse_row(line, file.layout)
-        except ValueError as error:
-            _note_damage(rows.damaged, number, error, shown)
-            continue
-        trial_id = result.trial.trial_id
-        if result.status == "failed":
-            rows.failed.append(number)
-        earlier = rows.by_id.setdefault(trial_id, result)
-        if earlier is not result:
-            rows.repeated.append((number, trial_id))
-            if earlier.status == "failed":
-                rows.by_id[trial_id] = result
-    return rows
+    damaged: list[Damage] = []
+    parsed = list(_parsed(file, parse_row, damaged, shown))
+    results, passed = merge(parsed)
+    failed = {number for result, number in parsed if result.status == "failed"}
+    return Rows({result.trial.trial_id: result for result in results}, passed, failed, damaged)
 
 
 def read_curves(path: Path, shown: Path) -> tuple[dict[str, tuple[CurvePoint, ...]], list[str]]:
@@ -150,39 +146,51 @@ def read_curves(path: Path, shown: Path) -> tuple[dict[str, tuple[CurvePoint, ..
     """
     if not os.path.exists(path):
         return {}, []
-    try:
-        file = whole_lines(path, OUR_CURVES, shown, "results are shown without curves")
-        curves, damaged = _parse_curves(file, shown)
-    except ResultsError as error:
-        return {}, [str(error)]
-    return curves, file.notes + left_out(damaged, shown)
-
-
-def _parse_curves(
-    file: Lines, shown: Path
-) -> tuple[dict[str, tuple[CurvePoint, ...]], list[tuple[int, str]]]:
     curves: dict[str, list[CurvePoint]] = {}
     ended: set[str] = set()
-    damaged: list[tuple[int, str]] = []
+    damaged: list[Damage] = []
+    try:
+        file = whole_lines(path, OUR_CURVES, shown, "results are shown without curves")
+        for (trial_id, point), _ in _parsed(file, parse_point, damaged, shown):
+            curve = curves.setdefault(trial_id, [])
+            # A step that is not beyond the last one begins another curve of the same trial.
+            if trial_id in ended or (curve and point.step <= curve[-1].step):
+                ended.add(trial_id)
+            else:
+                curve.append(point)
+    except ResultsError as error:
+        return {}, [str(error)]
+    notes = file.notes + left_out(damaged, shown)
+    return {trial_id: tuple(curve) for trial_id, curve in curves.items()}, notes
+
+
+def _parsed(
+    file: Lines, parse: Callable[[bytes, Layout], Value], damaged: list[Damage], shown: Path
+) -> Iterator[tuple[Value, int]]:
+    """What each line says, and its number; those that cannot be read are added to ``damaged``."""
     for number, line in enumerate(file.lines, start=1):
-        if _says_nothing(line, file.lines):
+        # Files that were joined have a header within.
+        if not line.strip() or line == file.lines[0]:
             continue
         try:
-            trial_id, point = parse_point(line, file.layout)
+            value = parse(line, file.layout)
         except ValueError as error:
-            _note_damage(damaged, number, error, shown)
-            continue
-        curve = curves.setdefault(trial_id, [])
-        # A step that is not beyond the last one begins another curve of the same trial.
-        if trial_id in ended or (curve and point.step <= curve[-1].step):
-            ended.add(trial_id)
+            text = str(error)
+            damaged.append(
+                (number, text if len(text) <= _MAX_PROBLEM else text[:_MAX_PROBLEM] + "...")
+            )
+            if len(damaged) > _MAX_DAMAGED:
+                first, problem = damaged[0]
+                raise ResultsError(
+                    f"{shown} has more than {_MAX_DAMAGED} damaged lines, the first at line "
+                    f"{first}: {problem}; give an undamaged copy"
+                ) from error
         else:
-            curve.append(point)
-    return {trial_id: tuple(curve) for trial_id, curve in curves.items()}, damaged
+            yield value, number
 
 
-def left_out(damaged: Sequence[tuple[int, str]], shown: Path) -> list[str]:
-    """The note on damaged lines (line number, problem), if there are any."""
+def left_out(damaged: Sequence[Damage], shown: Path) -> list[str]:
+    """The note on damaged lines, if there are any."""
     if not damaged:
         return []
     number, problem = damaged[0]
@@ -190,37 +198,20 @@ def left_out(damaged: Sequence[tuple[int, str]], shown: Path) -> list[str]:
     return [f"{shown}: left out {lines}, the first at line {number}: {problem}"]
 
 
-def repeats(rows: Rows, shown: Path) -> list[str]:
-    """The note on rows of trials that have another row, if there are any."""
-    if not rows.repeated:
-        return []
-    number, trial_id = rows.repeated[0]
-    repeated = count(len(rows.repeated), "row")
-    return [
-        f"{shown}: {repeated} of trials that have an earlier row, the first at line {number} "
-        f"({trial_id}); the first row of a trial that did not fail counts"
-    ]
+def passed_over(rows: Rows, shown: Path) -> list[str]:
+    """The notes on rows that do not count, one for each reason."""
+    notes = []
+    for why, text in _WHY.items():
+        if group := [one for one in rows.passed if one.why == why]:
+            first = min(group, key=lambda one: one.place)
+            notes.append(
+                f"{shown}: passed over {count(len(group), 'row')} {text}, the first at line "
+                f"{first.place} of trial {first.row.trial.trial_id} (see line {first.counted})"
+            )
+    return notes
 
 
 def reason(error: OSError) -> str:
     """What the system says, as part of a sentence."""
     text = error.strerror or str(error)
     return text[:1].lower() + text[1:]
-
-
-def _says_nothing(line: bytes, lines: Sequence[bytes]) -> bool:
-    # Files that were joined have a header within.
-    return not line.strip() or line == lines[0]
-
-
-def _note_damage(
-    damaged: list[tuple[int, str]], number: int, error: ValueError, shown: Path
-) -> None:
-    text = str(error)
-    damaged.append((number, text if len(text) <= _MAX_PROBLEM else text[:_MAX_PROBLEM] + "..."))
-    if len(damaged) > _MAX_DAMAGED:
-        number, problem = damaged[0]
-        raise ResultsError(
-            f"{shown} has more than {_MAX_DAMAGED} damaged lines, the first at line {number}: "
-            f"{problem}; give an undamaged copy"
-        )

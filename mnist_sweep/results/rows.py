@@ -82,8 +82,8 @@ class Layout:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """The columns of the file that are not ours, for a message."""
-        return tuple(_name(name) for name in self.names if name not in self.kind.columns)
+        """The columns of the file that are not ours."""
+        return tuple(name for name in self.names if name not in self.kind.columns)
 
     @cached_property
     def places(self) -> tuple[int, ...]:
@@ -124,20 +124,17 @@ def read_layout(line: bytes, kind: Kind) -> Layout:
         raise ValueError(problem) from None
     if missing := [name for name in kind.columns if name in kind.needed and name not in names]:
         extra = [name for name in names if name not in kind.columns]
-        expected = f"; not expected: {_listed(extra)}" if extra else ""
-        raise ValueError(f"has other columns (missing: {_listed(missing)}{expected})")
+        expected = f"; not expected: {listed(extra)}" if extra else ""
+        raise ValueError(f"has other columns (missing: {listed(missing)}{expected})")
     if twice := [name for name in kind.columns if names.count(name) > 1]:
-        raise ValueError(f"has two columns of one name ({_listed(twice)})")
+        raise ValueError(f"has two columns of one name ({listed(twice)})")
     return Layout(kind, tuple(names))
 
 
-def _listed(names: Sequence[str], most: int = 8) -> str:
-    shown = ", ".join(_name(name) for name in names[:most])
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Columns for a message, whatever their names hold: the first ``most``, and how many more."""
+    shown = ", ".join(_printable(name)[:40] or "(no name)" for name in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _name(column: str) -> str:
-    return _printable(column)[:40] or "(no name)"
 
 
 def format_row(result: TrialResult, layout: Layout = OUR_RESULTS) -> bytes:

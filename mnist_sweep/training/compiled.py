@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,18 +156,10 @@ class CompiledShape:
     def _define_training_step(self) -> list[Tensor]:
         control, tensors, switches = self._control, self._tensors, self.shape.switches
         x, labels = self._batch(control, self._config.batch_size)
-        out, statistics = logits(
-            tensors,
-            x,
-            self._config,
-            training=True,
-            drop=(lambda x, place: dropout(x, control, place)) if "dropout" in switches else None,
-        )
-        loss, hits = kernels.cross_entropy(
-            out.reshape(len(labels), -1),
-            labels,
-            smoothed=control if "label_smoothing" in switches else None,
-        )
+        drop = partial(dropout, control=control) if "dropout" in switches else None
+        smoothed = control if "label_smoothing" in switches else None
+        out, statistics = logits(tensors, x, self._config, training=True, drop=drop)
+        loss, hits = kernels.cross_entropy(out.reshape(len(labels), -1), labels, smoothed)
         # The trials have nothing in common, so the gradients of their sum are those of each.
         means = loss.reshape(self.stack, self._config.batch_size).mean(1)
         gradients = means.sum().gradient(*(tensors[name] for name in self._trained))
@@ -180,8 +173,7 @@ class CompiledShape:
                 control,
                 decayed="weight_decay" in switches,
             )
-        written += [tensors[name].assign(new) for name, new in statistics.items()]
-        return written
+        return written + [tensors[name].assign(new) for name, new in statistics.items()]
 
     def _define_evaluation_step(self) -> list[Tensor]:
         x, labels = self._batch(self._evaluation, EVALUATION_BATCH)
@@ -323,7 +315,7 @@ class CompiledShape:
             if done < target:
                 return
             reals = backend.read(self._control.reals)
-            self._evaluate_point(running, epoch, done, reals, done - since)
+            self._evaluate_point(running, epoch + done / self.steps_per_epoch, reals, done - since)
             reals[:, [Real.LOSS_SUM, Real.HITS]] = 0.0
             backend.write(self._control.reals, reals)
 
@@ -344,26 +336,21 @@ class CompiledShape:
         return done
 
     def _evaluate_point(
-        self,
-        running: Sequence[_Progress],
-        epoch: int,
-        done: int,
-        reals: NDArray[np.float32],
-        steps: int,
+        self, running: Sequence[_Progress], epoch: float, reals: NDArray[np.float32], steps: int
     ) -> None:
-        if all(progress.diverged for progress in running):
+        """Add a point at ``epoch`` to each curve, from the sums of the last ``steps`` steps."""
+        alive = [(k, progress) for k, progress in enumerate(running) if not progress.diverged]
+        if not alive:
             return
         dataset = self.data.dataset
         validation = dataset.validation_rows
         val_accuracy = self.evaluate(validation)[1] if len(validation) else None
         test_accuracy = self.evaluate(dataset.test_rows)[1]
-        for k, progress in enumerate(running):
-            if progress.diverged:
-                continue
+        for k, progress in alive:
             progress.curve.append(
                 CurvePoint(
                     step=progress.steps,
-                    epoch=epoch + done / self.steps_per_epoch,
+                    epoch=epoch,
                     lr=float(reals[k, Real.LR]),
                     train_loss=float(reals[k, Real.LOSS_SUM]) / steps,
                     train_accuracy=float(reals[k, Real.HITS]) / (steps * self._config.batch_size),

@@ -59,12 +59,7 @@ def initial_values(config: HPConfig, classes: int) -> dict[str, Array]:
 
 
 def logits(
-    tensors: Tensors,
-    x: Tensor,
-    config: HPConfig,
-    *,
-    training: bool,
-    drop: Drop | None = None,
+    tensors: Tensors, x: Tensor, config: HPConfig, *, training: bool, drop: Drop | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """What ``config``'s model makes of the images ``x`` (..., rows, 784): logits, new statistics.
 
@@ -83,11 +78,7 @@ def _boundary(x: Tensor) -> Tensor:
 
 class _Net:
     def __init__(
-        self,
-        tensors: Tensors,
-        config: HPConfig,
-        training: bool,
-        drop: Drop | None,
+        self, tensors: Tensors, config: HPConfig, training: bool, drop: Drop | None
     ) -> None:
         self._tensors, self._training, self._drop = tensors, training, drop
         self._activation = ACTIVATIONS[config.activation_fn]
