@@ -262,7 +262,7 @@ class _Bar:
     def _note(self, result: TrialResult) -> None:
         value = getattr(result, self._metric.name)
         values = [known for known in (self._best, value) if known is not None]
-        self._best = max(values, key=lambda known: self._metric.sign * known, default=None)
+        self._best = self._metric.best(values) if values else None
 
     def add(self, result: TrialResult) -> None:
         """Count ``result`` and show the best value so far."""

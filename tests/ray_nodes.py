@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from mnist_sweep.results.file import curves_path
+from tests import runs
 
 TIMING = ("train_seconds", "compile_seconds", "finished_at")
 PORT = 6399
@@ -39,10 +40,8 @@ def outcome(path: Path) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
+    """As ``runs.wait_until``, with the patience that a cluster needs."""
+    runs.wait_until(condition, seconds)
 
 
 def rows_in(path: Path) -> int:

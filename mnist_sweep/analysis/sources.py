@@ -57,8 +57,9 @@ def join(files: Sequence[ResultsFile], by: str | None = None) -> Sources:
     results, passed = merge((row, file.path) for file in files for row in file.results)
     notes = [note for file in files for note in file.notes] + _passed_notes(passed)
     metric = check_metric(by, results) if by is not None else None
-    wanted = {m.name for file in files if (m := spec_metric(file.path))}
-    if metric is None and len(wanted) > 1:
+    specs = [] if metric else [spec_metric(file.path) for file in files]
+    wanted = {preference.name for preference in specs if preference}
+    if len(wanted) > 1:
         notes.append(
             f"the specs beside these files rank by {' and '.join(sorted(wanted))}; neither is "
             "taken, choose with --by"

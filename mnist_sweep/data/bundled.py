@@ -25,9 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sweep.cache import cache_dir
-from mnist_sweep.data.idx import PIXELS, SIDE, LabelledImages, idx_header, pixel_sums
+from mnist_sweep.data.idx import PIXELS, LabelledImages, idx_header, pixel_sums
 from mnist_sweep.errors import DataError, UserError
 from mnist_sweep.files import replace_file
+from mnist_sweep.models import SIDE
 
 PACKED = Path(__file__).parent / "mnist"
 N_TRAIN, N_TEST = 60_000, 10_000

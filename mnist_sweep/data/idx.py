@@ -20,9 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sweep.errors import DataError
+from mnist_sweep.models import SIDE
 
-#: Pixels along each side of an image.
-SIDE = 28
 PIXELS = SIDE * SIDE
 #: Labels are 0 .. CLASSES - 1.
 CLASSES = 10
