@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mnist_sweep.analysis.study import Study
-from mnist_sweep.analysis.verdicts import Comparison
+from mnist_sweep.analysis.verdicts import MARKS, Comparison
 from mnist_sweep.labels import short_name, value_texts
 from mnist_sweep.metrics import TEST_ACCURACY, Metric
 
 #: The notes below the table are not wider than this, however wide the terminal.
 NOTE_WIDTH = 100
-_MARKS = {"best": "", "tied": "=", "worse": "", "untested": "?"}
 
 
 class _Table(NamedTuple):
@@ -32,9 +31,9 @@ def format_top(
     """The ``n`` best configurations of each of ``studies``, best first, a table for each.
 
     Rank, tie mark, the parameters that vary, mean and reach of the 95 % interval (accuracies in
-    per cent), number of seeds, mean training time; below it what the interval is and on which set
-    the choice was made. The plain text is aligned; in ``width`` characters, if given, what does not
-    fit stands on a line of its own under the row.
+    per cent), number of seeds, mean wall time of training; below it what the marks and intervals
+    are and on which set the choice was made. The plain text is aligned; in ``width`` characters, if
+    given, what does not fit stands on a line of its own under the row.
     """
     if not studies:
         return "no trial has finished yet; run the sweep first"
@@ -55,7 +54,7 @@ def format_top(
 def _table(study: Study, n: int) -> _Table:
     shown = study.measured[:n]
     ranks = ["rank", *(str(i) for i, _ in enumerate(shown, 1))]
-    marks = ["", *(_MARKS[c.verdict] for c in shown)]
+    marks = ["", *(MARKS[c.kind][0] for c in shown)]
     configs = [comparison.configuration.config for comparison in shown]
     settings = [
         [short_name(name), *value_texts([getattr(config, name) for config in configs], name)]
@@ -75,7 +74,7 @@ def _value_columns(shown: Sequence[Comparison], metric: Metric) -> list[list[str
     if any(c.diverged for c in configurations):
         columns.append(["diverged", *(str(c.diverged or "") for c in configurations)])
     seconds = [c.cost("train_seconds") for c in configurations]
-    columns.append(["train s", *("-" if s is None else f"{s:.1f}" for s in seconds)])
+    columns.append(["wall s", *("-" if s is None else f"{s:.1f}" for s in seconds)])
     return columns
 
 
@@ -127,19 +126,14 @@ def _wrapped(notes: Sequence[str], width: int | None) -> str:
 
 
 def _notes(study: Study, shown: Sequence[Comparison]) -> list[str]:
-    measured, without = study.measured, study.unmeasured
+    without = study.unmeasured
     notes = [_interval_note(study, shown)]
-    verdicts = [c.verdict for c in shown]
-    if "tied" in verdicts:
-        tied = sum(c.verdict == "tied" for c in measured)
-        notes.append(
-            f"=: cannot be told apart from the best: {tied} of the {len(measured) - 1} others "
-            "(paired t over common seeds, Holm-corrected for all pairs); more seeds tell more."
-        )
-    if "untested" in verdicts:
-        notes.append(
-            "?: not compared with the best; that takes two seeds in common and none that diverged."
-        )
+    kinds = {c.kind for c in shown}
+    said = [
+        f"{mark}: {meaning}." for kind, (mark, meaning) in MARKS.items() if mark and kind in kinds
+    ]
+    said += [study.promise_text, study.borrowed_text, study.settle_text, study.settle_command]
+    notes += filter(None, said)
     if without:
         have = "more has" if len(without) == 1 else "more have"
         notes.append(

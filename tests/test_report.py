@@ -64,7 +64,7 @@ def test_it_warns_of_single_seeds() -> None:
     assert "One seed for each configuration: the intervals are over the 5,000 val" in warned(
         results
     )
-    assert "None of the others could be compared" in said(results)
+    assert "The others could not be compared with it" in said(results)
 
 
 def test_it_warns_of_trials_that_failed_diverged_or_are_missing() -> None:

@@ -44,8 +44,9 @@ def t_interval(values: Sequence[float], least_spread: float = 0.0) -> Interval:
     """Student's t interval of the mean of at least two ``values`` (Student, 1908).
 
     Assumes that the values are independent draws of one, roughly normal, distribution: seeds of
-    one configuration. ``least_spread`` is a floor for their standard deviation: see
-    ``paired_t_p_value``. Raises statistics.StatisticsError for fewer than two.
+    one configuration. ``least_spread`` is a floor for their standard deviation: values that are
+    counted in steps can be equal twice without being free of noise. Raises
+    statistics.StatisticsError for fewer than two.
     """
     spread = max(stdev(values), least_spread)
     half = t_quantile(LEVEL, len(values) - 1) * spread / math.sqrt(len(values))
@@ -64,20 +65,6 @@ def wilson_interval(proportion: float, n: int) -> Interval:
     return Interval(proportion, centre - half, centre + half, "binomial over images")
 
 
-def paired_t_p_value(differences: Sequence[float], least_spread: float = 0.0) -> float:
-    """Two-sided p-value of the hypothesis that paired ``differences`` (two or more) have mean 0.
-
-    ``least_spread`` is a floor for their standard deviation: values that are counted in steps can
-    differ by the same amount twice without being free of noise.
-    """
-    n = len(differences)
-    spread = max(stdev(differences), least_spread)
-    mean = fmean(differences)
-    if spread == 0:
-        return 1.0 if mean == 0 else 0.0
-    return t_two_sided_p(mean / (spread / math.sqrt(n)), n - 1)
-
-
 def holm(p_values: Sequence[float], family: int) -> list[float]:
     """Holm's step-down adjusted p-values, in the order given (Holm, 1979).
 
@@ -91,12 +78,18 @@ def holm(p_values: Sequence[float], family: int) -> list[float]:
     return adjusted
 
 
-def t_two_sided_p(t: float, df: int) -> float:
-    """P(\\|T\\| >= \\|t\\|) for Student's t with ``df`` >= 1 degrees of freedom.
+def t_two_sided_p(t: float, df: float) -> float:
+    """P(\\|T\\| >= \\|t\\|) for Student's t; the degrees of freedom need not be whole.
 
     Abramowitz and Stegun (1964), 26.7.1 with 26.5.27: the regularised incomplete beta function.
     """
     return _regularised_beta(df / 2, 0.5, df / (df + t * t))
+
+
+def t_upper_p(t: float, df: float) -> float:
+    """P(T >= ``t``) for Student's t; the degrees of freedom need not be whole."""
+    half = t_two_sided_p(t, df) / 2
+    return half if t > 0 else 1 - half
 
 
 def f_upper_p(f: float, df: float, df_error: float) -> float:
@@ -164,3 +157,24 @@ def _beta_fraction(a: float, b: float, x: float) -> float:
         if abs(c * d - 1) < 1e-15:
             break
     return value
+
+
+def digamma(x: float) -> float:
+    """The derivative of log gamma, x > 0: Abramowitz and Stegun (1964), 6.3.5 and 6.3.18."""
+    if x < 10:
+        return digamma(x + 1) - 1 / x
+    y = 1 / x**2
+    return math.log(x) - 1 / (2 * x) - y * (1 / 12 - y * (1 / 120 - y * (1 / 252 - y / 240)))
+
+
+def trigamma(x: float) -> float:
+    """The derivative of digamma, x > 0: Abramowitz and Stegun (1964), 6.4.6 and 6.4.12."""
+    if x < 10:
+        return trigamma(x + 1) + 1 / x**2
+    y = 1 / x**2
+    return 1 / x + y / 2 + y / x * (1 / 6 - y * (1 / 30 - y * (1 / 42 - y / 30)))
+
+
+def trigamma_inverse(y: float) -> float:
+    """The x > 0 at which trigamma is ``y`` > 0."""
+    return _root(trigamma, y)

@@ -16,7 +16,7 @@ from mnist_sweep.metrics import TEST_ACCURACY
 #: What ``records`` says of a configuration, in this order; also the columns of the CSV.
 RECORD_KEYS: tuple[str, ...] = (
     *("rank", "verdict", "metric", "goal", "mean", "low", "high", "interval"),
-    *("seeds", "diverged", "failed", "difference", "p_value"),
+    *("seeds", "diverged", "failed", "difference", "p_value", "noisy", "seeds_needed"),
     *("test_accuracy", "train_seconds", "parameters", "model", "dataset"),
     *SPEC_FIELDS,
 )
@@ -27,9 +27,9 @@ def records(studies: Iterable[Study], n: int = 8) -> list[dict[str, Any]]:
 
     ``rank`` counts from 1 in each study; ``verdict`` is that of ``Comparison``; ``mean`` of the
     ``metric`` over ``seeds`` (a list), with its 95 % interval ``low`` .. ``high`` of the kind
-    ``interval``; ``difference`` to the best and its ``p_value``; ``test_accuracy``,
-    ``train_seconds`` and ``parameters`` are means. Accuracies are fractions. None where there is
-    no value.
+    ``interval``; ``difference``, ``p_value``, ``noisy`` and ``seeds_needed`` as ``Comparison``
+    says; ``test_accuracy``, ``train_seconds`` (wall time) and ``parameters`` are means. Accuracies
+    are fractions. None where there is no value.
     """
     return [
         _record(place, comparison, study)
@@ -55,6 +55,8 @@ def _record(place: int, comparison: Comparison, study: Study) -> dict[str, Any]:
         "failed": configuration.failed,
         "difference": comparison.difference,
         "p_value": comparison.p_value,
+        "noisy": comparison.noisy,
+        "seeds_needed": comparison.seeds,
         "test_accuracy": configuration.mean(TEST_ACCURACY),
         "train_seconds": configuration.cost("train_seconds"),
         "parameters": configuration.cost("parameters"),

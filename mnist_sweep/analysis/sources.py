@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from mnist_sweep.analysis.study import Study, split_studies
 from mnist_sweep.labels import count
 from mnist_sweep.metrics import METRICS
 from mnist_sweep.results.file import ResultsFile, read_results
+from mnist_sweep.results.lines import spec_path
 from mnist_sweep.results.merge import Passed, merge
 from mnist_sweep.results.spec_beside import spec_metric
 from mnist_sweep.trial import TrialResult
@@ -66,8 +68,16 @@ def join(files: Sequence[ResultsFile], by: str | None = None) -> Sources:
         )
     preferred = METRICS[wanted.pop()] if len(wanted) == 1 else None
     name = _name(files)
-    studies = split_studies(results, metric, name, preferred)
+    studies = split_studies(results, metric, name, preferred, _rerun(files))
     return Sources(files, results, studies, name, notes)
+
+
+def _rerun(files: Sequence[ResultsFile]) -> str:
+    """The command that goes on with ``files``, as far as the spec beside them is known."""
+    first = files[0].path if len(files) == 1 else None
+    if first is None or not spec_path(first).exists():
+        return Study.rerun
+    return shlex.join(["mnist-sweep", "run", str(spec_path(first)), "-o", str(first)])
 
 
 def _name(files: Sequence[ResultsFile]) -> str:

@@ -13,8 +13,15 @@ from typing import Any
 
 from mnist_sweep.analysis.configurations import Configuration, configurations, varying_values
 from mnist_sweep.analysis.ranking import default_metric, rank
-from mnist_sweep.analysis.verdicts import Comparison, compare_with_best
-from mnist_sweep.labels import dataset_text, describe
+from mnist_sweep.analysis.verdicts import (
+    MOST_SEEDS,
+    Advice,
+    Comparison,
+    Kind,
+    advice,
+    compare_with_best,
+)
+from mnist_sweep.labels import count, dataset_text, describe
 from mnist_sweep.metrics import TEST_ACCURACY, VAL_ACCURACY, Metric
 from mnist_sweep.trial import Status, TrialResult
 
@@ -25,6 +32,7 @@ class Study:
 
     ``origin`` says where they are from: "mlp_phase2: mlp, mnist.". Of several studies each has a
     ``name`` for people, "mlp, mnist", and a ``prefix`` for file names; else both are empty.
+    ``rerun`` is the command that goes on with them.
     """
 
     results: Sequence[TrialResult]
@@ -32,6 +40,7 @@ class Study:
     origin: str
     name: str = ""
     prefix: str = ""
+    rerun: str = "mnist-sweep run SPEC"
 
     @cached_property
     def configurations(self) -> list[Configuration]:
@@ -80,6 +89,60 @@ class Study:
         """The number of trials that ended in ``status``."""
         return sum(result.status == status for result in self.results)
 
+    def kinds(self, kind: Kind) -> int:
+        """The number of configurations of a ``kind``."""
+        return sum(comparison.kind == kind for comparison in self.comparisons)
+
+    @property
+    def promise_text(self) -> str:
+        """What the verdicts promise, in one sentence; empty where nothing was compared."""
+        ties = self.kinds("tied") + self.kinds("noisy")
+        compared = ties + self.kinds("worse")
+        if not compared:
+            return ""
+        if not ties:
+            return "With at least 95 % confidence the best is the truly best configuration."
+        return (
+            "With at least 95 % confidence the truly best configuration is among the "
+            f"{ties + 1:,} of {compared + 1:,} that may be the best."
+        )
+
+    @property
+    def borrowed_text(self) -> str:
+        """That those of one seed are judged by the noise of the others; may be empty."""
+        judged = [c for c in self.comparisons if c.verdict != "untested"]
+        single = sum(len(c.configuration.values(self.metric)) == 1 for c in judged)
+        if not single or len(judged) == 1:
+            return ""
+        return f"Judged by the noise of the others: {count(single, 'configuration')} of one seed."
+
+    @property
+    def settle_text(self) -> str:
+        """How many seeds would tell more; empty where nothing is tied."""
+        ties, advised = self.kinds("tied") + self.kinds("noisy"), self._advice
+        if not ties:
+            return ""
+        if advised is None:
+            return f"More than {MOST_SEEDS} seeds would be needed to tell any other from the best."
+        every = "the other" if ties == 1 else f"all {ties:,} others"
+        told = every if advised.told == ties else f"{advised.told:,} of the {ties:,} others"
+        more = count(advised.trials, "more trial")
+        return f"About {advised.seeds} seeds would tell {told} from the best ({more})."
+
+    @property
+    def settle_command(self) -> str:
+        """The command that runs these seeds; empty where there is none."""
+        if self._advice is None:
+            return ""
+        return (
+            f"{self.rerun} --set seeds={self._advice.seeds} runs all configurations so; a spec "
+            f"with from_results: {{file: RESULTS, top: {self._advice.top}}} only the first ones."
+        )
+
+    @cached_property
+    def _advice(self) -> Advice | None:
+        return advice(self.comparisons, self.metric)
+
     @property
     def nothing_text(self) -> str:
         """Why no configuration has the metric, and what to do."""
@@ -115,11 +178,12 @@ def split_studies(
     metric: Metric | None = None,
     title: str = "",
     preferred: Metric | None = None,
+    rerun: str = Study.rerun,
 ) -> list[Study]:
     """Group ``results``, one row of each trial, by model and data set, in order of appearance.
 
     Without ``metric`` each study has its ``default_metric``: ``preferred`` where it was measured.
-    ``title`` names the results.
+    ``title`` names the results, ``rerun`` is the command that goes on with them.
     """
     groups: dict[tuple[str, str], list[TrialResult]] = {}
     for result in results:
@@ -139,6 +203,7 @@ def split_studies(
                 f"{title}: {model}, {data}." if title else f"{model}, {data}.",
                 ", ".join(names),
                 "".join(f"{part}_" for part in parts),
+                rerun,
             )
         )
     return studies

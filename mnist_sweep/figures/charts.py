@@ -278,4 +278,4 @@ def _framed_note(cells: Sequence[Cell], shown: Slice, metric: Metric) -> str:
     if "untested" in verdicts:
         return "Framed: the best."
     others = f"{verdicts.count('tied')} of the {len(verdicts) - 1} others"
-    return f"Framed: the best; {others} cannot be told apart from it."
+    return f"Framed: the best; {others} may be the best as well."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mnist_sweep.analysis.configurations import Configuration, varying_values
 from mnist_sweep.analysis.curves import MeanCurve, generalisation_gap
 from mnist_sweep.analysis.study import Study
-from mnist_sweep.analysis.verdicts import Comparison
+from mnist_sweep.analysis.verdicts import Comparison, Kind
 from mnist_sweep.figures.charts import seeds_text
 from mnist_sweep.figures.columns import Columns, value_columns
 from mnist_sweep.figures.scales import CUT_NOTE, MetricScale
@@ -34,10 +34,12 @@ from mnist_sweep.labels import describe
 from mnist_sweep.metrics import TEST_ACCURACY, Metric
 
 MAX_COLUMNS_INCHES = 4.0
-_VERDICTS = {
-    "tied": ("not told apart from the best", COLOURS[0], COLOURS[0]),
-    "worse": ("worse", COLOURS[0], BACKGROUND),
-    "untested": ("not compared: few seeds, or diverged", FAINT, FAINT),
+#: Kind of configuration -> label, colour of the edge and of the face.
+_KINDS: Mapping[Kind, tuple[str, str, str]] = {
+    "tied": ("may be the best", COLOURS[0], COLOURS[0]),
+    "noisy": ("may be, its seeds scatter much", COLOURS[0], FAINT),
+    "worse": ("is not the best", COLOURS[0], BACKGROUND),
+    "untested": ("not compared: one seed, or diverged", FAINT, FAINT),
 }
 
 
@@ -54,6 +56,8 @@ def ranking(study: Study, most: int) -> Figure:
     note = footnote(
         study,
         f"All with {common}." if common else "",
+        study.promise_text,
+        study.settle_text,
         study.choice_note,
         CUT_NOTE if cut else "",
     )
@@ -104,17 +108,17 @@ def _beside(configurations: Sequence[Configuration], metric: Metric) -> list[flo
     return [c.mean(TEST_ACCURACY) for c in configurations]
 
 
-def _verdicts(shown: Sequence[Comparison]) -> list[str]:
-    """A verdict for each of ``shown``, where the best has that of its ties."""
-    given = {comparison.verdict for comparison in shown}
-    of_best = "tied" if given & {"tied", "worse"} else "untested"
-    return [of_best if c.verdict == "best" else c.verdict for c in shown]
+def _kinds(shown: Sequence[Comparison]) -> list[Kind]:
+    """A kind for each of ``shown``, where the best has that of its ties."""
+    compared = any(comparison.p_value is not None for comparison in shown)
+    of_best: Kind = "tied" if compared else "untested"
+    return [of_best if c.kind == "best" else c.kind for c in shown]
 
 
 def _draw_dots(axes: Axes, shown: Sequence[Comparison], scale: MetricScale) -> None:
     configurations = [comparison.configuration for comparison in shown]
-    for row, (c, verdict) in enumerate(zip(configurations, _verdicts(shown), strict=True)):
-        _, edge, face = _VERDICTS[verdict]
+    for row, (c, kind) in enumerate(zip(configurations, _kinds(shown), strict=True)):
+        _, edge, face = _KINDS[kind]
         values = c.values(scale.metric)
         # A single seed is the mean itself.
         points = [scale(v) for v in values] if len(values) > 1 else []
@@ -130,11 +134,11 @@ def _draw_dots(axes: Axes, shown: Sequence[Comparison], scale: MetricScale) -> N
 
 
 def _legend(shown: Sequence[Comparison], metric: Metric) -> list[Line2D]:
-    verdicts = _verdicts(shown)
+    kinds = _kinds(shown)
     handles = [
         Line2D([], [], marker="o", ls="", color=edge, mfc=face, ms=7, mew=1.5, label=text)
-        for verdict, (text, edge, face) in _VERDICTS.items()
-        if verdict in verdicts
+        for kind, (text, edge, face) in _KINDS.items()
+        if kind in kinds
     ]
     if _beside([shown[0].configuration], metric):
         handles.append(

@@ -14,6 +14,7 @@ from typing import Any
 from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.slices import log_spaced
 from mnist_sweep.analysis.study import Study
+from mnist_sweep.analysis.verdicts import MARKS
 from mnist_sweep.config import FIELDS
 from mnist_sweep.figures.scales import MetricScale
 from mnist_sweep.labels import short_name, value_text, value_texts
@@ -22,12 +23,6 @@ from mnist_sweep.report.markup import Html, json_text
 from mnist_sweep.report.rerun import Reruns, rerun_parts, sweep_name
 from mnist_sweep.trial import TrialResult
 
-_VERDICTS = {
-    "best": ("best", "the best"),
-    "tied": ("=", "cannot be told apart from the best"),
-    "worse": ("", "worse than the best"),
-    "untested": ("?", "not compared with the best: too few common seeds, or one that diverged"),
-}
 #: An axis with more values than this gets ticks at even places instead.
 _MAX_TICKS, _EVEN_TICKS = 12, 5
 #: Accuracies that a trial may have, in the order of their axes.
@@ -43,12 +38,12 @@ def island(studies: Iterable[tuple[Study, Reruns]]) -> Html:
 
 def _study(study: Study, reruns: Reruns) -> Json:
     configurations = [comparison.configuration for comparison in study.comparisons]
-    verdicts = list(_VERDICTS)
+    kinds = list(MARKS)
     filled: list[tuple[Json, Sequence[Any]]] = [
         (_number("rank", "rank", 0), range(1, len(configurations) + 1)),
         (
-            {"key": "verdict", "label": "", "kind": "mark", "texts": list(_VERDICTS.values())},
-            [verdicts.index(comparison.verdict) for comparison in study.comparisons],
+            {"key": "verdict", "label": "", "kind": "mark", "texts": [*MARKS.values()]},
+            [kinds.index(comparison.kind) for comparison in study.comparisons],
         ),
         *(_parameter_column(name, configurations) for name in study.varying),
         *_measures(study.metric, configurations),

@@ -19,19 +19,13 @@ def worth(study: Study) -> list[str]:
     others = study.comparisons[1:]
     if not others:
         return ["It is the only configuration."]
-    verdicts = Counter(comparison.verdict for comparison in others)
-    compared = verdicts["tied"] + verdicts["worse"]
     end = "highest" if study.metric.is_accuracy else "lowest"
     lead = f"It has the {end} mean of {count(len(study.comparisons), 'configuration')}"
-    if compared:
-        said = [
-            f"{lead}; of the {compared:,} compared with it, {verdicts['tied']:,} cannot be told "
-            "apart from it (paired t-test over common seeds, Holm-corrected for all pairs).",
-            *_fastest_tie(study),
-        ]
+    if study.promise_text:
+        words = [study.promise_text, study.borrowed_text, study.settle_text, study.settle_command]
+        said = [f"{lead}.", *filter(None, words), *_fastest_tie(study)]
     else:
-        alone = "None of the others could be compared with it: that takes two seeds in common."
-        said = [f"{lead}. {alone}"]
+        said = [f"{lead}. The others could not be compared with it: that takes several seeds."]
     # A choice on the test set is among the warnings.
     return said if study.metric == TEST_ACCURACY else [*said, study.choice_note]
 

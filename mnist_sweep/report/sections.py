@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.study import Study
+from mnist_sweep.analysis.verdicts import MARKS
 from mnist_sweep.config import FIELDS, settings
 from mnist_sweep.figures.draw import draw_study
 from mnist_sweep.figures.style import save, styled
@@ -204,9 +205,9 @@ def _filter_example(study: Study) -> str:
 
 def _key() -> str:
     """What the marks and intervals of the table are."""
+    marks = "; ".join(f"{mark}: {meaning}" for mark, meaning in MARKS.values() if mark)
     return (
-        "=: cannot be told apart from the best; ?: not compared with it, for want of two seeds in "
-        "common or because a seed diverged. ± 95 %: reach of the interval, Student's t over seeds, "
+        f"{marks}. ± 95 %: reach of the interval, Student's t over seeds, "
         "with one seed Wilson's over images. In the filter, words must occur in the row; "
         "comparisons (=, !=, <, <=, >, >=) take a column's name and the values as shown."
     )
