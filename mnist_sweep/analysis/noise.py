@@ -20,6 +20,9 @@ Floats: TypeAlias = NDArray[np.float64]
 #: Variances further below the median than this factor are those of collapsed configurations, which
 #: come out alike whatever the seed; they say nothing about how much others differ in their noise.
 _QUIETEST = 100
+#: Degrees of freedom that the common distribution counts for at most, however alike the variances
+#: look: among two dozen quiet configurations of two seeds a noisy one is hard to see.
+_MOST_PRIOR = 8.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def noise(configurations: Sequence[Configuration], metric: Metric) -> Noise | No
     own = np.maximum(own, floor[several])
     own = np.maximum(own, np.median(own) / _QUIETEST)
     typical, prior = _prior(own, freedom)
-    weight = freedom / (prior + freedom)  # 0 for a prior without width
+    weight = freedom / (prior + freedom)
     variances = np.maximum(floor, typical)
     variances[several] = np.maximum(own, (1 - weight) * typical + weight * own)
     most = left * freedom.sum()
@@ -100,10 +103,9 @@ def _prior(variances: Floats, freedom: Floats) -> tuple[float, float]:
     """Centre and degrees of freedom of what ``variances`` are drawn from (Smyth, section 6.2)."""
     halves = [float(f) / 2 for f in freedom]
     logs = np.log(variances) - [digamma(h) - math.log(h) for h in halves]
-    centre = float(logs.mean())
-    if len(logs) > 1:
-        width = float(logs.var(ddof=1)) - fmean(trigamma(h) for h in halves)
-        if width > 1e-6:
-            half = trigamma_inverse(width)
-            return math.exp(centre + digamma(half) - math.log(half)), 2 * half
-    return float(np.average(variances, weights=freedom)), math.inf
+    width = float(logs.var(ddof=1)) if len(logs) > 1 else 0.0
+    width -= fmean(trigamma(h) for h in halves)
+    half = trigamma_inverse(width) if width > 0 else math.inf
+    if 2 * half > _MOST_PRIOR:
+        return float(np.average(variances, weights=freedom)), _MOST_PRIOR
+    return math.exp(float(logs.mean()) + digamma(half) - math.log(half)), 2 * half

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.transforms import blended_transform_factory
 
-from mnist_sweep.analysis.importance import Effect, Importance, percent
+from mnist_sweep.analysis.best_tenth import best_tenth
+from mnist_sweep.analysis.effects import Effect, Importance, percent
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.figures.style import (
     BACKGROUND,
@@ -24,7 +25,7 @@ from mnist_sweep.figures.style import (
     frame,
     new_figure,
 )
-from mnist_sweep.labels import assignment, assignments, parameter_name
+from mnist_sweep.labels import assignment, assignments, parameter_name, value_texts
 
 #: Effects of one grid that get a row of their own; the smaller ones share one.
 MAX_EFFECTS = 10
@@ -55,19 +56,24 @@ class _Row(NamedTuple):
 def importance_chart(parts: Sequence[Importance], study: Study) -> Figure:
     """Shares with their intervals, a group of bars for each of ``parts``."""
     scattered = parts[0].kind == "scattered"
+    entrances = _entrance_rows(study)
     note = footnote(
         study,
         f"Share of the variance of one trial's {study.metric.label}.",
         "Additive model of groups of values; noise: all that it does not explain."
         if scattered
-        else "Exact functional ANOVA; noise of the seeds taken out of every effect.",
-        "With one seed, interactions that are not shown count as noise."
+        else "Exact functional ANOVA; noise taken out of every effect.",
+        "With one seed, the rest is seeds and all interactions that are not shown."
         if not scattered and any(part.seeds == 1 for part in parts)
         else "",
         "Certain: after Holm's correction for all effects.",
+        *(_carrier_text(part, study) for part in parts),
+        "Best tenth: how far its values differ from all (Pearson divergence, less chance)."
+        if entrances
+        else "",
     )
     whose = "each parameter" if scattered else "each parameter, and each pair,"
-    rows = [row for part in parts for row in _rows(part, study)]
+    rows = [row for part in parts for row in _rows(part, study)] + entrances
     figure = new_figure(
         f"What {study.metric.label} depends on",
         f"Share of the variance that {whose} explains; line: 95 % interval",
@@ -100,7 +106,35 @@ def _rows(part: Importance, study: Study) -> list[_Row]:
         rows.append(_Row(f"{len(others)} others", share, text=f"{percent(share)} together"))
     if part.higher is not None:
         rows.append(_Row("three or more", part.higher, text=percent(part.higher)))
-    return [*rows, _Row("noise", part.noise, text=percent(part.noise))]
+    rest = "noise" if part.seeds > 1 or part.kind == "scattered" else "rest"
+    return [*rows, _Row(rest, part.noise, text=percent(part.noise))]
+
+
+def _entrance_rows(study: Study) -> list[_Row]:
+    """What gets a configuration into the best tenth, beside what moves the metric."""
+    entrances = best_tenth(study.configurations, study.metric)
+    if not entrances:
+        return []
+    rows = [_Row("What gets a configuration into the best tenth; which values it has most often")]
+    for entrance in entrances[:MAX_EFFECTS]:
+        texts = value_texts(entrance.usual, entrance.name)
+        usual = texts[0] if len(texts) == 1 else f"{texts[0]} to {texts[-1]}"
+        text = f"{usual}: {percent(entrance.among_best)}, of all {percent(entrance.among_all)}"
+        rows.append(_Row(parameter_name(entrance.name), entrance.share, text=text))
+    return rows
+
+
+def _carrier_text(part: Importance, study: Study) -> str:
+    """Which trial an effect hangs on, in a sentence; empty where there is none."""
+    carrier = part.carrier
+    if carrier is None:
+        return ""
+    effect = " x ".join(parameter_name(name) for name in carrier.fields)
+    return (
+        f"One trial changes this: {assignments(carrier.settings)}, seed {carrier.seed}, "
+        f"{study.metric.text(carrier.value)}; without it {effect} has "
+        f"{percent(carrier.without)} instead of {percent(carrier.share)}."
+    )
 
 
 def _heading(part: Importance, study: Study) -> str:
@@ -161,4 +195,4 @@ def _draw(axes: Axes, rows: Sequence[_Row]) -> None:
     axes.set_ylim(y + 0.5, 0.6)
     axes.set_yticks([])
     axes.set_xlim(0, 100)
-    axes.set_xlabel("Share of the variance (%)")
+    axes.set_xlabel("Share (%)")
