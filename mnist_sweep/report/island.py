@@ -7,9 +7,12 @@ column of numbers holds the numbers; a spec holds the indices of its parts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
+
+from matplotlib.ticker import MaxNLocator
 
 from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.slices import log_spaced
@@ -28,8 +31,8 @@ _VERDICTS = {
     "worse": ("", "worse than the best"),
     "untested": ("?", "not compared with the best: too few common seeds, or one that diverged"),
 }
-#: An axis with more values than this gets ticks at even places instead.
-_MAX_TICKS, _EVEN_TICKS = 12, 5
+#: An axis with more values than this gets ticks at about so many round values instead.
+_MAX_TICKS, _MAX_ROUND = 12, 6
 #: Accuracies that a trial may have, in the order of their axes.
 _ACCURACIES = [METRICS[f"{part}_accuracy"] for part in ("train", "test", "val")]
 
@@ -69,8 +72,8 @@ def _study(study: Study, reruns: Reruns) -> Json:
     }
 
 
-def _number(key: str, label: str, digits: int) -> Json:
-    return {"key": key, "label": label, "kind": "number", "digits": digits}
+def _number(key: str, label: str, digits: int, **more: Any) -> Json:
+    return {"key": key, "label": label, "kind": "number", "digits": digits, **more}
 
 
 def _parameter_column(
@@ -111,13 +114,20 @@ def _measures(
 
     def means(metric: Metric) -> tuple[Json, Sequence[Any]]:
         means = [_shown(c.mean(metric), metric) for c in configurations]
-        return _number(metric.name, _label(metric), _digits(metric)), means
+        # In the filter, 0.97 is 97 % of an accuracy.
+        unit = {"percent": True, "fraction": True} if metric.is_accuracy else {}
+        return _number(metric.name, _label(metric), _digits(metric), **unit), means
 
     intervals = [c.interval(ranked_by) for c in configurations]
     filled: list[tuple[Json, Sequence[Any]]] = [
         means(ranked_by),
         (
-            _number("interval", "±\u00a095\u00a0%", _digits(ranked_by)),
+            _number(
+                "interval",
+                "±\u00a095\u00a0%",
+                _digits(ranked_by),
+                percent=ranked_by.is_accuracy,
+            ),
             [_shown(i.half_width, ranked_by) if i else None for i in intervals],
         ),
         (_number("n", "seeds", 0), [len(c.values(ranked_by)) for c in configurations]),
@@ -161,20 +171,22 @@ def _parameter_axis(column: Json, at: int) -> Json:
     axis = {"key": column["key"], "label": column["label"], "column": at, "scale": scale}
     if numbers and len(values) > _MAX_TICKS:
         text = partial(value_text, name=column["key"])
-        return axis | {"ticks": _even_ticks(scale, values[0], values[-1], text)}
+        return axis | {"ticks": _round_ticks(scale, values[0], values[-1], text)}
     places = values if numbers else range(len(values))
     return axis | {"ticks": [list(tick) for tick in zip(places, column["texts"], strict=True)]}
 
 
-def _even_ticks(
+def _round_ticks(
     scale: str, low: float, high: float, text: Callable[[float], str]
 ) -> list[list[Any]]:
-    shares = [i / (_EVEN_TICKS - 1) for i in range(_EVEN_TICKS)]
+    """Round values from ``low`` to ``high`` with their texts; the script drops those too close."""
     if scale == "log":
-        places = [low * (high / low) ** share for share in shares]
+        digits = range(1, 10) if high < 10 * low else (1, 2, 5) if high < 1000 * low else (1,)
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        values = [float(f"{digit}e{decade}") for decade in decades for digit in digits]
     else:
-        places = [low + (high - low) * share for share in shares]
-    return [[place, text(float(f"{place:.3g}"))] for place in places]
+        values = list(MaxNLocator(_MAX_ROUND, steps=[1, 2, 5, 10]).tick_values(low, high))
+    return [[float(v), text(float(v))] for v in values if low <= v <= high]
 
 
 def _trials(
@@ -208,7 +220,7 @@ def _measure_axis(name: str, values: Sequence[float]) -> Json:
     low, high = values[0], values[-1]
     if name == "train_seconds":
         scale = "log" if log_spaced(values) else "linear"
-        ticks = _even_ticks(scale, low, high, lambda seconds: f"{seconds:.3g}")
+        ticks = _round_ticks(scale, low, high, lambda seconds: f"{seconds:.3g}")
         return {"label": "training\u00a0s", "scale": scale, "ticks": ticks}
     metric = METRICS[name]
     fitted = MetricScale.fit(metric, values)

@@ -25,7 +25,7 @@ from mnist_sweep.report.rerun import Reruns
 from mnist_sweep.report.sections import overview, study_section, warning_box
 from mnist_sweep.results.lines import reason
 
-_SCRIPTS = ("coordinates.js", "rerun.js", "report.js")
+_SCRIPTS = ("coordinates.js", "rerun.js", "filter.js", "report.js")
 
 
 def render_report(sources: Sources) -> str:
