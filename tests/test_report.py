@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import platform
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ from matplotlib.figure import Figure
 from mnist_sweep.analysis.sources import join
 from mnist_sweep.analysis.study import split_studies
 from mnist_sweep.config import FIELDS, HPConfig
+from mnist_sweep.devices import find_compiler
 from mnist_sweep.figures import draw as figures
 from mnist_sweep.figures.style import styled
 from mnist_sweep.report import render_report, write_report
@@ -148,7 +151,17 @@ def test_the_environment_is_that_of_the_rows() -> None:
     assert "CUDA (7 trials); CPU (1 trial)" in text
     assert "tinygrad 0.14.0" in text
     assert "2026-11-24 16:10 to 16:17 UTC" in text
-    assert "80 min, 8 trials" in text
+    assert "training time 80 min of wall time, 8 trials added up" in text
+
+
+def test_the_environment_has_the_machine_that_wrote_it_apart_from_the_rows() -> None:
+    rows, _, written = study("quickstart").text.partition("The machine that wrote this report")
+    said = " ".join(written.split())
+    assert said.startswith("It need not be the one that trained")
+    assert f"Python {platform.python_version()} numpy {np.__version__} compiler" in said
+    assert re.search(r"processor \S.*, \d+ cores? system", said)
+    assert (find_compiler() is None) == ("compiler none" in said)
+    assert "numpy" not in rows
 
 
 def test_by_a_loss_the_lowest_is_the_best_and_no_per_cent_is_said_of_it() -> None:

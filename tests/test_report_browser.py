@@ -338,7 +338,9 @@ def test_pointing_at_a_line_shows_the_values_of_its_trial(show: Open, viewport: 
     page.mouse.move(*top)
     rank = int(page.locator(".about").inner_text().removeprefix("Rank "))
     values = [text.strip() for text in page.locator(".value").all_inner_texts()]
-    shown = [column(page, name)[rank - 1] for name in ("batch", "lr", "opt", "width", "depth", "act")]
+    shown = [
+        column(page, name)[rank - 1] for name in ("batch", "lr", "opt", "width", "depth", "act")
+    ]
     assert values[:6] == shown
     assert float(values[-1]) >= float(column(page, "validation accuracy\u00a0%")[0])
     assert pixels(page, 1) > 300

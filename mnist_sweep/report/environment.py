@@ -1,4 +1,4 @@
-"""What the trials were run on and with, and when, from their rows."""
+"""What the trials were run on and with, and when, from their rows; and where the report is from."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from mnist_sweep.labels import count, dataset_text
+from mnist_sweep.report.machine import this_machine
 from mnist_sweep.report.markup import Html, element
 from mnist_sweep.results.file import ResultsFile
 from mnist_sweep.trial import TrialResult
@@ -24,13 +25,21 @@ def environment(sources: Sequence[ResultsFile], results: Sequence[TrialResult]) 
         ("training time", _total(result.train_seconds for result in results)),
         ("compile time", _total(result.compile_seconds for result in results)),
     ]
-    rows = [
-        element("tr", element("th", name, scope="row"), element("td", "; ".join(values)))
-        for name, values in facts
-        if values
-    ]
-    table = element("table", element("tbody", *rows), class_="facts")
-    return element("section", element("h2", "Environment"), element("div", table, class_="card"))
+    return element(
+        "section",
+        element("h2", "Environment"),
+        element("div", _table((name, "; ".join(v)) for name, v in facts if v), class_="card"),
+        element("h3", "The machine that wrote this report"),
+        element("p", "It need not be the one that trained, of which the rows say no more."),
+        element("div", _table(this_machine().items()), class_="card"),
+    )
+
+
+def _table(facts: Iterable[tuple[str, str]]) -> Html:
+    rows = (
+        element("tr", element("th", name, scope="row"), element("td", text)) for name, text in facts
+    )
+    return element("table", element("tbody", *rows), class_="facts")
 
 
 def _counted(values: Iterable[str]) -> list[str]:
@@ -45,7 +54,9 @@ def _counted(values: Iterable[str]) -> list[str]:
 
 def _total(seconds: Iterable[float | None]) -> list[str]:
     measured = [value for value in seconds if value is not None]
-    return [f"{duration(sum(measured))}, {count(len(measured), 'trial')}"] if measured else []
+    if not measured:
+        return []
+    return [f"{duration(sum(measured))} of wall time, {count(len(measured), 'trial')} added up"]
 
 
 def span(results: Iterable[TrialResult]) -> str:
