@@ -43,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = [*synthetic.phase2(), *diverged]
     results[0] = replace(results[0], sweep=hostile, device=hostile)
     write_report(join([source(results)]), folder / "phase2.html")
+    write_report(join([source(results[:1])]), folder / "alone.html")
     return folder
 
 
@@ -148,12 +149,13 @@ def test_the_filter_finds_an_accuracy_that_is_shown(show: Open) -> None:
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [("lrr<1", "There is no column lrr; the columns are rank, verdict, batch_size, lr,"),
-     ("adam constructor > 1", "There is no column constructor;"),
+    [("lrr<1", 'There is no column "lrr"; the columns are rank, verdict, batch_size, lr,'),
+     ("adam constructor > 1", 'There is no column "constructor";'),
      ("train > 1", "train may be train_accuracy, train_seconds."),
-     ("val > abc", "abc is not a number, as val_accuracy is."),
-     ("val > 97,5", "97,5 is not a number"),
-     ("> 5", "A comparison begins with a column;"),
+     ("> 5", 'There is no column "";'),
+     ("val > abc", "Nothing matches."),
+     ("val > 97,5", "Nothing matches."),
+     ("opt < sgd", "Nothing matches."),
      ("val > 99.99 %", "Nothing matches."),
      ("no-such-word", "Nothing matches.")],
 )  # fmt: skip
@@ -347,6 +349,14 @@ def test_pointing_at_a_line_shows_the_values_of_its_trial(show: Open, viewport: 
     page.mouse.move(5, 5)
     assert not page.locator(".value").first.is_visible()
     assert pixels(page, 1) == 0
+
+
+def test_one_trial_alone_has_no_axes_and_no_message_on_the_console(show: Open) -> None:
+    page = show("alone")
+    page.locator(".coordinates").hover()
+    page.get_by_role("searchbox").fill("test > 0.5")
+    assert settled(page) == "1 of 1 configurations, 1 of 1 trials"
+    assert page.locator(".axis").count() == 0
 
 
 def test_everything_can_be_reached_with_the_tab_key(show: Open) -> None:

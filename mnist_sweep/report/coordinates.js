@@ -1,31 +1,13 @@
 // Parallel coordinates of trials: lines on a canvas, axes with brushes over it.
-// Positions along an axis are shares of it, from 0 (lowest) to 1.
 "use strict";
 
-const NARROW = 640, NARROW_ROW = 74, LINE_BINS = 16, MEASURE_STOPS = 50;
+const NARROW = 640, NARROW_ROW = 74, LINE_BINS = 16;
 // As close as this to an end of an axis, the pointer means the end.
 const SNAP = 0.05;
 // As many pixels from a line, the pointer means its trial.
 const REACH = 8;
 const STEPS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 5, PageDown: -5,
   Home: -Infinity, End: Infinity };
-const TRANSFORMS = {
-  linear: [(v) => v, (t) => t],
-  order: [(v) => v, (t) => t],
-  log: [(v) => Math.log10(v), (t) => 10 ** t],
-  // As far from 97 to 98 % as from 60 to 73 %: a third fewer errors.
-  error: [(v) => -Math.log10(Math.max(1 - v, 5e-5)), (t) => 1 - 10 ** -t],
-  // Downwards: the best is at the top, as it is of accuracies.
-  loss: [(v) => -v, (t) => -t],
-  "log loss": [(v) => -Math.log10(Math.max(v, 1e-6)), (t) => 10 ** -t],
-};
-
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
 
 /** Call `move` with what the pointer does from `event` on, and `stop` when it lets go. */
 function follow(event, move, stop) {
@@ -38,73 +20,10 @@ function follow(event, move, stop) {
   }, { once: true });
 }
 
-/** One dimension of the parallel coordinates: where each trial is on it, and its brush. */
-class Axis {
-  constructor(spec, columns, rows, trials) {
-    Object.assign(this, spec);
-    const column = columns[spec.column];
-    const values = column && (spec.scale === "order" ? column.values.keys() : column.values);
-    const known = column ? [...values] : trials.map((t) => t[spec.trial]).filter((v) => v !== null);
-    [this.forward, this.backward] = TRANSFORMS[spec.scale];
-    const ends = [Math.min, Math.max].map((end) => this.forward(known.reduce((a, b) => end(a, b))));
-    this.low = Math.min(...ends);
-    this.span = Math.max(...ends) - this.low || 1;
-    const read = column ? (t) => known[rows[t[0]][spec.column]] : (t) => t[spec.trial];
-    this.places = Float64Array.from(trials, (t) => this.place(read(t)));
-    this.text = (trial) => column ? column.texts[rows[trials[trial][0]][spec.column]]
-      : this.measureText(trials[trial][spec.trial]);
-    this.hasGaps = this.places.some(Number.isNaN);
-    this.stops = column
-      ? known.map((value, i) => [this.place(value), column.texts[i]])
-      : Array.from({ length: MEASURE_STOPS + 1 }, (_, i) => this.stopAt(i / MEASURE_STOPS));
-    this.brush = null;
-  }
-
-  place(value) {
-    return value === null ? NaN : (this.forward(value) - this.low) / this.span;
-  }
-
-  stopAt(place) {
-    return [place, this.measureText(this.backward(this.low + place * this.span))];
-  }
-
-  measureText(value) {
-    if (value === null) return "none";
-    return this.percent ? (100 * value).toFixed(2) : value.toPrecision(3);
-  }
-
-  holds(trial) {
-    const place = this.places[trial];
-    return !this.brush || (place >= this.brush[0] - 1e-9 && place <= this.brush[1] + 1e-9);
-  }
-
-  /** Indices of the lowest and the highest stop inside the brush; crossed if there is none. */
-  get range() {
-    if (!this.brush) return [0, this.stops.length - 1];
-    const inside = ([place]) => place >= this.brush[0] - 1e-9 && place <= this.brush[1] + 1e-9;
-    const low = this.stops.findIndex(inside);
-    return low < 0 ? [1, 0] : [low, this.stops.findLastIndex(inside)];
-  }
-
-  setRange(low, high) {
-    const all = low === 0 && high === this.stops.length - 1;
-    this.brush = all ? null : [this.stops[low][0], this.stops[high][0]];
-  }
-
-  get brushText() {
-    if (this.column === undefined) {
-      return this.brush.map((place) => this.stopAt(place)[1]).join(" to ");
-    }
-    const [low, high] = this.range;
-    if (low > high) return "no value";
-    return low === high ? this.stops[low][1] : `${this.stops[low][1]} to ${this.stops[high][1]}`;
-  }
-}
-
-/** The lines of the trials on two canvases, and over them the axes as elements, in any order. */
+/** The lines of the trials on two canvases, and over them the axes as elements. */
 class Coordinates {
   constructor(host, axes, changed, describe) {
-    Object.assign(this, { host, axes, changed, describe, shown: [...axes], pointed: null });
+    Object.assign(this, { host, axes: [...axes], changed, describe, shown: [], pointed: null });
     this.metric = axes[axes.length - 1];
     this.about = make("span", { class: "about" });
     this.lines = make("canvas", { "aria-hidden": "true" });
@@ -132,7 +51,7 @@ class Coordinates {
     });
     axis.hide = make("button", { type: "button", class: "hide", title: "Hide this axis",
       "aria-label": `Hide ${axis.label}` }, "×");
-    axis.hide.addEventListener("click", () => this.hide(axis));
+    axis.hide.addEventListener("click", () => this.hide(axis, true));
     axis.value = make("span", { class: "tick value" });
     axis.track = make("div", { class: "track" });
     axis.band = make("div", { class: "band" });
@@ -199,40 +118,25 @@ class Coordinates {
 
   /** Put `axis` at the place `at` among those shown. */
   move(axis, at) {
-    const from = this.shown.indexOf(axis);
-    const to = Math.max(0, Math.min(this.shown.length - 1, at));
-    if (from === to) return;
-    this.shown.splice(to, 0, ...this.shown.splice(from, 1));
-    this.layOut();
+    const other = this.shown[Math.max(0, Math.min(this.shown.length - 1, at))];
+    const to = this.axes.indexOf(other);
+    this.axes.splice(to, 0, ...this.axes.splice(this.axes.indexOf(axis), 1));
+    if (other !== axis) this.layOut();
   }
 
-  /** Let the Tab key take the axes as they are shown. */
+  /** Let the Tab key take the axes as they stand. */
   inOrder() {
     const focused = document.activeElement;
-    this.host.append(...this.shown.map((axis) => axis.element));
-    focused.focus();
+    this.host.append(...this.axes.map((axis) => axis.element));
+    focused.focus({ preventScroll: true });
   }
 
-  hide(axis) {
-    const at = this.shown.indexOf(axis);
-    this.shown.splice(at, 1);
+  hide(axis, hidden) {
+    axis.element.hidden = hidden;
     axis.brush = null;
-    axis.element.hidden = true;
     this.layOut();
     this.changed();
-    this.shown[Math.min(at, this.shown.length - 1)].name.focus();
-  }
-
-  /** Show `axis` again, before the first of those that it stood before. */
-  restore(axis) {
-    axis.element.hidden = false;
-    const later = this.axes.slice(this.axes.indexOf(axis));
-    const at = this.shown.findIndex((other) => later.includes(other));
-    this.shown.splice(at < 0 ? this.shown.length : at, 0, axis);
-    this.layOut();
-    this.inOrder();
-    this.changed();
-    axis.name.focus();
+    (hidden ? this.shown[0] : axis).name.focus({ preventScroll: true });
   }
 
   pointerPlace(event, track) {
@@ -248,6 +152,7 @@ class Coordinates {
     if (!width) return;
     this.narrow = width < NARROW;
     this.host.classList.toggle("narrow", this.narrow);
+    this.shown = this.axes.filter((axis) => !axis.element.hidden);
     const count = this.shown.length;
     this.host.style.height = this.narrow ? `${count * NARROW_ROW + 8}px` : "400px";
     this.shown.forEach((axis, i) => {
@@ -330,7 +235,7 @@ class Coordinates {
   }
 
   draw() {
-    if (!this.kept || !this.shown[0]?.box) return;
+    if (!this.kept || !this.shown.length) return;
     this.shown.forEach((axis) => this.showBrush(axis));
     this.pointAt(null);
     const style = getComputedStyle(this.host);
@@ -370,11 +275,12 @@ class Coordinates {
     context.clearRect(0, 0, this.marks.width, this.marks.height);
     context.lineWidth = 3;
     context.strokeStyle = getComputedStyle(this.host).getPropertyValue("--highlight").trim();
-    if (trials.length && this.shown[0]?.box) this.trace(context, trials);
+    if (trials.length && this.shown.length) this.trace(context, trials);
   }
 
   /** The trial whose line is next to the pointer, the best of them; null where none is in reach. */
   nearest(event) {
+    if (this.shown.length < 2) return null;
     const { left, top } = this.host.getBoundingClientRect();
     // In the direction from axis to axis, and across it.
     const turned = ([x, y]) => this.narrow ? [y, x] : [x, y];

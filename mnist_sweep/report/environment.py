@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import platform
+import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 
+from mnist_sweep.devices import find_compiler
 from mnist_sweep.labels import count, dataset_text
-from mnist_sweep.report.machine import this_machine
 from mnist_sweep.report.markup import Html, element
 from mnist_sweep.results.file import ResultsFile
 from mnist_sweep.trial import TrialResult
@@ -31,7 +38,7 @@ def environment(sources: Sequence[ResultsFile], results: Sequence[TrialResult]) 
         element("div", _table((name, "; ".join(v)) for name, v in facts if v), class_="card"),
         element("h3", "The machine that wrote this report"),
         element("p", "It need not be the one that trained, of which the rows say no more."),
-        element("div", _table(this_machine().items()), class_="card"),
+        element("div", _table(_this_machine()), class_="card"),
     )
 
 
@@ -40,6 +47,27 @@ def _table(facts: Iterable[tuple[str, str]]) -> Html:
         element("tr", element("th", name, scope="row"), element("td", text)) for name, text in facts
     )
     return element("table", element("tbody", *rows), class_="facts")
+
+
+@cache
+def _this_machine() -> list[tuple[str, str]]:
+    # Linux says there what Python does not know.
+    cpus = Path("/proc/cpuinfo").read_text(errors="replace") if sys.platform == "linux" else ""
+    model = re.search(r"^model name\s*: (.+)", cpus, re.MULTILINE)
+    compiler = find_compiler()
+    told = (
+        subprocess.run(
+            [compiler.program, "--version"], capture_output=True, text=True, check=False
+        ).stdout
+        if compiler
+        else "none"
+    )
+    return [
+        ("processor", model[1] if model else platform.processor() or platform.machine()),
+        ("Python", platform.python_version()),
+        ("numpy", version("numpy")),
+        ("compiler", told.partition("\n")[0]),
+    ]
 
 
 def _counted(values: Iterable[str]) -> list[str]:

@@ -1,10 +1,7 @@
 // The filter over a table: words that a row must hold, comparisons that it must meet.
 "use strict";
 
-const COMPARE = {
-  "=": (a, b) => a === b, "!=": (a, b) => a !== b, "<": (a, b) => a < b, "<=": (a, b) => a <= b,
-  ">": (a, b) => a > b, ">=": (a, b) => a >= b,
-};
+const COMPARE = { "<": (a, b) => a < b, "<=": (a, b) => a <= b, ">": (a, b) => a > b, ">=": (a, b) => a >= b };
 const OPERATOR = /(<=|>=|!=|[=<>])/;
 const MAX_NAME_WORDS = 3;
 
@@ -22,16 +19,7 @@ function parseFilter(text, columns) {
     const { name, found } = takeColumn(words, columns);
     const wanted = tokens.shift();
     if (found.length !== 1) problems.push(notOne(name, found, columns));
-    else if (wanted !== undefined) {
-      const [column] = found;
-      const number = toNumber(wanted, column);
-      if (/[<>]/.test(token) && Number.isNaN(number) && isNumeric(column)) {
-        problems.push(`${wanted} is not a number, as ${column.key} is`);
-      } else {
-        const at = columns.indexOf(column);
-        tests.push((row) => compare(column, row[at], token, wanted, number));
-      }
-    }
+    else if (wanted) tests.push((row) => compare(found[0], row[columns.indexOf(found[0])], token, wanted));
   }
   for (const word of words) tests.push((_row, rowText) => rowText.includes(word));
   return { tests, problems };
@@ -56,35 +44,25 @@ function named(name, columns) {
 }
 
 function notOne(name, found, columns) {
-  const keys = (several) => several.map((column) => column.key).join(", ");
-  if (found.length) return `${name} may be ${keys(found)}`;
-  const lack = name ? `There is no column ${name}` : "A comparison begins with a column";
-  return `${lack}; the columns are ${keys(columns)}`;
+  const keys = (found.length ? found : columns).map((column) => column.key).join(", ");
+  return found.length ? `${name} may be ${keys}` : `There is no column "${name}"; the columns are ${keys}`;
 }
 
-function isNumeric(column) {
-  return column.kind === "number" ||
-    (column.kind === "choice" && column.values.every((v) => v === null || typeof v === "number"));
-}
-
-/** `text` in the unit of the column: 97, 97% and 0.97 are the same accuracy, 10% is 0.1 of a weight. */
+/** `text` in the unit of the column: 97, 97% and 0.97 are the same accuracy, 10% is a weight of 0.1. */
 function toNumber(text, column) {
   const number = Number(text.replace(/,(?=\d{3}\b)/g, "").replace(/%$/, ""));
-  if (text.endsWith("%")) return column.percent ? number : number / 100;
+  if (text.endsWith("%")) return column.label.endsWith("%") ? number : number / 100;
   // In floating point 100 * 0.9743 is not 97.43.
-  return column.fraction && number <= 1 ? Number((100 * number).toPrecision(12)) : number;
+  return column.key.endsWith("accuracy") && number <= 1 ? Number((100 * number).toPrecision(12)) : number;
 }
 
-/** Numbers are compared as they are shown. */
-function compare(column, cell, operator, wanted, number) {
-  const text = cellText(column, cell).toLowerCase();
-  const shown = column.kind === "choice" ? column.values[cell]
-    : column.kind === "number" && cell !== null ? Number(cell.toFixed(column.digits)) : null;
-  if (operator === "=" || operator === "!=") {
-    return (text === wanted || shown === number) === (operator === "=");
-  }
-  if (isNumeric(column)) return shown !== null && COMPARE[operator](shown, number);
-  return COMPARE[operator](text, wanted);
+/** Whether a cell, as it is shown, compares so with what is wanted. */
+function compare(column, cell, operator, wanted) {
+  const number = toNumber(wanted, column);
+  const shown = column.kind === "choice" ? column.values[cell] : cell && Number(cell.toFixed(column.digits));
+  if (operator in COMPARE) return typeof shown === "number" && COMPARE[operator](shown, number);
+  const same = cellText(column, cell).toLowerCase() === wanted || shown === number;
+  return same === (operator === "=");
 }
 
 function cellText(column, cell) {

@@ -72,8 +72,8 @@ def _study(study: Study, reruns: Reruns) -> Json:
     }
 
 
-def _number(key: str, label: str, digits: int, **more: Any) -> Json:
-    return {"key": key, "label": label, "kind": "number", "digits": digits, **more}
+def _number(key: str, label: str, digits: int) -> Json:
+    return {"key": key, "label": label, "kind": "number", "digits": digits}
 
 
 def _parameter_column(
@@ -114,20 +114,13 @@ def _measures(
 
     def means(metric: Metric) -> tuple[Json, Sequence[Any]]:
         means = [_shown(c.mean(metric), metric) for c in configurations]
-        # In the filter, 0.97 is 97 % of an accuracy.
-        unit = {"percent": True, "fraction": True} if metric.is_accuracy else {}
-        return _number(metric.name, _label(metric), _digits(metric), **unit), means
+        return _number(metric.name, _label(metric), _digits(metric)), means
 
     intervals = [c.interval(ranked_by) for c in configurations]
     filled: list[tuple[Json, Sequence[Any]]] = [
         means(ranked_by),
         (
-            _number(
-                "interval",
-                "±\u00a095\u00a0%",
-                _digits(ranked_by),
-                percent=ranked_by.is_accuracy,
-            ),
+            _number("interval", "±\u00a095\u00a0%", _digits(ranked_by)),
             [_shown(i.half_width, ranked_by) if i else None for i in intervals],
         ),
         (_number("n", "seeds", 0), [len(c.values(ranked_by)) for c in configurations]),

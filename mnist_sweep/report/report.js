@@ -91,8 +91,8 @@ class Explorer {
         axis.handles[0].focus();
       });
     });
-    const hidden = this.axes.filter((axis) => !this.coordinates.shown.includes(axis)).map((axis) =>
-      chip(`Show ${axis.label}`, axis.label, " +", () => this.coordinates.restore(axis)));
+    const hidden = this.axes.filter((axis) => axis.element.hidden).map((axis) =>
+      chip(`Show ${axis.label}`, axis.label, " +", () => this.coordinates.hide(axis, false)));
     this.part("chips").replaceChildren(...ranges, ...hidden);
   }
 

@@ -17,7 +17,7 @@ from mnist_sweep.figures.style import save, styled
 from mnist_sweep.labels import count, describe, value_text
 from mnist_sweep.metrics import TEST_ACCURACY
 from mnist_sweep.report.environment import duration
-from mnist_sweep.report.markup import Html, element, join
+from mnist_sweep.report.markup import Html, element, join, scroller, table
 from mnist_sweep.report.rerun import Reruns, rerun_spec, sweep_name
 from mnist_sweep.report.review import warnings, worth
 
@@ -38,19 +38,12 @@ def overview(studies: Sequence[Study]) -> Html:
             best.text(study.metric) if best else "none",
             describe(best.config, study.varying) if best else "",
         ]
-        rows.append(element("tr", *(element("td", cell) for cell in cells)))
-    head = element("tr", *(element("th", text, scope="col") for text in heads))
-    table = element("table", element("thead", head), element("tbody", *rows))
+        rows.append(cells)
     return element(
         "section",
         element("h2", "Studies"),
-        element("div", _scroller(table, "Studies"), class_="card overview"),
+        element("div", table("Studies", heads, rows), class_="card overview"),
     )
-
-
-def _scroller(content: Html, label: str, class_: str = "table") -> Html:
-    """A box that scrolls by itself, with the keyboard too, so that the page never does sideways."""
-    return element("div", content, class_=class_, role="region", aria_label=label, tabindex=0)
 
 
 def study_section(study: Study, reruns: Reruns, place: int) -> Html:
@@ -162,7 +155,7 @@ def _explorer(study: Study, place: int) -> Html:
         "cross above hides it. The table shows what is kept, and pointing at a row shows its "
         "trials. Its rank opens the spec that runs it again; the arrow keys go from rank to rank."
     )
-    table = element("table", element("thead", class_="heads"), element("tbody", class_="rows"))
+    rows = element("table", element("thead", class_="heads"), element("tbody", class_="rows"))
     return element(
         "div",
         element("h3", "Configurations and trials"),
@@ -172,7 +165,7 @@ def _explorer(study: Study, place: int) -> Html:
         element("div", class_="coordinates", role="group", aria_label="Parallel coordinates"),
         kept,
         element("p", hint, class_="hint"),
-        _scroller(table, "Configurations"),
+        scroller(rows, "Configurations"),
         element("button", type="button", class_="more", hidden=True),
         element("p", _key(), class_="hint"),
         _rerun_box(place),
