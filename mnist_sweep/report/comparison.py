@@ -9,7 +9,7 @@ from mnist_sweep.analysis.configurations import configurations
 from mnist_sweep.analysis.pairs import Pair, pairs
 from mnist_sweep.analysis.sources import Sources
 from mnist_sweep.analysis.study import Study
-from mnist_sweep.labels import capital, describe
+from mnist_sweep.labels import capital, count, describe
 from mnist_sweep.report.markup import Html, element, table
 
 #: Rows of a table, the best configurations first.
@@ -37,11 +37,12 @@ def side_by_side(sources: Sources) -> Html:
 
 def _card(study: Study, shared: Sequence[Pair], first: str, second: str) -> Html:
     heading = f"{study.title}: {first} and {second}"
+    cut = f" (here the best {_MAX_ROWS})" if len(shared) > _MAX_ROWS else ""
     said = (
-        f"{capital(study.metric.label)}{study.metric.unit} of the {len(shared):,} configurations "
-        f"in both files, the best {_MAX_ROWS} of them at most; the difference is of {second} to "
-        f"{first}, with its 95 % interval over seeds: better or worse where that leaves out 0, as "
-        "1 in 20 does where nothing differs."
+        f"{capital(study.metric.label)}{study.metric.unit} of "
+        f"{count(len(shared), 'configuration')} in both files{cut}. The difference is {second} "
+        f"less {first}, with its 95 % interval over seeds: better or worse where that leaves out "
+        "0, as 1 in 20 does where nothing differs."
     )
     rows = [
         [

@@ -1,11 +1,10 @@
-"""What the trials were run on and with, and when, from their rows; and where the report is from."""
+"""What the trials were run on and with, and when, from their rows; what wrote the report."""
 
 from __future__ import annotations
 
 import platform
 import re
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -31,42 +30,34 @@ def environment(sources: Sequence[ResultsFile], results: Sequence[TrialResult]) 
         ("finished", [span(results)] if results else []),
         ("training time", _total(result.train_seconds for result in results)),
         ("compile time", _total(result.compile_seconds for result in results)),
+        ("this report was written on", _this_machine()),
     ]
-    return element(
-        "section",
-        element("h2", "Environment"),
-        element("div", _table((name, "; ".join(v)) for name, v in facts if v), class_="card"),
-        element("h3", "The machine that wrote this report"),
-        element("p", "It need not be the one that trained, of which the rows say no more."),
-        element("div", _table(_this_machine()), class_="card"),
-    )
-
-
-def _table(facts: Iterable[tuple[str, str]]) -> Html:
-    rows = (
-        element("tr", element("th", name, scope="row"), element("td", text)) for name, text in facts
-    )
-    return element("table", element("tbody", *rows), class_="facts")
+    rows = [
+        element("tr", element("th", name, scope="row"), element("td", "; ".join(values)))
+        for name, values in facts
+        if values
+    ]
+    table = element("table", element("tbody", *rows), class_="facts")
+    return element("section", element("h2", "Environment"), element("div", table, class_="card"))
 
 
 @cache
-def _this_machine() -> list[tuple[str, str]]:
+def _this_machine() -> list[str]:
     # Linux says there what Python does not know.
-    cpus = Path("/proc/cpuinfo").read_text(errors="replace") if sys.platform == "linux" else ""
-    model = re.search(r"^model name\s*: (.+)", cpus, re.MULTILINE)
-    compiler = find_compiler()
-    told = (
-        subprocess.run(
-            [compiler.program, "--version"], capture_output=True, text=True, check=False
-        ).stdout
-        if compiler
-        else "none"
-    )
+    told = Path("/proc/cpuinfo")
+    text = told.read_text(errors="replace") if told.exists() else ""
+    model = re.search(r"^model name\s*: (.+)", text, re.MULTILINE)
+    compiler = "no C compiler"
+    if found := find_compiler():
+        command = [found.program, "--version"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        compiler = said.partition("\n")[0] or found.program
     return [
-        ("processor", model[1] if model else platform.processor() or platform.machine()),
-        ("Python", platform.python_version()),
-        ("numpy", version("numpy")),
-        ("compiler", told.partition("\n")[0]),
+        model[1] if model else platform.processor() or platform.machine(),
+        f"Python {platform.python_version()}",
+        f"numpy {version('numpy')}",
+        compiler,
+        "this machine need not be the one that trained",
     ]
 
 
