@@ -185,6 +185,28 @@ def test_by_a_loss_the_lowest_is_the_best_and_no_per_cent_is_said_of_it() -> Non
     )
 
 
+def test_ticks_of_axes_with_many_values_are_round_and_as_they_say() -> None:
+    configs = [
+        HPConfig(lr=3e-5 * 1.8**i, width=round(20 * 1.5**i), depth=1 + i, dropout=0.25 + i / 40)
+        for i in range(20)
+    ]
+    rows = [
+        replace(result, train_seconds=1000 + i / 100)
+        for i, result in enumerate(synthetic.sweep(configs))
+    ]
+    (data,) = json.loads(page(rows).by_id["data"])
+    ticks = {axis["key"]: axis["ticks"] for axis in data["axes"]}
+    texts = {key: [text for _, text in places] for key, places in ticks.items()}
+    assert texts["lr"] == ["1e-4", "1e-3", "1e-2", "1e-1", "1"]
+    assert texts["width"] == ["100", "1000", "10000"]
+    assert texts["depth"] == ["5", "10", "15", "20"]
+    assert texts["dropout"] == ["0.3", "0.4", "0.5", "0.6", "0.7"]
+    assert texts["train_seconds"] == ["1000", "1000.05", "1000.1", "1000.15", "1000.2"]
+    for key, places in ticks.items():
+        factor = 100 if "accuracy" in key else 1
+        assert [factor * v for v, _ in places] == pytest.approx([float(t) for _, t in places])
+
+
 # Several files
 
 

@@ -52,7 +52,7 @@ class Axis {
 
   measureText(value) {
     if (value === null) return "none";
-    return this.percent ? (100 * value).toFixed(2) : value.toPrecision(3);
+    return this.percent ? (100 * value).toFixed(2) : String(Number(value.toPrecision(3)));
   }
 
   holds(trial) {

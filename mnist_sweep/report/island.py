@@ -179,7 +179,7 @@ def _round_ticks(
         values = [float(f"{digit}e{decade}") for decade in decades for digit in digits]
     else:
         values = list(MaxNLocator(_MAX_ROUND, steps=[1, 2, 5, 10]).tick_values(low, high))
-    return [[float(v), text(float(v))] for v in values if low <= v <= high]
+    return [[float(v), text(int(v) if v == int(v) else v)] for v in values if low <= v <= high]
 
 
 def _trials(
@@ -213,7 +213,7 @@ def _measure_axis(name: str, values: Sequence[float]) -> Json:
     low, high = values[0], values[-1]
     if name == "train_seconds":
         scale = "log" if log_spaced(values) else "linear"
-        ticks = _round_ticks(scale, low, high, lambda seconds: f"{seconds:.3g}")
+        ticks = _round_ticks(scale, low, high, lambda seconds: f"{seconds:.6g}")
         return {"label": "training\u00a0s", "scale": scale, "ticks": ticks}
     metric = METRICS[name]
     fitted = MetricScale.fit(metric, values)
