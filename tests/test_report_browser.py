@@ -146,7 +146,7 @@ def test_a_filter_that_cannot_be_understood_or_met_says_so(show: Open) -> None:
     for text, problem in {
         "lrr<1": 'There is no column "lrr"; the columns are rank, verdict, batch_size, lr,',
         "adam constructor > 1": 'There is no column "constructor";',
-        "> 5": 'There is no column "";',
+        "> 5 foo = 3": 'There is no column "" or "foo"; the columns are rank,',
         "train > 1": "train may be train_accuracy, train_seconds.",
         "val > abc": "Nothing matches.",
         "val > 97,5": "Nothing matches.",

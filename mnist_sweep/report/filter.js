@@ -7,7 +7,8 @@ const MAX_NAME_WORDS = 3;
 
 /** What a row must pass, functions of (its cells, its text), and what cannot be understood. */
 function parseFilter(text, columns) {
-  const [words, tests, problems] = [[], [], []];
+  const [words, tests, problems, unknown] = [[], [], [], []];
+  const keys = (several) => several.map((column) => column.key).join(", ");
   const tokens = text.toLowerCase().replaceAll("==", "=").replace(/\s+%/g, "%")
     .split(OPERATOR).flatMap((part) => part.trim().split(/\s+/)).filter(Boolean);
   while (tokens.length) {
@@ -18,10 +19,14 @@ function parseFilter(text, columns) {
     }
     const { name, found } = takeColumn(words, columns);
     const wanted = tokens.shift();
-    if (found.length !== 1) problems.push(notOne(name, found, columns));
+    if (!found.length) unknown.push(`"${name}"`);
+    else if (found.length > 1) problems.push(`${name} may be ${keys(found)}`);
     else if (wanted) tests.push((row) => compare(found[0], row[columns.indexOf(found[0])], token, wanted));
   }
   for (const word of words) tests.push((_row, rowText) => rowText.includes(word));
+  if (unknown.length) {
+    problems.push(`There is no column ${unknown.join(" or ")}; the columns are ${keys(columns)}`);
+  }
   return { tests, problems };
 }
 
@@ -41,11 +46,6 @@ function named(name, columns) {
   const those = (test) => columns.filter((c) => [c.key, c.label].some((text) => test(plain(text))));
   const exact = those((text) => text === wanted);
   return exact.length || !wanted ? exact : those((text) => text.startsWith(wanted));
-}
-
-function notOne(name, found, columns) {
-  const keys = (found.length ? found : columns).map((column) => column.key).join(", ");
-  return found.length ? `${name} may be ${keys}` : `There is no column "${name}"; the columns are ${keys}`;
 }
 
 /** `text` in the unit of the column: 97, 97% and 0.97 are the same accuracy, 10% is a weight of 0.1. */
