@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import platform
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,16 +21,22 @@ from matplotlib.figure import Figure
 from mnist_sweep.analysis.sources import join
 from mnist_sweep.analysis.study import split_studies
 from mnist_sweep.config import FIELDS, HPConfig
+from mnist_sweep.devices import find_compiler
 from mnist_sweep.figures import draw as figures
 from mnist_sweep.figures.style import styled
 from mnist_sweep.report import render_report, write_report
 from mnist_sweep.report.markup import element, json_text
 from mnist_sweep.report.review import warnings, worth
+from mnist_sweep.results.file import ResultsFile
 from mnist_sweep.trial import DatasetConfig, TrialResult
 from tests import synthetic
 from tests.report_helpers import Page, page, source, study
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`<!--&amp;${7}"
+
+
+def page_of(files: Sequence[ResultsFile]) -> Page:
+    return Page(render_report(join(files)))
 
 
 def warned(results: Sequence[TrialResult]) -> str:
@@ -148,7 +156,16 @@ def test_the_environment_is_that_of_the_rows() -> None:
     assert "CUDA (7 trials); CPU (1 trial)" in text
     assert "tinygrad 0.14.0" in text
     assert "2026-11-24 16:10 to 16:17 UTC" in text
-    assert "80 min, 8 trials" in text
+    assert "training time 80 min of wall time, 8 trials added up" in text
+
+
+def test_the_environment_has_the_machine_that_wrote_the_report_and_says_that_it_is_that() -> None:
+    text = study("quickstart").text.partition("this report was written on")[2]
+    processor, python, numpy, compiler, note = " ".join(text.split()).split("; ")
+    assert processor
+    assert (python, numpy) == (f"Python {platform.python_version()}", f"numpy {np.__version__}")
+    assert (find_compiler() is None) == (compiler == "no C compiler")
+    assert note.startswith("this machine need not be the one that trained")
 
 
 def test_by_a_loss_the_lowest_is_the_best_and_no_per_cent_is_said_of_it() -> None:
@@ -168,6 +185,28 @@ def test_by_a_loss_the_lowest_is_the_best_and_no_per_cent_is_said_of_it() -> Non
     )
 
 
+def test_ticks_of_axes_with_many_values_are_round_and_as_they_say() -> None:
+    configs = [
+        HPConfig(lr=3e-5 * 1.8**i, width=round(20 * 1.5**i), depth=1 + i, dropout=0.25 + i / 40)
+        for i in range(20)
+    ]
+    rows = [
+        replace(result, train_seconds=1000 + i / 100)
+        for i, result in enumerate(synthetic.sweep(configs))
+    ]
+    (data,) = json.loads(page(rows).by_id["data"])
+    ticks = {axis["key"]: axis["ticks"] for axis in data["axes"]}
+    texts = {key: [text for _, text in places] for key, places in ticks.items()}
+    assert texts["lr"] == ["1e-4", "1e-3", "1e-2", "1e-1", "1"]
+    assert texts["width"] == ["100", "1000", "10000"]
+    assert texts["depth"] == ["5", "10", "15", "20"]
+    assert texts["dropout"] == ["0.3", "0.4", "0.5", "0.6", "0.7"]
+    assert texts["train_seconds"] == ["1000", "1000.05", "1000.1", "1000.15", "1000.2"]
+    for key, places in ticks.items():
+        factor = 100 if "accuracy" in key else 1
+        assert [factor * v for v, _ in places] == pytest.approx([float(t) for _, t in places])
+
+
 # Several files
 
 
@@ -183,12 +222,47 @@ def test_several_files_make_one_report_where_each_trial_counts_once() -> None:
     assert f"{len(phase2) + 4} trials of 39 configurations" in shown.text
     assert shown.by_tag["h2"] == [
         "Studies",
+        "Files side by side",
         "MLP on mnist, validation size 5,000",
         "CNN on mnist",
         "Environment",
     ]
     assert {"#study-0", "#study-1"} <= set(shown.values("href"))
     assert [len(part["rows"]) for part in json.loads(shown.by_id["data"])] == [37, 2]
+
+
+def test_files_stand_side_by_side_with_the_differences_of_what_they_share() -> None:
+    def moved(result: TrialResult, by: float) -> TrialResult:
+        return replace(result, val_accuracy=(result.val_accuracy or 0.0) + by)
+
+    old = synthetic.sweep(
+        synthetic.grid(HPConfig(), range(4), lr=[3e-4, 1e-3, 3e-3, 1e-2]), synthetic.WITH_VALIDATION
+    )
+    new = [
+        moved(result, 0.0016 * (-1) ** (i // 4) + 2e-4 * (i % 2)) for i, result in enumerate(old)
+    ]
+    diverged = synthetic.broken(new[15].trial.config, "diverged", synthetic.WITH_VALIDATION)
+    files = [source(old, "old.csv"), source([*new[2:15], diverged], "new.csv")]
+    shown = page_of(files)
+    (table,) = [t for t in shown.by_tag["table"] if "old.csv" in t and "difference" in t]
+    assert "MLP on mnist, validation size 5,000: old.csv and new.csv" in shown.by_tag["h3"]
+    differences = {cell for cell in shown.by_tag["td"] if re.match(r"[+-]\d|a seed", cell)}
+    assert differences == {
+        "+0.17 ± 0.13, better", "-0.15 ± 0.02, worse", "+0.17 ± 0.02, better", "a seed diverged",
+    }  # fmt: skip
+    assert [seeds in table for seeds in ("2 common seeds", "4 common seeds")] == [True, True]
+
+
+def test_files_that_share_nothing_say_so_and_one_file_has_nobody_beside_it() -> None:
+    apart = [source(synthetic.sweep([HPConfig(lr=lr)]), f"{lr}.csv") for lr in (1e-3, 3e-3)]
+    assert "No configuration is in two of these files." in page_of(apart).text
+    assert "side by side" not in study("quickstart").text
+
+
+def test_files_that_are_called_alike_are_told_apart_by_their_folders() -> None:
+    rows = synthetic.quickstart()
+    shown = page_of([source(rows, f"{folder}/results.csv") for folder in "ab"])
+    assert "a/results.csv and b/results.csv" in shown.text
 
 
 # Its form

@@ -9,7 +9,7 @@ import io
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from mnist_sweep.figures.style import BACKGROUND, COLOURS, FAINT, INK
 from mnist_sweep.report import write_report
 from mnist_sweep.trial import TrialResult
 from tests import synthetic
-from tests.report_browser import PHONE, Open, column, settled
+from tests.report_browser import PHONE, WIDE, Open, column, settled
 from tests.report_helpers import source
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = [*synthetic.phase2(), *diverged]
     results[0] = replace(results[0], sweep=hostile, device=hostile)
     write_report(join([source(results)]), folder / "phase2.html")
+    write_report(join([source(results[:1])]), folder / "alone.html")
     return folder
 
 
@@ -87,7 +88,7 @@ def test_heads_sort_the_table_both_ways_with_mouse_and_keyboard(show: Open) -> N
     page.keyboard.press("Enter")
     assert [float(text) for text in column(page, "lr")] == sorted(rates, reverse=True)
     assert page.locator("th[aria-sort=descending]").count() == 1
-    page.get_by_role("button", name="test accuracy", exact=False).click()
+    page.locator(".heads").get_by_role("button", name="test accuracy").click()
     accuracies = [float(text) for text in column(page, "test accuracy\u00a0%") if text]
     assert accuracies == sorted(accuracies, reverse=True)
     # What diverged has none, and stays last whichever way.
@@ -96,32 +97,69 @@ def test_heads_sort_the_table_both_ways_with_mouse_and_keyboard(show: Open) -> N
     assert column(page, "test accuracy\u00a0%")[-1] == ""
 
 
-@pytest.mark.parametrize(
-    ("text", "configurations"),
-    [("sgd", 5), ("SGD", 5), ("lr<=3e-4", 6), ("opt=sgd lr>=3e-3", 2), ("width!=512", 15),
-     ("batch=32", 1), ("depth<", 38), ("nothing", 0)],
-)  # fmt: skip
-def test_the_filter_takes_words_and_comparisons(show: Open, text: str, configurations: int) -> None:
+def test_heads_react_over_their_whole_width(show: Open) -> None:
     page = show()
-    page.get_by_role("searchbox").fill(text)
-    assert settled(page).startswith(f"{configurations} of 38 configurations")
-    assert page.locator(".rows tr").count() == configurations
+    for head in page.locator(".heads th").all():
+        box = head.bounding_box()
+        assert box
+        for x in (2, box["width"] - 2):
+            before = head.get_attribute("aria-sort")
+            head.click(position={"x": x, "y": box["height"] - 2})
+            assert head.get_attribute("aria-sort") not in (None, before)
+
+
+def test_the_filter_takes_words_and_comparisons(show: Open) -> None:
+    page = show()
+    for text, configurations in {
+        "sgd": 5, "SGD": 5, "lr<=3e-4": 6, "opt=sgd lr>=3e-3": 2, "width!=512": 15, "batch=32": 1,
+        "depth<": 38, "nothing": 0, "adam lr = 1e-3 depth > 4": 4, "batch size == 32": 1,
+        "weights > 3,000,000": 2, "train_s < 5": 12, "lr <= 0.03%": 6,
+    }.items():  # fmt: skip
+        page.get_by_role("searchbox").fill(text)
+        assert settled(page).startswith(f"{configurations} of 38 configurations"), text
+        assert page.locator(".rows tr").count() == configurations
+        page.get_by_role("button", name="Reset filters").click()
+        assert settled(page) == "38 of 38 configurations, 114 of 114 trials"
+
+
+def test_the_filter_takes_accuracies_as_they_are_shown_and_as_fractions(show: Open) -> None:
+    page = show()
+    shown = [float(cell) for cell in column(page, "validation accuracy\u00a0%") if cell]
+    for text in ("val_accuracy>96.5", "val > 96.5 %", "val>0.965", "VALIDATION accuracy % > 96.50%",
+                 "validation_accuracy>.965", "val > 96.5 adam"):  # fmt: skip
+        page.get_by_role("searchbox").fill(text)
+        assert settled(page).startswith(f"{sum(v > 96.5 for v in shown)} of 38 config"), text
+
+
+def test_the_filter_finds_an_accuracy_that_is_shown(show: Open) -> None:
+    page = show()
+    best = column(page, "validation accuracy\u00a0%")[0]
+    for value in (best, f"{best}%", f"{float(best) / 100:.4f}"):
+        page.get_by_role("searchbox").fill(f"val = {value}")
+        assert settled(page).startswith("1 of 38 configurations")
+        page.get_by_role("searchbox").fill(f"val < {value}")
+        assert settled(page).startswith("36 of 38 configurations")
+
+
+def test_a_filter_that_cannot_be_understood_or_met_says_so(show: Open) -> None:
+    page = show()
+    for text, problem in {
+        "lrr<1": 'There is no column "lrr"; the columns are rank, verdict, batch_size, lr,',
+        "adam constructor > 1": 'There is no column "constructor";',
+        "> 5 foo = 3": 'There is no column "" or "foo"; the columns are rank,',
+        "train > 1": "train may be train_accuracy, train_seconds.",
+        "val > abc": "Nothing matches.",
+        "val > 97,5": "Nothing matches.",
+        "opt < sgd": "Nothing matches.",
+        "val > 99.99 %": "Nothing matches.",
+        "no-such-word": "Nothing matches.",
+    }.items():
+        page.get_by_role("searchbox").fill(text)
+        settled(page)
+        assert page.get_by_role("status").first.inner_text().startswith(problem)
     page.get_by_role("button", name="Reset filters").click()
-    assert settled(page) == "38 of 38 configurations, 114 of 114 trials"
-
-
-def test_the_filter_compares_accuracies_as_they_are_shown(show: Open) -> None:
-    page = show()
-    shown = [float(text) for text in column(page, "validation accuracy\u00a0%") if text]
-    middle = (shown[9] + shown[10]) / 2
-    page.get_by_role("searchbox").fill(f"val_accuracy>{middle}")
-    assert settled(page).startswith("10 of 38 configurations")
-
-
-def test_a_filter_on_an_unknown_column_says_so(show: Open) -> None:
-    page = show()
-    page.get_by_role("searchbox").fill("lrr<1")
-    assert settled(page).endswith("There is no column lrr")
+    settled(page)
+    assert page.get_by_role("status").first.inner_text() == ""
 
 
 def drag(page: Page, axis: str, start: float, end: float, *, across: bool = False) -> None:
@@ -201,6 +239,117 @@ def test_an_axis_can_be_brushed_with_the_keyboard(show: Open) -> None:
     )  # a trial without one is no longer in
 
 
+@pytest.mark.parametrize("viewport", [{"width": 1280, "height": 2400}, PHONE])
+def test_the_axes_stay_where_they_are_while_ranges_come_and_go(show: Open, viewport: Any) -> None:
+    page = show(viewport=viewport)
+    page.locator(".coordinates").scroll_into_view_if_needed()
+    page.evaluate("document.querySelectorAll('.explorer ~ *').forEach(e => e.remove())")
+    page.mouse.wheel(0, 9999)  # to the end of the page, which gets shorter as rows go
+    across = viewport == PHONE
+    page.get_by_role("group", name="Filter by opt").locator(".track").scroll_into_view_if_needed()
+    before = page.locator(".coordinates").bounding_box()
+    for axis in ("opt", "depth", "width", "lr"):
+        track = page.get_by_role("group", name=f"Filter by {axis}", exact=True).locator(".track")
+        box = track.bounding_box()
+        assert box
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(*((box["x"] + box["width"], y) if across else (x, box["y"])), steps=4)
+        settled(page)
+        assert page.locator(".coordinates").bounding_box() == before
+        page.mouse.up()
+    assert page.locator(".chips button").count() == 4
+    assert page.get_by_role("status").first.inner_text() == "Nothing matches."
+    assert page.locator(".coordinates").bounding_box() == before
+
+
+def order(page: Page) -> list[str]:
+    """The names of the axes as they stand, which the Tab key follows."""
+    names = page.locator(".axis:not([hidden]) .name")
+    boxes = [name.bounding_box() for name in names.all()]
+    places = [(round(box["y"]), round(box["x"])) for box in boxes if box]
+    assert places == sorted(places) or [x for _, x in places] == sorted(x for _, x in places)
+    return [text.replace("\u00a0", " ") for text in names.all_inner_texts()]
+
+
+@pytest.mark.parametrize("viewport", [WIDE, PHONE])
+def test_axes_can_be_moved_by_their_names_and_with_the_keyboard(show: Open, viewport: Any) -> None:
+    page = show(viewport=viewport)
+    first, second, *others = order(page)
+    page.get_by_role("button", name=f"Move {second}", exact=True).focus()
+    page.keyboard.press("ArrowLeft")
+    assert order(page) == [second, first, *others]
+    page.keyboard.press("ArrowLeft")  # there is no further
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert order(page) == [first, others[0], second, *others[1:]]
+    assert page.evaluate("document.activeElement.textContent") == second
+    page.get_by_role("button", name=f"Move {first}", exact=True).scroll_into_view_if_needed()
+    boxes = [page.get_by_role("button", name=f"Move {name}", exact=True).bounding_box()
+             for name in (first, others[2])]  # fmt: skip
+    start, end = ((box["x"] + 5, box["y"] + box["height"] / 2) for box in boxes if box)
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move(*end, steps=5)
+    page.mouse.up()
+    assert order(page) == [others[0], second, others[1], others[2], first, *others[3:]]
+    assert pixels(page) > 5_000
+    drag(page, "opt", 0.8, 1.0, across=viewport == PHONE)
+    assert settled(page) == "5 of 38 configurations, 15 of 114 trials"
+
+
+def test_axes_can_be_hidden_and_shown_again(show: Open) -> None:
+    page = show()
+    names = order(page)
+    drag(page, "opt", 0.8, 1.0)
+    page.get_by_role("button", name="Hide opt").click()
+    # A range that nobody sees keeps nothing.
+    assert settled(page) == "38 of 38 configurations, 114 of 114 trials"
+    assert order(page) == [name for name in names if name != "opt"]
+    page.get_by_role("button", name="Show opt").click()
+    assert order(page) == names
+    for name in names[2:]:
+        page.get_by_role("button", name=f"Hide {name}", exact=True).click()
+    assert order(page) == names[:2]
+    assert not page.locator(".axis:not([hidden]) .hide").first.is_visible()  # a line takes two
+    assert pixels(page) > 500
+    for name in reversed(names[2:]):
+        page.get_by_role("button", name=f"Show {name}", exact=True).click()
+    assert order(page) == names
+
+
+@pytest.mark.parametrize("viewport", [WIDE, PHONE])
+def test_pointing_at_a_line_shows_the_values_of_its_trial(show: Open, viewport: Any) -> None:
+    page = show(viewport=viewport)
+    last = page.locator(".axis .track").last
+    last.scroll_into_view_if_needed()
+    box = last.bounding_box()
+    assert box
+    top = (box["x"] + box["width"] / 2, box["y"]) if viewport == WIDE else (
+        box["x"] + box["width"], box["y"] + box["height"] / 2)  # fmt: skip
+    page.mouse.move(*top)
+    rank = int(page.locator(".about").inner_text().removeprefix("Rank "))
+    values = [text.strip() for text in page.locator(".value").all_inner_texts()]
+    shown = [
+        column(page, name)[rank - 1] for name in ("batch", "lr", "opt", "width", "depth", "act")
+    ]
+    assert values[:6] == shown
+    assert float(values[-1]) >= float(column(page, "validation accuracy\u00a0%")[0])
+    assert pixels(page, 1) > 300
+    page.mouse.move(5, 5)
+    assert not page.locator(".value").first.is_visible()
+    assert pixels(page, 1) == 0
+
+
+def test_one_trial_alone_has_no_axes_and_no_message_on_the_console(show: Open) -> None:
+    page = show("alone")
+    page.locator(".coordinates").hover()
+    page.get_by_role("searchbox").fill("test > 0.5")
+    assert settled(page) == "1 of 1 configurations, 1 of 1 trials"
+    assert page.locator(".axis").count() == 0
+
+
 def test_everything_can_be_reached_with_the_tab_key(show: Open) -> None:
     page = show()
     page.get_by_role("searchbox").fill("adam")
@@ -255,6 +404,8 @@ def test_a_narrow_page_does_not_scroll_sideways_and_can_be_brushed(
 ) -> None:
     page = show(viewport={**PHONE, "width": width}, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for figure in page.locator("figure").all():
+        assert figure.evaluate("e => e.scrollWidth <= e.clientWidth")  # nothing is cut
     page.get_by_role("button", name="Run rank 2 again").click()
     assert page.get_by_role("region", name="Run rank 2 again").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width

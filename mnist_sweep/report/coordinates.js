@@ -1,97 +1,38 @@
 // Parallel coordinates of trials: lines on a canvas, axes with brushes over it.
-// Positions along an axis are shares of it, from 0 (lowest) to 1.
 "use strict";
 
-const NARROW = 640, NARROW_ROW = 74, LINE_BINS = 16, MEASURE_STOPS = 50;
+const NARROW = 640, NARROW_ROW = 74, LINE_BINS = 16;
 // As close as this to an end of an axis, the pointer means the end.
 const SNAP = 0.05;
+// As many pixels from a line, the pointer means its trial.
+const REACH = 8;
 const STEPS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 5, PageDown: -5,
   Home: -Infinity, End: Infinity };
-const TRANSFORMS = {
-  linear: [(v) => v, (t) => t],
-  order: [(v) => v, (t) => t],
-  log: [(v) => Math.log10(v), (t) => 10 ** t],
-  // As far from 97 to 98 % as from 60 to 73 %: a third fewer errors.
-  error: [(v) => -Math.log10(Math.max(1 - v, 5e-5)), (t) => 1 - 10 ** -t],
-  // Downwards: the best is at the top, as it is of accuracies.
-  loss: [(v) => -v, (t) => -t],
-  "log loss": [(v) => -Math.log10(Math.max(v, 1e-6)), (t) => 10 ** -t],
-};
 
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
+/** Call `move` with what the pointer does from `event` on, and `stop` when it lets go. */
+function follow(event, move, stop) {
+  const target = event.currentTarget;
+  target.setPointerCapture(event.pointerId);
+  target.addEventListener("pointermove", move);
+  target.addEventListener("lostpointercapture", () => {
+    target.removeEventListener("pointermove", move);
+    stop();
+  }, { once: true });
 }
 
-/** One dimension of the parallel coordinates: where each trial is on it, and its brush. */
-class Axis {
-  constructor(spec, columns, rows, trials) {
-    Object.assign(this, spec);
-    const column = columns[spec.column];
-    const values = column && (spec.scale === "order" ? column.values.keys() : column.values);
-    const known = column ? [...values] : trials.map((t) => t[spec.trial]).filter((v) => v !== null);
-    [this.forward, this.backward] = TRANSFORMS[spec.scale];
-    const ends = [Math.min, Math.max].map((end) => this.forward(known.reduce((a, b) => end(a, b))));
-    this.low = Math.min(...ends);
-    this.span = Math.max(...ends) - this.low || 1;
-    const read = column ? (t) => known[rows[t[0]][spec.column]] : (t) => t[spec.trial];
-    this.places = Float64Array.from(trials, (t) => this.place(read(t)));
-    this.hasGaps = this.places.some(Number.isNaN);
-    this.stops = column
-      ? known.map((value, i) => [this.place(value), column.texts[i]])
-      : Array.from({ length: MEASURE_STOPS + 1 }, (_, i) => this.stopAt(i / MEASURE_STOPS));
-    this.brush = null;
-  }
-
-  place(value) {
-    return value === null ? NaN : (this.forward(value) - this.low) / this.span;
-  }
-
-  stopAt(place) {
-    const value = this.backward(this.low + place * this.span);
-    return [place, this.percent ? (100 * value).toFixed(2) : value.toPrecision(3)];
-  }
-
-  holds(trial) {
-    const place = this.places[trial];
-    return !this.brush || (place >= this.brush[0] - 1e-9 && place <= this.brush[1] + 1e-9);
-  }
-
-  /** Indices of the lowest and the highest stop inside the brush; crossed if there is none. */
-  get range() {
-    if (!this.brush) return [0, this.stops.length - 1];
-    const inside = ([place]) => place >= this.brush[0] - 1e-9 && place <= this.brush[1] + 1e-9;
-    const low = this.stops.findIndex(inside);
-    return low < 0 ? [1, 0] : [low, this.stops.findLastIndex(inside)];
-  }
-
-  setRange(low, high) {
-    const all = low === 0 && high === this.stops.length - 1;
-    this.brush = all ? null : [this.stops[low][0], this.stops[high][0]];
-  }
-
-  get brushText() {
-    if (this.column === undefined) {
-      return this.brush.map((place) => this.stopAt(place)[1]).join(" to ");
-    }
-    const [low, high] = this.range;
-    if (low > high) return "no value";
-    return low === high ? this.stops[low][1] : `${this.stops[low][1]} to ${this.stops[high][1]}`;
-  }
-}
-
-/** The lines of the trials on two canvases, and the axes over them as elements. */
+/** The lines of the trials on two canvases, and over them the axes as elements. */
 class Coordinates {
-  constructor(host, axes, changed) {
-    this.host = host;
-    this.axes = axes;
-    this.changed = changed;
+  constructor(host, axes, changed, describe) {
+    Object.assign(this, { host, axes: [...axes], changed, describe, shown: [], pointed: null });
+    this.metric = axes[axes.length - 1];
+    this.about = make("span", { class: "about" });
     this.lines = make("canvas", { "aria-hidden": "true" });
     this.marks = make("canvas", { "aria-hidden": "true" });
-    host.append(this.lines, this.marks);
+    host.append(this.lines, this.marks, this.about);
     for (const axis of axes) this.build(axis);
+    for (const type of ["pointermove", "pointerleave", "click"]) {
+      host.addEventListener(type, (event) => this.pointAt(event.buttons ? null : this.nearest(event)));
+    }
     new ResizeObserver(() => this.layOut()).observe(host);
     // On paper everything is dark on light.
     matchMedia("screen and (prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
@@ -99,6 +40,19 @@ class Coordinates {
 
   build(axis) {
     axis.element = make("div", { class: "axis", role: "group", "aria-label": `Filter by ${axis.label}` });
+    axis.name = make("button", { type: "button", class: "name", "aria-label": `Move ${axis.label}`,
+      title: "Drag to move, or press the arrow keys" }, axis.label);
+    axis.name.addEventListener("pointerdown", (event) => this.carry(event, axis));
+    axis.name.addEventListener("keydown", (event) => {
+      if (!/^Arrow/.test(event.key)) return;
+      this.move(axis, this.shown.indexOf(axis) + (/Left|Up/.test(event.key) ? -1 : 1));
+      this.inOrder();
+      event.preventDefault();
+    });
+    axis.hide = make("button", { type: "button", class: "hide", title: "Hide this axis",
+      "aria-label": `Hide ${axis.label}` }, "×");
+    axis.hide.addEventListener("click", () => this.hide(axis, true));
+    axis.value = make("span", { class: "tick value" });
     axis.track = make("div", { class: "track" });
     axis.band = make("div", { class: "band" });
     axis.handles = ["from", "to"].map((end, i) => {
@@ -107,8 +61,8 @@ class Coordinates {
       handle.addEventListener("keydown", (event) => this.press(event, axis, i));
       return handle;
     });
-    axis.track.append(axis.band, ...axis.handles);
-    axis.element.append(make("span", { class: "name" }, axis.label), axis.track);
+    axis.track.append(axis.band, ...axis.handles, axis.value);
+    axis.element.append(axis.name, axis.hide, axis.track);
     axis.track.addEventListener("pointerdown", (event) => this.drag(event, axis));
     this.host.append(axis.element);
   }
@@ -143,16 +97,46 @@ class Coordinates {
       this.changed();
     };
     const stop = () => {
-      track.removeEventListener("pointermove", move);
       if (!moved && end < 0) {
         axis.brush = null;
         this.changed();
       }
     };
-    track.setPointerCapture(event.pointerId);
-    track.addEventListener("pointermove", move);
-    track.addEventListener("pointerup", stop, { once: true });
-    track.addEventListener("pointercancel", stop, { once: true });
+    follow(event, move, stop);
+  }
+
+  /** Move `axis` along with the pointer that holds its name. */
+  carry(event, axis) {
+    if (event.button !== 0) return;
+    follow(event, (next) => {
+      const box = this.host.getBoundingClientRect();
+      const share = this.narrow ? (next.clientY - box.top) / box.height
+        : (next.clientX - box.left) / box.width;
+      this.move(axis, Math.floor(share * this.shown.length));
+    }, () => this.inOrder());
+  }
+
+  /** Put `axis` at the place `at` among those shown. */
+  move(axis, at) {
+    const other = this.shown[Math.max(0, Math.min(this.shown.length - 1, at))];
+    const to = this.axes.indexOf(other);
+    this.axes.splice(to, 0, ...this.axes.splice(this.axes.indexOf(axis), 1));
+    if (other !== axis) this.layOut();
+  }
+
+  /** Let the Tab key take the axes as they stand. */
+  inOrder() {
+    const focused = document.activeElement;
+    this.host.append(...this.axes.map((axis) => axis.element));
+    focused.focus({ preventScroll: true });
+  }
+
+  hide(axis, hidden) {
+    axis.element.hidden = hidden;
+    axis.brush = null;
+    this.layOut();
+    this.changed();
+    (hidden ? this.shown[0] : axis).name.focus({ preventScroll: true });
   }
 
   pointerPlace(event, track) {
@@ -168,9 +152,12 @@ class Coordinates {
     if (!width) return;
     this.narrow = width < NARROW;
     this.host.classList.toggle("narrow", this.narrow);
-    const count = this.axes.length;
+    this.shown = this.axes.filter((axis) => !axis.element.hidden);
+    const count = this.shown.length;
     this.host.style.height = this.narrow ? `${count * NARROW_ROW + 8}px` : "400px";
-    this.axes.forEach((axis, i) => {
+    this.shown.forEach((axis, i) => {
+      // A line takes two.
+      axis.hide.disabled = count < 3;
       axis.element.style.left = this.narrow ? "" : `${(100 * (i + 0.5)) / count}%`;
       axis.element.style.top = this.narrow ? `${i * NARROW_ROW}px` : "";
       axis.element.style.width = this.narrow ? "" : `${100 / count}%`;
@@ -183,7 +170,7 @@ class Coordinates {
       canvas.getContext("2d").setTransform(ratio, 0, 0, ratio, 0, 0);
     }
     const box = this.host.getBoundingClientRect();
-    for (const axis of this.axes) {
+    for (const axis of this.shown) {
       const track = axis.track.getBoundingClientRect();
       axis.box = { x: track.left - box.left, y: track.top - box.top, w: track.width, h: track.height };
     }
@@ -191,7 +178,7 @@ class Coordinates {
   }
 
   drawTicks(axis) {
-    axis.track.querySelectorAll(".tick").forEach((tick) => tick.remove());
+    axis.track.querySelectorAll(".tick:not(.value)").forEach((tick) => tick.remove());
     const length = this.narrow ? axis.track.clientWidth : axis.track.clientHeight;
     const ticks = axis.ticks.map(([value, text]) => [axis.place(value), text]);
     let last = -Infinity;
@@ -217,7 +204,7 @@ class Coordinates {
   trace(context, trials) {
     context.beginPath();
     for (const trial of trials) {
-      this.axes.forEach((axis, i) => {
+      this.shown.forEach((axis, i) => {
         const [x, y] = this.point(axis, trial);
         if (i) context.lineTo(x, y);
         else context.moveTo(x, y);
@@ -228,7 +215,6 @@ class Coordinates {
 
   show(kept) {
     this.kept = kept;
-    for (const axis of this.axes) this.showBrush(axis);
     this.draw();
   }
 
@@ -249,17 +235,17 @@ class Coordinates {
   }
 
   draw() {
-    if (!this.kept || !this.axes[0]?.box) return;
-    this.axes.forEach((axis) => this.showBrush(axis));
+    if (!this.kept || !this.shown.length) return;
+    this.shown.forEach((axis) => this.showBrush(axis));
+    this.pointAt(null);
     const style = getComputedStyle(this.host);
     const colour = (name) => style.getPropertyValue(name).trim();
     const context = this.lines.getContext("2d");
     context.clearRect(0, 0, this.lines.width, this.lines.height);
-    const metric = this.axes[this.axes.length - 1];
     const bins = Array.from({ length: LINE_BINS }, () => []);
     const [out, unmeasured] = [[], []];
     this.kept.forEach((kept, trial) => {
-      const place = metric.places[trial];
+      const place = this.metric.places[trial];
       if (!kept) out.push(trial);
       else if (Number.isNaN(place)) unmeasured.push(trial);
       else bins[Math.min(LINE_BINS - 1, Math.floor(place * LINE_BINS))].push(trial);
@@ -289,7 +275,48 @@ class Coordinates {
     context.clearRect(0, 0, this.marks.width, this.marks.height);
     context.lineWidth = 3;
     context.strokeStyle = getComputedStyle(this.host).getPropertyValue("--highlight").trim();
-    if (trials.length && this.axes[0]?.box) this.trace(context, trials);
+    if (trials.length && this.shown.length) this.trace(context, trials);
+  }
+
+  /** The trial whose line is next to the pointer, the best of them; null where none is in reach. */
+  nearest(event) {
+    if (this.shown.length < 2) return null;
+    const { left, top } = this.host.getBoundingClientRect();
+    // In the direction from axis to axis, and across it.
+    const turned = ([x, y]) => this.narrow ? [y, x] : [x, y];
+    const [along, across] = turned([event.clientX - left, event.clientY - top]);
+    const middle = ({ box }) => turned([box.x + box.w / 2, box.y + box.h / 2])[0];
+    const after = this.shown.findIndex((axis) => middle(axis) >= along);
+    const second = after < 0 ? this.shown.length - 1 : Math.max(1, after);
+    const pair = [this.shown[second - 1], this.shown[second]];
+    const [start, end] = pair.map(middle);
+    if (along < start - REACH || along > end + REACH) return null;
+    let [found, least] = [null, REACH];
+    this.kept.forEach((kept, trial) => {
+      if (!kept) return;
+      const [from, to] = pair.map((axis) => turned(this.point(axis, trial))[1]);
+      const slope = (to - from) / (end - start);
+      const distance = Math.abs(across - from - slope * (along - start)) / Math.hypot(1, slope);
+      if (distance < least) [found, least] = [trial, distance];
+    });
+    return found;
+  }
+
+  /** Mark a trial and show its values, or none (null). */
+  pointAt(trial) {
+    if (trial === this.pointed) return;
+    this.pointed = trial;
+    this.highlight(trial === null ? [] : [trial]);
+    this.host.classList.toggle("pointed", trial !== null);
+    if (trial === null) return;
+    this.about.textContent = this.describe(trial);
+    for (const axis of this.shown) {
+      const place = axis.places[trial];
+      axis.value.textContent = axis.text(trial);
+      axis.value.classList.toggle("none", Number.isNaN(place));
+      axis.value.removeAttribute("style");
+      axis.value.style[this.narrow ? "left" : "bottom"] = Number.isNaN(place) ? "" : `${100 * place}%`;
+    }
   }
 }
 

@@ -1,10 +1,17 @@
-"""What the trials were run on and with, and when, from their rows."""
+"""What the trials were run on and with, and when, from their rows; what wrote the report."""
 
 from __future__ import annotations
 
+import platform
+import re
+import subprocess
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 
+from mnist_sweep.devices import find_compiler
 from mnist_sweep.labels import count, dataset_text
 from mnist_sweep.report.markup import Html, element
 from mnist_sweep.results.file import ResultsFile
@@ -23,6 +30,7 @@ def environment(sources: Sequence[ResultsFile], results: Sequence[TrialResult]) 
         ("finished", [span(results)] if results else []),
         ("training time", _total(result.train_seconds for result in results)),
         ("compile time", _total(result.compile_seconds for result in results)),
+        ("this report was written on", _this_machine()),
     ]
     rows = [
         element("tr", element("th", name, scope="row"), element("td", "; ".join(values)))
@@ -31,6 +39,26 @@ def environment(sources: Sequence[ResultsFile], results: Sequence[TrialResult]) 
     ]
     table = element("table", element("tbody", *rows), class_="facts")
     return element("section", element("h2", "Environment"), element("div", table, class_="card"))
+
+
+@cache
+def _this_machine() -> list[str]:
+    # Linux says there what Python does not know.
+    told = Path("/proc/cpuinfo")
+    text = told.read_text(errors="replace") if told.exists() else ""
+    model = re.search(r"^model name\s*: (.+)", text, re.MULTILINE)
+    compiler = "no C compiler"
+    if found := find_compiler():
+        command = [found.program, "--version"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        compiler = said.partition("\n")[0] or found.program
+    return [
+        model[1] if model else platform.processor() or platform.machine(),
+        f"Python {platform.python_version()}",
+        f"numpy {version('numpy')}",
+        compiler,
+        "this machine need not be the one that trained",
+    ]
 
 
 def _counted(values: Iterable[str]) -> list[str]:
@@ -45,7 +73,9 @@ def _counted(values: Iterable[str]) -> list[str]:
 
 def _total(seconds: Iterable[float | None]) -> list[str]:
     measured = [value for value in seconds if value is not None]
-    return [f"{duration(sum(measured))}, {count(len(measured), 'trial')}"] if measured else []
+    if not measured:
+        return []
+    return [f"{duration(sum(measured))} of wall time, {count(len(measured), 'trial')} added up"]
 
 
 def span(results: Iterable[TrialResult]) -> str:

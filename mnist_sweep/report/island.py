@@ -7,9 +7,12 @@ column of numbers holds the numbers; a spec holds the indices of its parts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
+
+from matplotlib.ticker import MaxNLocator
 
 from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.slices import log_spaced
@@ -23,8 +26,8 @@ from mnist_sweep.report.markup import Html, json_text
 from mnist_sweep.report.rerun import Reruns, rerun_parts, sweep_name
 from mnist_sweep.trial import TrialResult
 
-#: An axis with more values than this gets ticks at even places instead.
-_MAX_TICKS, _EVEN_TICKS = 12, 5
+#: An axis with more values than this gets ticks at about so many round values instead.
+_MAX_TICKS, _MAX_ROUND = 12, 6
 #: Accuracies that a trial may have, in the order of their axes.
 _ACCURACIES = [METRICS[f"{part}_accuracy"] for part in ("train", "test", "val")]
 
@@ -156,20 +159,22 @@ def _parameter_axis(column: Json, at: int) -> Json:
     axis = {"key": column["key"], "label": column["label"], "column": at, "scale": scale}
     if numbers and len(values) > _MAX_TICKS:
         text = partial(value_text, name=column["key"])
-        return axis | {"ticks": _even_ticks(scale, values[0], values[-1], text)}
+        return axis | {"ticks": _round_ticks(scale, values[0], values[-1], text)}
     places = values if numbers else range(len(values))
     return axis | {"ticks": [list(tick) for tick in zip(places, column["texts"], strict=True)]}
 
 
-def _even_ticks(
+def _round_ticks(
     scale: str, low: float, high: float, text: Callable[[float], str]
 ) -> list[list[Any]]:
-    shares = [i / (_EVEN_TICKS - 1) for i in range(_EVEN_TICKS)]
+    """Round values from ``low`` to ``high`` with their texts; the script drops those too close."""
     if scale == "log":
-        places = [low * (high / low) ** share for share in shares]
+        digits = range(1, 10) if high < 10 * low else (1, 2, 5) if high < 1000 * low else (1,)
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        values = [float(f"{digit}e{decade}") for decade in decades for digit in digits]
     else:
-        places = [low + (high - low) * share for share in shares]
-    return [[place, text(float(f"{place:.3g}"))] for place in places]
+        values = list(MaxNLocator(_MAX_ROUND, steps=[1, 2, 5, 10]).tick_values(low, high))
+    return [[float(v), text(int(v) if v == int(v) else v)] for v in values if low <= v <= high]
 
 
 def _trials(
@@ -203,7 +208,7 @@ def _measure_axis(name: str, values: Sequence[float]) -> Json:
     low, high = values[0], values[-1]
     if name == "train_seconds":
         scale = "log" if log_spaced(values) else "linear"
-        ticks = _even_ticks(scale, low, high, lambda seconds: f"{seconds:.3g}")
+        ticks = _round_ticks(scale, low, high, lambda seconds: f"{seconds:.6g}")
         return {"label": "training\u00a0s", "scale": scale, "ticks": ticks}
     metric = METRICS[name]
     fitted = MetricScale.fit(metric, values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from html import escape
 from typing import Any, TypeAlias
 
@@ -38,6 +39,18 @@ def element(tag: str, *children: Child, **attributes: str | int | bool | None) -
 def join(*children: Child) -> Html:
     """``children`` one after the other."""
     return Html("".join(c if isinstance(c, Html) else escape(c) for c in children if c is not None))
+
+
+def scroller(content: Html, label: str) -> Html:
+    """A box that scrolls by itself, with the keyboard too, so that the page never does sideways."""
+    return element("div", content, class_="table", role="region", aria_label=label, tabindex=0)
+
+
+def table(label: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> Html:
+    """A table of texts in a ``scroller``, with ``heads`` over its columns."""
+    head = element("tr", *(element("th", text, scope="col") for text in heads))
+    body = (element("tr", *(element("td", cell) for cell in row)) for row in rows)
+    return scroller(element("table", element("thead", head), element("tbody", *body)), label)
 
 
 def json_text(data: Any) -> Html:

@@ -1,6 +1,6 @@
 """The page: everything that is said of some results files, as one self-contained HTML document.
 
-The script and the style sheet are written by hand and stand in the page, 34 kB together: libraries
+The script and the style sheet are written by hand and stand in the page, 42 kB together: libraries
 that draw parallel coordinates take 1.1 MB (Apache ECharts 6.1) or 4.8 MB (Plotly 4.1) and would
 still lack the keyboard, the phone and the linked table. A content security policy allows this
 script and no other, and no request to anywhere.
@@ -18,6 +18,7 @@ from mnist_sweep.analysis.sources import Sources
 from mnist_sweep.errors import UserError
 from mnist_sweep.files import make_folder, replace_file
 from mnist_sweep.labels import count
+from mnist_sweep.report.comparison import side_by_side
 from mnist_sweep.report.environment import environment, span
 from mnist_sweep.report.island import island
 from mnist_sweep.report.markup import Html, element, join
@@ -25,7 +26,7 @@ from mnist_sweep.report.rerun import Reruns
 from mnist_sweep.report.sections import overview, study_section, warning_box
 from mnist_sweep.results.lines import reason
 
-_SCRIPTS = ("coordinates.js", "rerun.js", "report.js")
+_SCRIPTS = ("axis.js", "coordinates.js", "rerun.js", "filter.js", "report.js")
 
 
 def render_report(sources: Sources) -> str:
@@ -51,6 +52,7 @@ def render_report(sources: Sources) -> str:
             "main",
             warning_box("Notes on the files", sources.notes),
             overview(sources.studies) if len(studies) > 1 else None,
+            side_by_side(sources) if len(sources.files) > 1 else None,
             *sections,
             environment(sources.files, sources.results),
         ),

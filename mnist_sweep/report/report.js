@@ -3,43 +3,6 @@
 "use strict";
 
 const ROWS_AT_FIRST = 100, ROWS_MORE = 500;
-const COMPARE = {
-  "=": (a, b) => a === b, "!=": (a, b) => a !== b, "<": (a, b) => a < b, "<=": (a, b) => a <= b,
-  ">": (a, b) => a > b, ">=": (a, b) => a >= b,
-};
-
-/** Words that a row must hold and comparisons that it must meet, from the text of the filter. */
-function parseFilter(text, columns) {
-  const [tests, problems] = [[], []];
-  for (const token of text.toLowerCase().split(/\s+/).filter(Boolean)) {
-    const parts = /^([^<>=!]+)(<=|>=|!=|=|<|>)(.*)$/.exec(token);
-    if (!parts) {
-      tests.push((_row, texts) => texts.includes(token));
-      continue;
-    }
-    const [, name, operator, wanted] = parts;
-    const at = columns.findIndex((c) => c.key.toLowerCase() === name || c.label.toLowerCase() === name);
-    if (at < 0) problems.push(name);
-    else if (wanted) tests.push((row) => compare(columns[at], row[at], operator, wanted));
-  }
-  return { tests, problems };
-}
-
-function compare(column, cell, operator, wanted) {
-  const value = column.kind === "choice" ? column.values[cell] : cell;
-  if (typeof value === "number" && !Number.isNaN(Number(wanted))) {
-    return COMPARE[operator](value, Number(wanted));
-  }
-  return value !== null && COMPARE[operator](cellText(column, cell).toLowerCase(), wanted);
-}
-
-function cellText(column, cell) {
-  if (cell === null) return "";
-  if (column.kind === "choice") return column.texts[cell];
-  if (column.kind === "mark") return column.texts[cell][0];
-  return cell.toLocaleString("en", { minimumFractionDigits: column.digits,
-    maximumFractionDigits: column.digits });
-}
 
 class Explorer {
   constructor(root, study) {
@@ -53,7 +16,8 @@ class Explorer {
     this.sorting = { at: 0, sign: 1 };
     this.limit = ROWS_AT_FIRST;
     this.buildHead();
-    this.coordinates = new Coordinates(this.part("coordinates"), this.axes, () => this.schedule());
+    this.coordinates = new Coordinates(this.part("coordinates"), this.axes, () => this.schedule(),
+      (trial) => `Rank ${rows[trials[trial][0]][0].toLocaleString("en")}`);
     this.part("search").addEventListener("input", () => this.schedule());
     this.part("reset").addEventListener("click", () => this.reset());
     this.part("more").addEventListener("click", () => {
@@ -68,6 +32,9 @@ class Explorer {
     body.addEventListener("pointerleave", () => this.coordinates.highlight([]));
     this.rerun = new Rerun(study, body, this.part("rerun"));
     this.update();
+    // What a filter leaves of the table must not make the page shorter under the pointer.
+    const table = this.part("table");
+    table.style.minHeight = `${table.offsetHeight}px`;
   }
 
   reset() {
@@ -102,37 +69,42 @@ class Explorer {
     const of = (part, all, noun) => `${part.toLocaleString("en")} of ${all.toLocaleString("en")} ${noun}`;
     this.part("count").textContent =
       `${of(this.shown.length, this.rows.length, "configurations")}, ` +
-      `${of(trials, this.trials.length, "trials")}` +
-      (problems.length ? `. There is no column ${problems.join(", ")}` : "");
+      of(trials, this.trials.length, "trials");
+    this.part("problem").textContent =
+      problems.length ? `${problems.join(". ")}.` : this.shown.length ? "" : "Nothing matches.";
     this.part("reset").disabled = !brushed && !this.part("search").value;
   }
 
+  /** Buttons that drop the ranges, and those that bring back the axes that are hidden. */
   showChips() {
-    this.part("chips").replaceChildren(...this.axes.filter((axis) => axis.brush).map((axis) => {
+    const chip = (label, text, sign, pressed) => {
+      const button = make("button", { type: "button", "aria-label": label },
+        text, make("span", { "aria-hidden": "true" }, sign));
+      button.addEventListener("click", pressed);
+      return make("li", {}, button);
+    };
+    const ranges = this.axes.filter((axis) => axis.brush).map((axis) => {
       const text = `${axis.label}: ${axis.brushText}`;
-      const button = make("button", { type: "button", "aria-label": `Remove the filter ${text}` },
-        text, make("span", { "aria-hidden": "true" }, " ×"));
-      button.addEventListener("click", () => {
+      return chip(`Remove the filter ${text}`, text, " ×", () => {
         axis.brush = null;
         this.update();
         axis.handles[0].focus();
       });
-      return make("li", {}, button);
-    }));
+    });
+    const hidden = this.axes.filter((axis) => axis.element.hidden).map((axis) =>
+      chip(`Show ${axis.label}`, axis.label, " +", () => this.coordinates.hide(axis, false)));
+    this.part("chips").replaceChildren(...ranges, ...hidden);
   }
 
   buildHead() {
     const row = make("tr");
     this.columns.forEach((column, at) => {
       const head = make("th", { scope: "col", class: column.kind });
-      if (column.kind === "mark") head.append(make("span", { class: "unseen" }, "against the best"));
-      else {
-        const about = column.doc ? `${column.doc}. ` : "";
-        const title = `${about}Sort; in the filter: ${column.key}`;
-        const button = make("button", { type: "button", title }, column.label);
-        button.addEventListener("click", () => this.sortBy(at));
-        head.append(button);
-      }
+      const title = `${column.doc ? `${column.doc}. ` : ""}Sort; in the filter: ${column.key}`;
+      const button = make("button", { type: "button", title },
+        column.label || make("span", { class: "unseen" }, "against the best"));
+      button.addEventListener("click", () => this.sortBy(at));
+      head.append(button);
       row.append(head);
     });
     this.part("heads").append(row);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from urllib.parse import quote
 
@@ -17,7 +18,7 @@ from mnist_sweep.figures.style import save, styled
 from mnist_sweep.labels import count, describe, value_text
 from mnist_sweep.metrics import TEST_ACCURACY
 from mnist_sweep.report.environment import duration
-from mnist_sweep.report.markup import Html, element, join
+from mnist_sweep.report.markup import Html, element, join, scroller, table
 from mnist_sweep.report.rerun import Reruns, rerun_spec, sweep_name
 from mnist_sweep.report.review import warnings, worth
 
@@ -38,19 +39,12 @@ def overview(studies: Sequence[Study]) -> Html:
             best.text(study.metric) if best else "none",
             describe(best.config, study.varying) if best else "",
         ]
-        rows.append(element("tr", *(element("td", cell) for cell in cells)))
-    head = element("tr", *(element("th", text, scope="col") for text in heads))
-    table = element("table", element("thead", head), element("tbody", *rows))
+        rows.append(cells)
     return element(
         "section",
         element("h2", "Studies"),
-        element("div", _scroller(table, "Studies"), class_="card overview"),
+        element("div", table("Studies", heads, rows), class_="card overview"),
     )
-
-
-def _scroller(content: Html, label: str, class_: str = "table") -> Html:
-    """A box that scrolls by itself, with the keyboard too, so that the page never does sideways."""
-    return element("div", content, class_=class_, role="region", aria_label=label, tabindex=0)
 
 
 def study_section(study: Study, reruns: Reruns, place: int) -> Html:
@@ -88,7 +82,7 @@ def _tiles(study: Study, best: Configuration | None) -> Html:
     tiles.append((f"{len(study.results):,}", ", ".join(["trials", *told])))
     seconds = sum(result.train_seconds or 0.0 for result in study.results)
     if seconds:
-        tiles.append((duration(seconds), "training time, all trials"))
+        tiles.append((duration(seconds), "wall time of training, trials added up"))
     items = [element("li", element("b", value), element("span", what)) for value, what in tiles]
     return element("ul", *items, class_="tiles")
 
@@ -145,26 +139,34 @@ def _explorer(study: Study, place: int) -> Html:
         "div",
         label,
         element("button", "Reset filters", type="button", class_="reset"),
-        element("output", class_="count"),
         class_="toolbar",
     )
-    hint = (
-        "Each line is a trial; the stronger its colour, the better. Drag along an axis to keep a "
-        "range, click on the axis to drop it; with the keyboard, Tab to the ends of an axis, move "
-        "them with the arrow keys, drop the range with Escape. The table shows what is kept, and "
-        "pointing at a row shows its trials. Its rank opens the spec that runs it again; the arrow "
-        "keys go from rank to rank."
+    # Under the axes: what comes and goes while a range is dragged must not move them.
+    kept = element(
+        "div",
+        element("output", class_="count"),
+        element("ul", class_="chips", aria_label="Kept ranges and hidden axes"),
+        class_="kept",
     )
-    table = element("table", element("thead", class_="heads"), element("tbody", class_="rows"))
+    hint = (
+        "Each line is a trial; the stronger its colour, the better. Point at a line for its "
+        "values. Drag along an axis to keep a range, click on the axis to drop it; with the "
+        "keyboard, Tab to the ends of an axis, move them with the arrow keys, drop the range with "
+        "Escape. Drag an axis by its name to another place, or use the arrow keys on the name; the "
+        "cross above hides it. The table shows what is kept, and pointing at a row shows its "
+        "trials. Its rank opens the spec that runs it again; the arrow keys go from rank to rank."
+    )
+    rows = element("table", element("thead", class_="heads"), element("tbody", class_="rows"))
     return element(
         "div",
         element("h3", "Configurations and trials"),
         element("noscript", element("p", "This part needs JavaScript; all others do not.")),
         toolbar,
-        element("ul", class_="chips", aria_label="Kept ranges"),
+        element("p", class_="problem", role="status"),
         element("div", class_="coordinates", role="group", aria_label="Parallel coordinates"),
+        kept,
         element("p", hint, class_="hint"),
-        _scroller(table, "Configurations"),
+        scroller(rows, "Configurations"),
         element("button", type="button", class_="more", hidden=True),
         element("p", _key(), class_="hint"),
         _rerun_box(place),
@@ -194,13 +196,17 @@ def _rerun_box(place: int) -> Html:
 
 
 def _filter_example(study: Study) -> str:
-    """A filter in words of this study: "adam lr<=1e-3 test_accuracy>97"."""
+    """A filter that the best of this study passes: "adam lr<=1e-3 test_accuracy>=97%"."""
     config = study.comparisons[0].configuration.config
     parts = []
     for name in list(study.varying)[:2]:
         value = getattr(config, name)
         parts.append(value if isinstance(value, str) else f"{name}<={value_text(value, name)}")
-    return " ".join([*parts, f"{study.metric.name}{'>97' if study.metric.is_accuracy else '<0.1'}"])
+    if study.best and (mean := study.best.mean(study.metric)):
+        percent = f">={math.floor(100 * mean)}%"
+        bound = percent if study.metric.is_accuracy else f"<={2 * mean:.1g}"
+        parts.append(f"{study.metric.name}{bound}")
+    return " ".join(parts)
 
 
 def _key() -> str:
@@ -208,8 +214,10 @@ def _key() -> str:
     marks = "; ".join(f"{mark}: {meaning}" for mark, meaning in MARKS.values() if mark)
     return (
         f"{marks}. ± 95 %: reach of the interval, Student's t over seeds, "
-        "with one seed Wilson's over images. In the filter, words must occur in the row; "
-        "comparisons (=, !=, <, <=, >, >=) take a column's name and the values as shown."
+        "with one seed Wilson's over images. Training s: wall time of a trial's training, which "
+        "depends on what else the machine did. In the filter, words must occur in the row; "
+        "comparisons (=, !=, <, <=, >, >=) take a column's name, or how it begins, and values as "
+        "shown; of accuracies 97, 97 % and 0.97 are the same."
     )
 
 
@@ -224,6 +232,7 @@ def _figures(study: Study) -> Html:
     return element(
         "div",
         element("h3", "Figures"),
+        element("p", "Tap a figure to enlarge it.", class_="hint enlarge"),
         element("div", *drawn, class_="figures"),
         element(
             "details",
