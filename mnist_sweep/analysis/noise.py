@@ -20,9 +20,9 @@ Floats: TypeAlias = NDArray[np.float64]
 #: Variances further below the median than this factor are those of collapsed configurations, which
 #: come out alike whatever the seed; they say nothing about how much others differ in their noise.
 _QUIETEST = 100
-#: Degrees of freedom that the common distribution counts for at most, however alike the variances
-#: look: among two dozen quiet configurations of two seeds a noisy one is hard to see.
-_MOST_PRIOR = 8.0
+#: As many times the freedom of a configuration's own seeds the common distribution counts at most,
+#: however alike the variances look: of two seeds, a noisy one among dozens is hard to see.
+_MOST_PRIOR = 4
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def noise(configurations: Sequence[Configuration], metric: Metric) -> Noise | No
 
     Looked at are logarithms of error rates (or of losses), since seeds scatter these by about the
     same factor at 80 % as at 98 %. Where all configurations of several seeds have the same ones,
-    seeds are blocks: what a seed does to all of them alike is taken out. Else it counts as noise.
+    seeds are blocks: what a seed does to all alike is taken out; the mean of the middle half, so
+    that one which collapses does not shift the others. Else it counts as noise.
 
     The variances are taken for draws from a common distribution, whose centre and width all of them
     tell, and each is drawn towards the centre (Smyth, "Linear models and empirical Bayes methods
@@ -62,7 +63,13 @@ def noise(configurations: Sequence[Configuration], metric: Metric) -> Noise | No
     replicated = [values for values, is_one in zip(logs, several, strict=True) if is_one]
     blocks = len(replicated) > 1 and len({frozenset(values) for values in replicated}) == 1
     if blocks:
-        shifts = {s: fmean(v[s] - fmean(v.values()) for v in replicated) for s in replicated[0]}
+        drop = len(replicated) // 4
+        shifts = {
+            seed: fmean(
+                sorted(v[seed] - fmean(v.values()) for v in replicated)[drop : -drop or None]
+            )
+            for seed in replicated[0]
+        }
         logs = [{s: v - shifts.get(s, 0.0) for s, v in values.items()} for values in logs]
         replicated = [values for values, is_one in zip(logs, several, strict=True) if is_one]
     # The part of the freedom that the blocks leave.
@@ -106,6 +113,7 @@ def _prior(variances: Floats, freedom: Floats) -> tuple[float, float]:
     width = float(logs.var(ddof=1)) if len(logs) > 1 else 0.0
     width -= fmean(trigamma(h) for h in halves)
     half = trigamma_inverse(width) if width > 0 else math.inf
-    if 2 * half > _MOST_PRIOR:
-        return float(np.average(variances, weights=freedom)), _MOST_PRIOR
+    most = _MOST_PRIOR * float(freedom.mean())
+    if 2 * half > most:
+        return float(np.average(variances, weights=freedom)), most
     return math.exp(float(logs.mean()) + digamma(half) - math.log(half)), 2 * half
