@@ -139,8 +139,7 @@ def _notes(study: Study, shown: Sequence[Comparison]) -> list[str]:
         notes.append(
             f"{len(without)} {have} no {study.metric.label}: diverged, failed or unmeasured."
         )
-    alone = len(study.comparisons) == 1
-    return [*notes, "One configuration: nothing was chosen." if alone else study.choice_note]
+    return [*notes, study.choice_note]
 
 
 def _interval_note(study: Study, shown: Sequence[Comparison]) -> str:

@@ -164,6 +164,8 @@ class Study:
     @property
     def choice_note(self) -> str:
         """One sentence: on which images the best was chosen, and what that does to the numbers."""
+        if len(self.comparisons) == 1:
+            return "One configuration: nothing was chosen."
         if self.metric == TEST_ACCURACY:
             has_split = self.results[0].trial.dataset.validation_size
             reason = "" if has_split else ", for want of a validation split"
