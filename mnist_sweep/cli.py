@@ -6,15 +6,19 @@ Imports of the parts stand inside the commands, so that ``--help`` answers at on
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mnist_sweep import __version__
 from mnist_sweep.errors import UserError
-from mnist_sweep.terminal import INTERRUPTED, Stop, complain, give_up_stdout, note, say, show
+from mnist_sweep.labels import count
+from mnist_sweep.terminal import INTERRUPTED, Stop, complain, note, prepare_streams, say, show
 
 if TYPE_CHECKING:
     from mnist_sweep.analysis.sources import Sources
@@ -112,6 +116,7 @@ def _add_views(commands: argparse._SubParsersAction[_Parser]) -> None:
     folder = "the folder for the figures (default: RESULTS' name; of several, plots by the first)"
     plot.add_argument("-o", "--output", type=Path, help=folder)
     plot.add_argument("--format", choices=["png", "svg", "pdf"], default="png", help="file format")
+    plot.add_argument("-v", "--verbose", action="store_true", help="say why figures are left out")
     plot.set_defaults(command=_plot)
     top = _add_view(
         commands,
@@ -155,8 +160,10 @@ def _add_view(
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from mnist_sweep.analysis.study import split_studies
     from mnist_sweep.runner import best_of_file, default_output, describe_plan, run_sweep
     from mnist_sweep.spec.load import load_spec
+    from mnist_sweep.table import format_winner
 
     spec = load_spec(
         arguments.spec,
@@ -167,13 +174,19 @@ def _run(arguments: argparse.Namespace) -> int:
     output = arguments.output or default_output(spec)
     if output.resolve() == arguments.spec.resolve():
         raise UserError(f"-o {output} is the spec itself; name a results file, such as out.csv")
+    if output.suffix.lower() != ".csv":
+        inside, beside = output / f"{spec.name}.csv", output.with_suffix(".csv")
+        raise UserError(
+            f"-o {output} is no CSV file; for a folder of that name: -o {inside}"
+            + ("" if output.is_dir() else f", for a file: -o {beside}")
+        )
     which = {name: getattr(arguments, name) for name in ("overwrite", "retry_failed", "limit")}
+    executor, device, jobs = _executor(arguments)
     if arguments.dry_run:
         for warning in spec.warnings:
             note(warning)
-        show(describe_plan(spec, output, device=arguments.device, jobs=arguments.jobs, **which))
+        show(describe_plan(spec, output, device=device, jobs=jobs, **which))
         return DONE
-    executor, device = _executor(arguments)
     with Stop() as stop:
         summary = run_sweep(
             spec,
@@ -187,20 +200,27 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     counts = f"{summary.done} of {summary.total} trials done ({summary.new} in this run)"
     if summary.interrupted:
-        say(f"mnist-sweep: interrupted; {counts}, all saved. To go on: {_command_again()}")
+        again = _command_again(arguments)
+        say(f"mnist-sweep: interrupted; {counts}, all saved. To go on: {again}")
         return INTERRUPTED
     show(f"{counts}, {summary.diverged} diverged, {summary.failed} failed: {output}")
+    left = summary.total - summary.done
+    following = f"to see more: {shlex.join(['mnist-sweep', 'report', str(output)])}"
+    if left:
+        following = f"{count(left, 'trial')} left; to go on: {_command_again(arguments)}"
     if summary.failed:
+        again = _command_again(arguments, "--retry-failed")
         say(
-            f"mnist-sweep: {summary.failed} trials failed, the reasons are in the column error; "
-            "run the same command with --retry-failed to try them again"
+            f"mnist-sweep: {count(summary.failed, 'trial')} failed, the reasons are in the column "
+            f"error; to try again: {again}"
         )
-        return SOME_FAILED
-    return DONE
+    (study,) = split_studies(summary.rows, preferred=spec.metric)
+    show(f"{format_winner(study)}; {following}")
+    return SOME_FAILED if summary.failed else DONE
 
 
-def _executor(arguments: argparse.Namespace) -> tuple[Executor, str]:
-    """What runs the trials, and the device it runs them on."""
+def _executor(arguments: argparse.Namespace) -> tuple[Executor, str, int | None]:
+    """What runs the trials, the device it runs them on, and how many workers if that is known."""
     from mnist_sweep.devices import choose_device, default_jobs
     from mnist_sweep.executors.local import LocalExecutor
 
@@ -210,21 +230,34 @@ def _executor(arguments: argparse.Namespace) -> tuple[Executor, str]:
         options = cluster_options(
             arguments.address, arguments.jobs, arguments.device, arguments.gpus_per_worker
         )
-        return RayExecutor(options, note), options.device
+        return RayExecutor(options, note), options.device, options.jobs
     if arguments.address is not None or arguments.gpus_per_worker is not None:
         raise UserError("--address and --gpus-per-worker are for --executor ray")
     choice = choose_device(arguments.device)
-    return LocalExecutor(arguments.jobs or default_jobs(choice), choice, note), choice.device
+    for text in choice.notes:
+        note(text)
+    jobs = arguments.jobs or default_jobs(choice)
+    return LocalExecutor(jobs, choice, note), choice.device, jobs
 
 
-def _command_again() -> str:
+def _command_again(arguments: argparse.Namespace, *options: str) -> str:
     # A second --overwrite would throw away what the first run had done.
-    return shlex.join(["mnist-sweep", *(a for a in sys.argv[1:] if a != "--overwrite")])
+    words = [word for word in arguments.argv if word not in ("--overwrite", *options)]
+    return shlex.join(["mnist-sweep", *words, *options])
 
 
 def _read(arguments: argparse.Namespace) -> Sources:
     from mnist_sweep.analysis.sources import read_sources
 
+    for path in arguments.results:
+        if path.is_dir():
+            inside = [
+                f"{file}" for file in sorted(path.glob("*.csv")) if ".curves" not in file.name
+            ]
+            found = (
+                f"name a results file in it: {' '.join(inside[:8])}" if inside else "it has none"
+            )
+            raise UserError(f"{path} is a folder, not a results file; {found}")
     sources = read_sources(arguments.results, arguments.by)
     for line in sources.notes:
         note(line)
@@ -235,6 +268,8 @@ def _output(arguments: argparse.Namespace, suffix: str, of_several: str) -> Path
     """Where a view of RESULTS is written: as asked for, else beside the first of them."""
     first, *others = dict.fromkeys(arguments.results)
     default: Path = first.with_name(of_several) if others else first.with_suffix(suffix)
+    if not arguments.output and default == first:
+        raise UserError(f"{first} would be written over; name another place with -o")
     return arguments.output or default
 
 
@@ -243,8 +278,11 @@ def _plot(arguments: argparse.Namespace) -> int:
 
     studies = _read(arguments).studies
     report = draw_figures(studies, _output(arguments, "", "plots"), arguments.format)
-    for reason in report.left_out:
-        note(f"left out: {reason}")
+    if arguments.verbose or not report.written:
+        for reason in report.left_out:
+            note(f"left out: {reason}")
+    elif report.left_out:
+        note(f"left out: {count(len(report.left_out), 'figure')}, -v says why")
     for path in report.written:
         show(str(path))
     if not report.written:
@@ -300,13 +338,25 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _main(argv: Sequence[str] | None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    prepare_streams()
     try:
-        arguments = _parser().parse_args(argv)
-        code: int = arguments.command(arguments)
+        arguments = _parser().parse_args(words, argparse.Namespace(argv=words))
+        _check_folder()
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: note(str(message))
+            code: int = arguments.command(arguments)
     except SystemExit as end:  # argparse's, after --help or an error
         code = int(end.code or 0)
     show("", end="")
     return code
+
+
+def _check_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(f"the working folder is gone; cd to one that exists ({error})") from error
 
 
 def _guarded(command: Callable[[], int]) -> int:
@@ -317,6 +367,8 @@ def _guarded(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
-        give_up_stdout()
+        where = f"{error.filename}: " if error.filename else ""
+        few = error.errno in (errno.EMFILE, errno.ENFILE)
+        advice = "; raise the limit (ulimit -n) or use fewer --jobs" if few else ""
+        complain(f"{where}{error.strerror or error}{advice}")
     return BAD_INPUT

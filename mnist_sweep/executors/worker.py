@@ -28,14 +28,19 @@ def first_line(error: BaseException) -> str:
 class TrialRunner:
     """Runs trials in this process, keeping what the last ones had compiled.
 
-    ``load`` gets a data set that the last trial did not have.
+    ``load`` gets a data set that the last trial did not have, ``report`` the share of the trials
+    that is done, again and again.
     """
 
     def __init__(
-        self, settings: Settings, load: Callable[[DatasetConfig], Dataset] = load_dataset
+        self,
+        settings: Settings,
+        load: Callable[[DatasetConfig], Dataset] = load_dataset,
+        report: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._load = load
+        self._report = report
         self._data: tuple[DatasetConfig, DeviceData] | None = None
         self._compiled: CompiledShape | None = None
 
@@ -70,6 +75,7 @@ class TrialRunner:
         if self._data is None or self._data[0] != trial.dataset:
             self._data = trial.dataset, DeviceData(self._load(trial.dataset))
         self._compiled = CompiledShape(shape, self._data[1], stack=len(trials))
+        self._compiled.report = self._report
         return self._compiled, self._compiled.compile_seconds
 
 
@@ -89,6 +95,7 @@ class _InProcess:
     settings: Settings
     stopped: Callable[[], bool]
     runner: TrialRunner
+    under_way: float = 0.0
 
     def run(self, cohorts: Sequence[Cohort]) -> Iterator[TrialResult]:
         for trial in (trial for cohort in cohorts for trial in cohort.trials):
@@ -123,7 +130,7 @@ def main() -> None:
     inbox: SimpleQueue[list[Trial]] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, inbox), daemon=True).start()
     connection.send(ready())
-    runner = TrialRunner(settings)
+    runner = TrialRunner(settings, report=connection.send)
     while True:
         connection.send(runner.run(inbox.get()))
 
