@@ -6,6 +6,7 @@ they are opened, so both are settled here, before any process that trains is sta
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
 import math
@@ -85,7 +86,9 @@ def _compiles(program: str) -> bool:
         done = subprocess.run(
             command, input=b"void f(void) {}\n", capture_output=True, timeout=PROBE_TIMEOUT
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError) as error:
+        if getattr(error, "errno", None) == errno.EMFILE:
+            raise  # it is not the compiler's fault
         return False
     return done.returncode == 0 and done.stdout.startswith(b"\x7fELF")
 

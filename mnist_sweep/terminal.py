@@ -39,7 +39,8 @@ def prepare_streams() -> None:
 
 def _spell(error: UnicodeError) -> tuple[str | bytes, int]:
     """A codec's error handler: the bytes of a file's name as they are, all else in ASCII."""
-    assert isinstance(error, UnicodeEncodeError)
+    if not isinstance(error, UnicodeEncodeError):
+        return codecs.replace_errors(error)
     character, end = error.object[error.start], error.start + 1
     if "\udc80" <= character <= "\udcff":
         return character.encode("utf-8", "surrogateescape"), end

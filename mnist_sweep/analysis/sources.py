@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,7 +72,9 @@ def join(files: Sequence[ResultsFile], by: str | None = None) -> Sources:
 
 
 def _name(files: Sequence[ResultsFile]) -> str:
-    names = list(dict.fromkeys(file.path.stem for file in files))
+    # A name that is no valid text can be opened, but neither drawn nor written as UTF-8.
+    stems = (os.fsencode(file.path.stem).decode(errors="replace") for file in files)
+    names = list(dict.fromkeys(stems))
     more = len(names) - _MAX_NAMES
     return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 
