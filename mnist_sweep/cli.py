@@ -175,11 +175,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if output.resolve() == arguments.spec.resolve():
         raise UserError(f"-o {output} is the spec itself; name a results file, such as out.csv")
     if output.suffix.lower() != ".csv":
-        inside, beside = output / f"{spec.name}.csv", output.with_suffix(".csv")
-        raise UserError(
-            f"-o {output} is no CSV file; for a folder of that name: -o {inside}"
-            + ("" if output.is_dir() else f", for a file: -o {beside}")
-        )
+        file = "" if output.is_dir() else f"; for a file: -o {output.with_suffix('.csv')}"
+        folder = f"for a folder of that name: -o {output / spec.name}.csv"
+        raise UserError(f"-o {output} is no CSV file; {folder}{file}")
     which = {name: getattr(arguments, name) for name in ("overwrite", "retry_failed", "limit")}
     executor, device, jobs = _executor(arguments)
     if arguments.dry_run:
@@ -198,24 +196,21 @@ def _run(arguments: argparse.Namespace) -> int:
             say=note,
             progress=True,
         )
+    again = _command_again(arguments)
     counts = f"{summary.done} of {summary.total} trials done ({summary.new} in this run)"
     if summary.interrupted:
-        again = _command_again(arguments)
         say(f"mnist-sweep: interrupted; {counts}, all saved. To go on: {again}")
         return INTERRUPTED
     show(f"{counts}, {summary.diverged} diverged, {summary.failed} failed: {output}")
-    left = summary.total - summary.done
-    following = f"to see more: {shlex.join(['mnist-sweep', 'report', str(output)])}"
-    if left:
-        following = f"{count(left, 'trial')} left; to go on: {_command_again(arguments)}"
     if summary.failed:
-        again = _command_again(arguments, "--retry-failed")
-        say(
-            f"mnist-sweep: {count(summary.failed, 'trial')} failed, the reasons are in the column "
-            f"error; to try again: {again}"
-        )
-    (study,) = split_studies(summary.rows, preferred=spec.metric)
-    show(f"{format_winner(study)}; {following}")
+        retry = _command_again(arguments, "--retry-failed")
+        failed = count(summary.failed, "trial")
+        say(f"mnist-sweep: {failed} failed, the column error says why; to try again: {retry}")
+    following = f"to see more: {shlex.join(['mnist-sweep', 'report', str(output)])}"
+    if left := summary.total - summary.done:
+        following = f"{count(left, 'trial')} left; to go on: {again}"
+    best = format_winner(split_studies(summary.rows, preferred=spec.metric)[0])
+    show(f"{best}; {following}")
     return SOME_FAILED if summary.failed else DONE
 
 
@@ -249,15 +244,11 @@ def _command_again(arguments: argparse.Namespace, *options: str) -> str:
 def _read(arguments: argparse.Namespace) -> Sources:
     from mnist_sweep.analysis.sources import read_sources
 
-    for path in arguments.results:
-        if path.is_dir():
-            inside = [
-                f"{file}" for file in sorted(path.glob("*.csv")) if ".curves" not in file.name
-            ]
-            found = (
-                f"name a results file in it: {' '.join(inside[:8])}" if inside else "it has none"
-            )
-            raise UserError(f"{path} is a folder, not a results file; {found}")
+    for folder in filter(Path.is_dir, arguments.results):
+        inside = sorted({*folder.glob("*.csv")} - {*folder.glob("*.curves.csv")})
+        if inside:
+            files = " ".join(map(str, inside))
+            raise UserError(f"{folder} is a folder; name a results file in it: {files}")
     sources = read_sources(arguments.results, arguments.by)
     for line in sources.notes:
         note(line)

@@ -70,12 +70,6 @@ def find_compiler() -> Compiler | None:
     return None
 
 
-def no_compiler() -> str:
-    """What to say where ``find_compiler`` found none."""
-    named = os.environ.get("CC")
-    return (f"CC={named} is no clang that works; " if named else "") + NO_COMPILER
-
-
 def _compiles(program: str) -> bool:
     """Whether ``program`` takes the options that tinygrad gives to clang."""
     machine = platform.machine().lower()
@@ -241,7 +235,7 @@ def choose_device(requested: str | None) -> Choice:
         wanted, reason = os.environ["DEV"], "named by the environment variable DEV"
     compiler = find_compiler() if wanted is None or is_cpu(wanted) else None
     if wanted is not None and is_cpu(wanted) and compiler is None:
-        raise DeviceError(no_compiler())
+        raise DeviceError(NO_COMPILER)
     if wanted is not None and wanted.upper() != "CPU":
         # A failure to open is worth a second's wait before a sweep is planned on it.
         probed = probe(wanted, compiler)
@@ -259,7 +253,7 @@ def choose_device(requested: str | None) -> Choice:
                 return Choice(device, None, "the fastest device that works", gpus)
         wanted, reason = "CPU", "no accelerator was found"
     if compiler is None:
-        raise DeviceError(no_compiler())
+        raise DeviceError(NO_COMPILER)
     return Choice("CPU", compiler, reason)
 
 

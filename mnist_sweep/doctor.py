@@ -9,12 +9,12 @@ from mnist_sweep import __version__
 from mnist_sweep.cache import cache_dir, kernel_cache
 from mnist_sweep.data.dataset import describe_bundled
 from mnist_sweep.devices import (
+    NO_COMPILER,
     Probe,
     candidates,
     choose_device,
     find_compiler,
     is_cpu,
-    no_compiler,
     physical_cores,
     probe,
 )
@@ -26,7 +26,7 @@ def diagnose() -> tuple[list[str], bool]:
     """Lines for a person, and whether something here can train. Opens every likely device."""
     compiler = find_compiler()
     lines = _versions()
-    found = f"{compiler.program} (from {compiler.origin})" if compiler else f"none: {no_compiler()}"
+    found = f"{compiler.program} (from {compiler.origin})" if compiler else f"none: {NO_COMPILER}"
     lines.append(f"compiler     {found}")
     usable = []
     for device in candidates():

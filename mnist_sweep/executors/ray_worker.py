@@ -58,11 +58,11 @@ class RayWorker:
 
         import ray
 
-        from mnist_sweep.devices import environment, find_compiler, is_cpu, no_compiler
+        from mnist_sweep.devices import NO_COMPILER, environment, find_compiler, is_cpu
 
         compiler = find_compiler() if is_cpu(device) else None
         if is_cpu(device) and compiler is None:
-            return no_compiler(), None
+            return NO_COMPILER, None
         assigned = ray.get_gpu_ids()
         gpu = str(assigned[0]) if assigned else None
         # tinygrad reads these as it is imported, which nothing has done yet in this process.
