@@ -16,9 +16,6 @@ from mnist_sweep.errors import UserError
 
 #: Seconds to wait for whoever writes the cache of kernels: a write takes milliseconds.
 _LOCK_SECONDS = 3.0
-#: Bytes of a cache of kernels that are looked through for damage, which takes half a second.
-_MOST_CHECKED = 50_000_000
-_INSTEAD = "mnist-sweep doctor shows the place taken instead"
 
 
 def cache_dir() -> Path:
@@ -55,8 +52,8 @@ def kernel_cache() -> tuple[Path | None, str]:
             _try_database(path)
             return path, note
         except (RuntimeError, OSError, ValueError, UserError, sqlite3.Error) as error:
-            where = path or "the usual place"
-            note = note or f"{where} cannot keep compiled kernels ({error}); {_INSTEAD}"
+            problem = f"{path or 'the usual place'} cannot keep compiled kernels ({error})"
+            note = note or f"{problem}; mnist-sweep doctor shows the place taken instead"
     return None, note
 
 
@@ -70,8 +67,7 @@ def _try_database(path: Path) -> None:
     with closing(sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None)) as file:
         if not path.is_file():
             raise sqlite3.DatabaseError("it is no file")
-        small = path.stat().st_size < _MOST_CHECKED
-        if small and file.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+        if file.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("it is damaged")
         file.executescript("BEGIN IMMEDIATE; CREATE TABLE probe (x); DROP TABLE probe; COMMIT")
 
