@@ -259,8 +259,6 @@ def _output(arguments: argparse.Namespace, suffix: str, of_several: str) -> Path
     """Where a view of RESULTS is written: as asked for, else beside the first of them."""
     first, *others = dict.fromkeys(arguments.results)
     default: Path = first.with_name(of_several) if others else first.with_suffix(suffix)
-    if not arguments.output and default == first:
-        raise UserError(f"{first} would be written over; name another place with -o")
     return arguments.output or default
 
 
@@ -268,7 +266,10 @@ def _plot(arguments: argparse.Namespace) -> int:
     from mnist_sweep.figures.draw import draw_figures
 
     studies = _read(arguments).studies
-    report = draw_figures(studies, _output(arguments, "", "plots"), arguments.format)
+    folder = _output(arguments, "", "plots")
+    if folder.is_file():
+        raise UserError(f"{folder} is a file; name a folder for the figures, such as -o plots")
+    report = draw_figures(studies, folder, arguments.format)
     if arguments.verbose or not report.written:
         for reason in report.left_out:
             note(f"left out: {reason}")

@@ -121,6 +121,9 @@ def test_plot_writes_figures_and_prints_their_paths(smoke: Path) -> None:
     assert len(paths) >= 3
     for path in paths:
         assert path.read_bytes().startswith(b"\x89PNG")
+    refused = run("plot", "results/smoke.csv", "-o", "results/smoke.csv", cwd=smoke)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "is a file; name a folder" in refused.stderr
     assert re.fullmatch(r"mnist-sweep: note: left out: \d figures, -v says why\n", done.stderr)
 
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tinygrad import helpers
 
 from mnist_sweep import cache, progress, terminal
 from mnist_sweep.cli import _command_again, main
@@ -23,6 +24,7 @@ from mnist_sweep.config import HPConfig
 from mnist_sweep.devices import choose_device, cpu_quota, environment, find_compiler
 from mnist_sweep.executors.interface import Settings
 from mnist_sweep.executors.local import LocalExecutor
+from mnist_sweep.executors.worker import InProcessExecutor
 from mnist_sweep.figures.style import new_figure, save, styled
 from mnist_sweep.metrics import TEST_ACCURACY
 from mnist_sweep.plan import flops, plan
@@ -272,6 +274,23 @@ def test_the_kernel_cache_is_an_absolute_path(
     path, note = cache.kernel_cache()
     assert path in (tmp_path / ".cache/tinygrad/cache.db", tmp_path / "a.db")
     assert note == ""
+
+
+def test_a_kernel_cache_that_fails_later_costs_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where its disk is full by now."""
+    full = sqlite3.connect(tmp_path / "full.db")
+    full.execute("PRAGMA max_page_count = 1")
+    monkeypatch.setattr(helpers, "_db_connection", full)
+    monkeypatch.setattr(helpers, "_db_tables", set())
+    monkeypatch.setattr(helpers.CACHELEVEL, "value", helpers.CACHELEVEL.value)
+    few = DatasetConfig(train_size=100, test_size=100)
+    trial = Trial(HPConfig(width=8, depth=1, batch_size=50), few)
+    with InProcessExecutor().open(Settings("test", 1), lambda: False) as session:
+        (result,) = session.run(plan([trial]))
+    assert (result.status, result.error) == ("ok", "")
+    assert helpers.CACHELEVEL.value == 0
 
 
 def test_a_compiler_that_is_no_clang_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -59,6 +60,9 @@ class TrialRunner:
             return [replace(r, compile_seconds=t) for r, t in zip(results, times, strict=True)]
         except Exception as error:  # whatever a trial does must not cost the others
             self._compiled = None
+            # A disk that is full by now, say: the cache of kernels is not worth a trial.
+            if isinstance(error, sqlite3.Error) and backend.drop_kernel_cache():
+                return self.run(trials)
             if len(trials) > 1:
                 half = len(trials) // 2
                 return [*self.run(trials[:half]), *self.run(trials[half:])]
