@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,7 +72,7 @@ def join(files: Sequence[ResultsFile], by: str | None = None) -> Sources:
 
 def _name(files: Sequence[ResultsFile]) -> str:
     # A name that is no valid text can be opened, but neither drawn nor written as UTF-8.
-    stems = (os.fsencode(file.path.stem).decode(errors="replace") for file in files)
+    stems = (file.path.stem.encode(errors="replace").decode() for file in files)
     names = list(dict.fromkeys(stems))
     more = len(names) - _MAX_NAMES
     return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
