@@ -1,15 +1,21 @@
-"""The user's cache folder for this tool."""
+"""The user's cache folder for this tool, and tinygrad's cache of compiled kernels."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 from mnist_sweep.errors import UserError
+
+#: Seconds to wait for whoever writes the cache of kernels: a write takes milliseconds.
+_LOCK_SECONDS = 3.0
 
 
 def cache_dir() -> Path:
@@ -30,6 +36,40 @@ def cache_dir() -> Path:
             "set the environment variable MNIST_SWEEP_CACHE to a folder that you may write"
         )
     return temporary
+
+
+@cache
+def kernel_cache() -> tuple[Path | None, str]:
+    """The SQLite file for the kernels that tinygrad compiles, and a note if it is not the usual.
+
+    tinygrad stops at a file that it cannot write, and waits for minutes for a locked one. The usual
+    is ``$CACHEDB``, else in the platform's cache folder; the next is ours. None if neither will do.
+    """
+    note, path = "", None
+    for place in (_usual_kernels, lambda: cache_dir() / "kernels.db"):
+        try:
+            path = place()
+            _try_database(path)
+            return path, note
+        except (RuntimeError, OSError, ValueError, UserError, sqlite3.Error) as error:
+            problem = f"{path or 'the usual place'} cannot keep compiled kernels ({error})"
+            note = note or f"{problem}; mnist-sweep doctor shows the place taken instead"
+    return None, note
+
+
+def _usual_kernels() -> Path:
+    named = os.environ.get("CACHEDB")
+    return Path(named).absolute() if named else _platform_cache() / "tinygrad" / "cache.db"
+
+
+def _try_database(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None)) as file:
+        if not path.is_file():
+            raise sqlite3.DatabaseError("it is no file")
+        if file.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("it is damaged")
+        file.executescript("BEGIN IMMEDIATE; CREATE TABLE probe (x); DROP TABLE probe; COMMIT")
 
 
 def _candidates() -> Iterator[Path]:

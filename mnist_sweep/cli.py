@@ -6,15 +6,19 @@ Imports of the parts stand inside the commands, so that ``--help`` answers at on
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mnist_sweep import __version__
 from mnist_sweep.errors import UserError
-from mnist_sweep.terminal import INTERRUPTED, Stop, complain, give_up_stdout, note, say, show
+from mnist_sweep.labels import count
+from mnist_sweep.terminal import INTERRUPTED, Stop, complain, note, prepare_streams, say, show
 
 if TYPE_CHECKING:
     from mnist_sweep.analysis.sources import Sources
@@ -112,6 +116,7 @@ def _add_views(commands: argparse._SubParsersAction[_Parser]) -> None:
     folder = "the folder for the figures (default: RESULTS' name; of several, plots by the first)"
     plot.add_argument("-o", "--output", type=Path, help=folder)
     plot.add_argument("--format", choices=["png", "svg", "pdf"], default="png", help="file format")
+    plot.add_argument("-v", "--verbose", action="store_true", help="say why figures are left out")
     plot.set_defaults(command=_plot)
     top = _add_view(
         commands,
@@ -155,8 +160,10 @@ def _add_view(
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from mnist_sweep.analysis.study import split_studies
     from mnist_sweep.runner import best_of_file, default_output, describe_plan, run_sweep
     from mnist_sweep.spec.load import load_spec
+    from mnist_sweep.table import format_winner
 
     spec = load_spec(
         arguments.spec,
@@ -167,13 +174,17 @@ def _run(arguments: argparse.Namespace) -> int:
     output = arguments.output or default_output(spec)
     if output.resolve() == arguments.spec.resolve():
         raise UserError(f"-o {output} is the spec itself; name a results file, such as out.csv")
+    if output.suffix.lower() != ".csv":
+        file = "" if output.is_dir() else f"; for a file: -o {output.with_suffix('.csv')}"
+        folder = f"for a folder of that name: -o {output / spec.name}.csv"
+        raise UserError(f"-o {output} is no CSV file; {folder}{file}")
     which = {name: getattr(arguments, name) for name in ("overwrite", "retry_failed", "limit")}
+    executor, device, jobs = _executor(arguments)
     if arguments.dry_run:
         for warning in spec.warnings:
             note(warning)
-        show(describe_plan(spec, output, device=arguments.device, jobs=arguments.jobs, **which))
+        show(describe_plan(spec, output, device=device, jobs=jobs, **which))
         return DONE
-    executor, device = _executor(arguments)
     with Stop() as stop:
         summary = run_sweep(
             spec,
@@ -185,22 +196,26 @@ def _run(arguments: argparse.Namespace) -> int:
             say=note,
             progress=True,
         )
+    again = _command_again(arguments)
     counts = f"{summary.done} of {summary.total} trials done ({summary.new} in this run)"
     if summary.interrupted:
-        say(f"mnist-sweep: interrupted; {counts}, all saved. To go on: {_command_again()}")
+        say(f"mnist-sweep: interrupted; {counts}, all saved. To go on: {again}")
         return INTERRUPTED
     show(f"{counts}, {summary.diverged} diverged, {summary.failed} failed: {output}")
     if summary.failed:
-        say(
-            f"mnist-sweep: {summary.failed} trials failed, the reasons are in the column error; "
-            "run the same command with --retry-failed to try them again"
-        )
-        return SOME_FAILED
-    return DONE
+        retry = _command_again(arguments, "--retry-failed")
+        failed = count(summary.failed, "trial")
+        say(f"mnist-sweep: {failed} failed, the column error says why; to try again: {retry}")
+    following = f"to see more: {shlex.join(['mnist-sweep', 'report', str(output)])}"
+    if left := summary.total - summary.done:
+        following = f"{count(left, 'trial')} left; to go on: {again}"
+    best = format_winner(split_studies(summary.rows, preferred=spec.metric)[0])
+    show(f"{best}; {following}")
+    return SOME_FAILED if summary.failed else DONE
 
 
-def _executor(arguments: argparse.Namespace) -> tuple[Executor, str]:
-    """What runs the trials, and the device it runs them on."""
+def _executor(arguments: argparse.Namespace) -> tuple[Executor, str, int | None]:
+    """What runs the trials, the device it runs them on, and how many workers if that is known."""
     from mnist_sweep.devices import choose_device, default_jobs
     from mnist_sweep.executors.local import LocalExecutor
 
@@ -210,21 +225,30 @@ def _executor(arguments: argparse.Namespace) -> tuple[Executor, str]:
         options = cluster_options(
             arguments.address, arguments.jobs, arguments.device, arguments.gpus_per_worker
         )
-        return RayExecutor(options, note), options.device
+        return RayExecutor(options, note), options.device, options.jobs
     if arguments.address is not None or arguments.gpus_per_worker is not None:
         raise UserError("--address and --gpus-per-worker are for --executor ray")
     choice = choose_device(arguments.device)
-    return LocalExecutor(arguments.jobs or default_jobs(choice), choice, note), choice.device
+    for text in choice.notes:
+        note(text)
+    jobs = arguments.jobs or default_jobs(choice)
+    return LocalExecutor(jobs, choice, note), choice.device, jobs
 
 
-def _command_again() -> str:
+def _command_again(arguments: argparse.Namespace, *options: str) -> str:
     # A second --overwrite would throw away what the first run had done.
-    return shlex.join(["mnist-sweep", *(a for a in sys.argv[1:] if a != "--overwrite")])
+    words = [word for word in arguments.argv if word not in ("--overwrite", *options)]
+    return shlex.join(["mnist-sweep", *words, *options])
 
 
 def _read(arguments: argparse.Namespace) -> Sources:
     from mnist_sweep.analysis.sources import read_sources
 
+    for folder in filter(Path.is_dir, arguments.results):
+        inside = sorted({*folder.glob("*.csv")} - {*folder.glob("*.curves.csv")})
+        if inside:
+            files = " ".join(map(str, inside))
+            raise UserError(f"{folder} is a folder; name a results file in it: {files}")
     sources = read_sources(arguments.results, arguments.by)
     for line in sources.notes:
         note(line)
@@ -242,9 +266,15 @@ def _plot(arguments: argparse.Namespace) -> int:
     from mnist_sweep.figures.draw import draw_figures
 
     studies = _read(arguments).studies
-    report = draw_figures(studies, _output(arguments, "", "plots"), arguments.format)
-    for reason in report.left_out:
-        note(f"left out: {reason}")
+    folder = _output(arguments, "", "plots")
+    if folder.is_file():
+        raise UserError(f"{folder} is a file; name a folder for the figures, such as -o plots")
+    report = draw_figures(studies, folder, arguments.format)
+    if arguments.verbose or not report.written:
+        for reason in report.left_out:
+            note(f"left out: {reason}")
+    elif report.left_out:
+        note(f"left out: {count(len(report.left_out), 'figure')}, -v says why")
     for path in report.written:
         show(str(path))
     if not report.written:
@@ -300,13 +330,25 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _main(argv: Sequence[str] | None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    prepare_streams()
     try:
-        arguments = _parser().parse_args(argv)
-        code: int = arguments.command(arguments)
+        arguments = _parser().parse_args(words, argparse.Namespace(argv=words))
+        _check_folder()
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: note(str(message))
+            code: int = arguments.command(arguments)
     except SystemExit as end:  # argparse's, after --help or an error
         code = int(end.code or 0)
     show("", end="")
     return code
+
+
+def _check_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(f"the working folder is gone; cd to one that exists ({error})") from error
 
 
 def _guarded(command: Callable[[], int]) -> int:
@@ -317,6 +359,8 @@ def _guarded(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
-        give_up_stdout()
+        where = f"{error.filename}: " if error.filename else ""
+        few = error.errno in (errno.EMFILE, errno.ENFILE)
+        advice = "; raise the limit (ulimit -n) or use fewer --jobs" if few else ""
+        complain(f"{where}{error.strerror or error}{advice}")
     return BAD_INPUT

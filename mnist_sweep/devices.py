@@ -6,18 +6,21 @@ they are opened, so both are settled here, before any process that trains is sta
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
+import math
 import os
 import platform
 import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_sweep.cache import cache_dir
+from mnist_sweep.cache import cache_dir, kernel_cache
 from mnist_sweep.errors import DeviceError
 from mnist_sweep.files import replace_file
 
@@ -43,10 +46,14 @@ _PROBE = (
 
 @dataclass(frozen=True)
 class Compiler:
-    """A clang that works: the program to start, and where it was found."""
+    """A clang that works: the program to start, and where it was found.
+
+    ``note`` is for a user whose CC is not it.
+    """
 
     program: str
     origin: str
+    note: str = ""
 
 
 def find_compiler() -> Compiler | None:
@@ -54,13 +61,12 @@ def find_compiler() -> Compiler | None:
 
     Each candidate must really compile. None where none does.
     """
-    for program, origin in ((os.environ.get("CC"), "CC"), ("clang", "PATH")):
+    named = os.environ.get("CC")
+    for program, origin in ((named, "CC"), ("clang", "PATH"), (_ziglang_launcher(), "ziglang")):
         path = program and shutil.which(program)
         if path and _compiles(path):
-            return Compiler(path, origin)
-    launcher = _ziglang_launcher()
-    if launcher and _compiles(launcher):
-        return Compiler(launcher, "ziglang")
+            passed_over = f"CC={named} is no clang that works; {path} is taken instead"
+            return Compiler(path, origin, passed_over if named and origin != "CC" else "")
     return None
 
 
@@ -74,7 +80,9 @@ def _compiles(program: str) -> bool:
         done = subprocess.run(
             command, input=b"void f(void) {}\n", capture_output=True, timeout=PROBE_TIMEOUT
         )
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, subprocess.SubprocessError) as error:
+        if getattr(error, "errno", None) == errno.EMFILE:
+            raise  # it is not the compiler's fault
         return False
     return done.returncode == 0 and done.stdout.startswith(b"\x7fELF")
 
@@ -121,6 +129,8 @@ def environment(device: str, compiler: Compiler | None, gpu: str | None = None) 
         # tinygrad's checks of its own graphs take a fifth of the time to compile a step.
         "SPEC": "0",
     }
+    kernels, _ = kernel_cache()
+    settings |= {"CACHEDB": str(kernels)} if kernels else {"CACHELEVEL": "0"}
     if compiler is not None:
         settings["CC"] = compiler.program
     return {**os.environ, **settings}
@@ -207,6 +217,11 @@ class Choice:
     reason: str
     gpus: tuple[str, ...] = ()
 
+    @property
+    def notes(self) -> list[str]:
+        """What is taken in place of what the user's environment names."""
+        return [*filter(None, [self.compiler.note if self.compiler else "", kernel_cache()[1]])]
+
 
 def choose_device(requested: str | None) -> Choice:
     """Settle on ``requested``, else on the environment's DEV, else on the best that works.
@@ -218,15 +233,18 @@ def choose_device(requested: str | None) -> Choice:
     wanted, reason = requested, "asked for with --device"
     if wanted is None and os.environ.get("DEV"):
         wanted, reason = os.environ["DEV"], "named by the environment variable DEV"
-    if wanted is not None and not is_cpu(wanted):
-        # A GPU's failure to open is worth a second's wait before a sweep is planned on it.
-        probed = probe(wanted, None)
+    compiler = find_compiler() if wanted is None or is_cpu(wanted) else None
+    if wanted is not None and is_cpu(wanted) and compiler is None:
+        raise DeviceError(NO_COMPILER)
+    if wanted is not None and wanted.upper() != "CPU":
+        # A failure to open is worth a second's wait before a sweep is planned on it.
+        probed = probe(wanted, compiler)
         if probed.problem:
             raise DeviceError(
                 f"device {wanted} cannot be used: {probed.problem}; "
                 "mnist-sweep doctor lists the devices that can"
             )
-        return Choice(wanted, None, reason, gpu_names(wanted, probed.count))
+        return Choice(wanted, compiler, reason, gpu_names(wanted, probed.count))
     if wanted is None:
         for device in candidates()[:-1]:
             probed = probe(device, None)
@@ -234,24 +252,38 @@ def choose_device(requested: str | None) -> Choice:
                 gpus = gpu_names(device, probed.count)
                 return Choice(device, None, "the fastest device that works", gpus)
         wanted, reason = "CPU", "no accelerator was found"
-    compiler = find_compiler()
     if compiler is None:
         raise DeviceError(NO_COMPILER)
-    return Choice(wanted.upper() if wanted.isalpha() else wanted, compiler, reason)
+    return Choice("CPU", compiler, reason)
 
 
 def physical_cores() -> int:
-    """Cores that this process may use, counting two hardware threads of a core once."""
-    if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
+    """Cores that this process may use, counting two hardware threads of a core once.
+
+    No more than its control group has time for.
+    """
     cores = set()
-    for cpu in os.sched_getaffinity(0):
+    affine = hasattr(os, "sched_getaffinity")
+    for cpu in os.sched_getaffinity(0) if affine else range(os.cpu_count() or 1):
         siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
         try:
             cores.add(siblings.read_text().strip())
         except OSError:
             cores.add(str(cpu))
-    return len(cores)
+    return max(1, min(len(cores), math.ceil(cpu_quota())))
+
+
+def cpu_quota(root: Path = Path("/")) -> float:
+    """CPUs of time that the control group (v2) of this process has; as many as there are if any."""
+    quota = float(os.cpu_count() or 1)
+    with suppress(OSError):
+        own = (root / "proc/self/cgroup").read_text().rpartition("0::/")[2].strip()
+        group = root / "sys/fs/cgroup" / own
+        for folder in (group, *group.parents):
+            with suppress(OSError, ValueError):  # there is none, or it is "max"
+                allowed, period = map(int, (folder / "cpu.max").read_text().split())
+                quota = min(quota, allowed / period)
+    return quota
 
 
 def default_jobs(choice: Choice) -> int:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from mnist_sweep import __version__
-from mnist_sweep.cache import cache_dir
+from mnist_sweep.cache import cache_dir, kernel_cache
 from mnist_sweep.data.dataset import describe_bundled
 from mnist_sweep.devices import (
     NO_COMPILER,
@@ -20,7 +18,7 @@ from mnist_sweep.devices import (
     physical_cores,
     probe,
 )
-from mnist_sweep.errors import UserError
+from mnist_sweep.errors import DeviceError, UserError
 from mnist_sweep.executors.ray_executor import cluster_address, inspect_cluster
 
 
@@ -30,21 +28,26 @@ def diagnose() -> tuple[list[str], bool]:
     lines = _versions()
     found = f"{compiler.program} (from {compiler.origin})" if compiler else f"none: {NO_COMPILER}"
     lines.append(f"compiler     {found}")
+    usable = []
     for device in candidates():
         lacking = is_cpu(device) and compiler is None
         probed = Probe("no compiler") if lacking else probe(device, compiler)
         size = f"{physical_cores()} cores" if is_cpu(device) else f"{probed.count} of them"
         state = f"no ({probed.problem})" if probed.problem else f"usable, {size}"
         lines.append(f"device       {device}: {state}")
+        usable += [] if probed.problem else [device]
     try:
         choice = choose_device(None)
+        if choice.device == "CPU" and "CPU" not in usable:
+            raise DeviceError("the CPU cannot be used, see above")
         lines.append(f"run takes    {choice.device}: {choice.reason}")
+        lines += [f"note         {note}" for note in choice.notes]
         healthy = True
     except UserError as error:
         lines.append(f"run takes    nothing: {error}")
         healthy = False
     lines.append(f"cache        {cache_dir()}")
-    lines.append(f"kernel cache {_tinygrad_cache()}")
+    lines.append(f"kernel cache {kernel_cache()[0] or 'none'}")
     lines.append(f"data set     {describe_bundled()}")
     return lines, healthy
 
@@ -82,12 +85,3 @@ def _versions() -> list[str]:
             installed = "not installed"
         lines.append(f"{package:<12} {installed}")
     return lines
-
-
-def _tinygrad_cache() -> Path:
-    """Where tinygrad keeps compiled kernels; it can be deleted at any time."""
-    if named := os.environ.get("CACHEDB"):
-        return Path(named)
-    home = "~/Library/Caches" if platform.system() == "Darwin" else "~/.cache"
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser(home)
-    return Path(folder) / "tinygrad" / "cache.db"

@@ -60,6 +60,14 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def duration(seconds: float) -> str:
+    """A time that is an estimate: "40 s", "7 min", "3.5 h"."""
+    minutes = seconds / 60
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
 def dataset_text(label: str) -> str:
     """A data set's label in a sentence: "mnist, validation size 5,000"."""
     name, *sizes = label.split(";")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,9 +15,12 @@ from mnist_sweep.data.dataset import load_dataset, train_images
 from mnist_sweep.devices import is_cpu, physical_cores
 from mnist_sweep.errors import ResultsError, UserError
 from mnist_sweep.executors.interface import Executor, Session, Settings
+from mnist_sweep.labels import count, duration
 from mnist_sweep.metrics import Metric
 from mnist_sweep.plan import flops, plan
+from mnist_sweep.progress import Progress
 from mnist_sweep.results.file import ResultsWriter, read_results
+from mnist_sweep.results.spec_beside import spec_evaluations
 from mnist_sweep.search.protocol import Search
 from mnist_sweep.spec.load import SweepSpec
 from mnist_sweep.trial import Trial, TrialResult
@@ -35,8 +38,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Summary:
-    """How a run ended. Counts are trials of the spec; ``done`` includes those of earlier runs."""
+    """How a run ended.
 
+    Counts are trials of the spec; ``done`` includes those of earlier runs, whose ``rows`` are all
+    that the spec's trials have.
+    """
+
+    rows: Sequence[TrialResult]
     total: int
     done: int
     new: int
@@ -64,7 +72,7 @@ def describe_plan(
     spec: SweepSpec,
     output: Path,
     *,
-    device: str | None = None,
+    device: str = "CPU",
     jobs: int | None = None,
     overwrite: bool = False,
     retry_failed: bool = False,
@@ -72,8 +80,8 @@ def describe_plan(
 ) -> str:
     """What ``run`` would do, as a few lines for a person: trials, cohorts, work.
 
-    Does not open tinygrad: ``device`` and ``jobs`` are what the user asked for, if anything. Raises
-    DataError or UserError if the data set does not have what the spec asks for, and ResultsError if
+    ``device`` is the one to train on and ``jobs`` how many workers there would be. Raises DataError
+    or UserError if the data set does not have what the spec asks for, and ResultsError if
     ``output`` cannot be read.
     """
     _check_batch_sizes(spec.search.propose({}), train_images(spec.dataset))
@@ -83,13 +91,20 @@ def describe_plan(
         for result in (earlier.results if earlier else ())
         if not (retry_failed and result.status == "failed")
     }
-    state = _Progress(spec.search, rows)
+    state = _State(spec.search, rows)
     todo = state.proposed[:limit]
     cohorts = plan(todo)
-    jobs = jobs or (physical_cores() if device is None or is_cpu(device) else 1)
+    cores = physical_cores() if is_cpu(device) else 1
+    jobs = jobs or cores
+    notes = [*earlier.notes] if earlier else []
+    if is_cpu(device) and jobs > cores:
+        notes.append(
+            f"are {jobs} workers meant for the {count(cores, 'core')} of this machine? They take "
+            f"the memory of {jobs} and are no faster than --jobs {cores}"
+        )
     work = flops(todo)
     seconds = (work / FLOPS_PER_CORE + len(cohorts) * COMPILE_SECONDS) / jobs
-    minutes = (seconds + (START_SECONDS if todo else 0)) / 60
+    seconds += START_SECONDS if todo else 0
     known = [*(row.trial for row in state.rows.values()), *state.proposed]
     configurations = len({replace(trial.config, seed=0) for trial in known})
     later = state.total - len(known)
@@ -101,18 +116,12 @@ def describe_plan(
             f"to run          {len(todo):,}"
             + (f", then at most {later:,} that depend on their results" if later else ""),
             f"cohorts         {len(cohorts):,}, each of one shape that is compiled once",
-            f"work            {work / 1e12:,.1f} TFLOP, about {_duration(minutes)} "
+            f"work            {work / 1e12:,.1f} TFLOP, about {duration(seconds)} "
             f"with {jobs} jobs on CPU cores at {FLOPS_PER_CORE / 1e9:.0f} GFLOP/s",
             f"results         {output}",
-            *(f"note            {note}" for note in (earlier.notes if earlier else ())),
+            *(f"note            {note}" for note in notes),
         ]
     )
-
-
-def _duration(minutes: float) -> str:
-    if minutes < 1:
-        return f"{minutes * 60:.0f} s"
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def run_sweep(
@@ -131,31 +140,47 @@ def run_sweep(
     """Run the trials that ``spec`` proposes and ``output`` lacks, and append each as it ends.
 
     ``limit`` caps the trials of this run; ``stopped`` is asked again and again whether to end
-    early; ``say`` gets notes for the user; ``progress`` draws a bar on stderr. The spec is left
-    beside the rows. Raises DataError, ResultsError or DeviceError before any training where the
-    cause can be known then; whatever had ended before an error is in ``output``.
+    early; ``say`` gets notes for the user; ``progress`` draws a bar on stderr, or has ``say`` tell
+    how far the run is. The spec is left beside the rows. Raises DataError, ResultsError or
+    DeviceError before any training where the cause can be known then; whatever had ended before an
+    error is in ``output``.
     """
     # Loading it here also unpacks it, if need be, before several workers would.
     images = len(load_dataset(spec.dataset).train_rows)
     _check_batch_sizes(spec.search.propose({}), images)
     with ResultsWriter(output, overwrite=overwrite, retry_failed=retry_failed) as writer:
+        state = _State(spec.search, writer.finished)
+        before = spec_evaluations(output)
         writer.leave_spec(spec.resolved)
         for note in (*spec.warnings, *writer.notes, *_differences(spec, writer, device)):
             say(note)
-        state = _Progress(spec.search, writer.finished)
+        if state.rows and before not in (None, spec.evals_per_epoch):
+            say(
+                f"evals_per_epoch is {spec.evals_per_epoch} now and was {before}: the curves of "
+                f"{count(len(state.rows), 'trial')} already done keep their points"
+            )
         left = state.total - len(state.rows)
         if not left:
             return state.summary()
-        bar = _Bar(min(left, limit or left), spec.metric, writer.finished.values(), progress)
+        trials, todo = min(left, limit or left), state.proposed[:limit]
+        # What later proposals cost is not known: they are taken to be like the first.
+        work = flops(todo) * trials / len(todo)
         settings = Settings(spec.name, spec.evals_per_epoch)
-        with executor.open(settings, stopped) as session, closing(bar):
+        earlier = state.rows.values()
+        bar = Progress(trials, work, spec.metric, earlier, say if progress else None)
+
+        def asked() -> bool:
+            bar.show(session.under_way)
+            return stopped()
+
+        with executor.open(settings, asked) as session, closing(bar):
             for result in state.results(session, limit, images):
                 writer.append(result)
                 bar.add(result)
     return state.summary()
 
 
-class _Progress:
+class _State:
     """How far the rows of a results file take a search.
 
     ``rows`` are those of trials that the search has proposed, by trial_id; ``proposed`` are the
@@ -206,6 +231,7 @@ class _Progress:
         """How the run has ended."""
         statuses = Counter(result.status for result in self.rows.values())
         return Summary(
+            rows=list(self.rows.values()),
             total=self.total,
             done=len(self.rows),
             new=self._new,
@@ -238,42 +264,3 @@ def _differences(spec: SweepSpec, writer: ResultsWriter, device: str) -> list[st
         for what, (now, before) in made_with.items()
         if (others := before - {now})
     ]
-
-
-class _Bar:
-    """The progress bar on stderr; silent where stderr is no terminal.
-
-    A terminal that has gone away must not end a run.
-    """
-
-    def __init__(
-        self, total: int, metric: Metric, earlier: Iterable[TrialResult], enabled: bool
-    ) -> None:
-        from tqdm import tqdm
-
-        self._metric = metric
-        self._best: float | None = None
-        self._tqdm = tqdm(
-            total=total, unit="trial", dynamic_ncols=True, disable=None if enabled else True
-        )
-        for result in earlier:
-            self._note(result)
-
-    def _note(self, result: TrialResult) -> None:
-        value = getattr(result, self._metric.name)
-        values = [known for known in (self._best, value) if known is not None]
-        self._best = self._metric.best(values) if values else None
-
-    def add(self, result: TrialResult) -> None:
-        """Count ``result`` and show the best value so far."""
-        self._note(result)
-        if self._best is not None:
-            text = f"best {self._metric.name} {self._metric.text(self._best)}"
-            self._tqdm.set_postfix_str(text, refresh=False)
-        with suppress(OSError, ValueError):
-            self._tqdm.update()
-
-    def close(self) -> None:
-        """Leave the bar as it is."""
-        with suppress(OSError, ValueError):
-            self._tqdm.close()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.verdicts import MARKS, Comparison
-from mnist_sweep.labels import short_name, value_texts
+from mnist_sweep.labels import count, describe, short_name, value_texts
 from mnist_sweep.metrics import TEST_ACCURACY, Metric
 
 #: The notes below the table are not wider than this, however wide the terminal.
@@ -49,6 +49,16 @@ def format_top(
         notes = "\n\n".join(table.notes) if markdown else _wrapped(table.notes, width)
         sections.append("\n".join([heading + lines[0], *lines[1:], "", notes]))
     return "\n\n".join(sections)
+
+
+def format_winner(study: Study) -> str:
+    """The best configuration of ``study`` in a line, with its interval; or why there is none."""
+    best = study.best
+    if best is None:
+        return study.nothing_text
+    settings = describe(best.config, study.varying) or "the only configuration so far"
+    seeds = count(len(best.values(study.metric)), "seed")
+    return f"best: {settings}: {study.metric.label} {best.text(study.metric)} ({seeds})"
 
 
 def _table(study: Study, n: int) -> _Table:

@@ -60,6 +60,11 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def told(stderr: str) -> list[str]:
+    """The lines of a run's stderr, less those on how far it is: a fast run has none."""
+    return [line for line in stderr.splitlines() if "of the work done, " not in line]
+
+
 def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

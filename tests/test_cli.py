@@ -34,7 +34,10 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("smoke")
     done = run("run", SMOKE, "--device", "CPU", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert "4 of 4 trials done (4 in this run), 0 diverged, 0 failed" in done.stdout
+    counts, best = done.stdout.splitlines()
+    assert counts == "4 of 4 trials done (4 in this run), 0 diverged, 0 failed: results/smoke.csv"
+    winner = r"best: lr .*: test accuracy [\d.]+ ± [\d.]+ % \(1 seed\); to see more: "
+    assert re.fullmatch(winner + "mnist-sweep report results/smoke.csv", best)
     return folder
 
 
@@ -68,6 +71,8 @@ def test_a_larger_spec_runs_only_what_is_new(smoke: Path) -> None:
     done = run("run", SMOKE, "--set", "seeds=2", "--limit", "1", "-o", output, cwd=smoke)
     assert done.returncode == 0, done.stderr
     assert "(1 in this run)" in done.stdout
+    again = f"mnist-sweep run {SMOKE} --set seeds=2 --limit 1 -o {output}"
+    assert done.stdout.endswith(f"; 3 trials left; to go on: {again}\n")
     assert rows(output)[:4] == rows(smoke / "results/smoke.csv")
     assert rows(output)[4]["seed"] == "1"
 
@@ -116,6 +121,10 @@ def test_plot_writes_figures_and_prints_their_paths(smoke: Path) -> None:
     assert len(paths) >= 3
     for path in paths:
         assert path.read_bytes().startswith(b"\x89PNG")
+    refused = run("plot", "results/smoke.csv", "-o", "results/smoke.csv", cwd=smoke)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "is a file; name a folder" in refused.stderr
+    assert re.fullmatch(r"mnist-sweep: note: left out: \d figures, -v says why\n", done.stderr)
 
 
 def test_top_prints_the_ranking(smoke: Path) -> None:
@@ -206,6 +215,8 @@ def test_dry_run_prints_the_plan_of_the_full_grid_and_trains_nothing(tmp_path: P
     assert done.returncode == 0, done.stderr
     assert re.search(r"^to run +1,600$", done.stdout, re.MULTILINE)
     assert re.search(r"^cohorts +320,", done.stdout, re.MULTILINE)
+    done = run("run", SMOKE, "--dry-run", "--device", "CPU", "--jobs", "999", cwd=tmp_path)
+    assert re.search("^note +are 999 workers meant for the ", done.stdout, re.MULTILINE)
     assert "TFLOP" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
@@ -262,6 +273,11 @@ def test_every_command_has_help(command: str, tmp_path: Path) -> None:
         (["run", SMOKE, "--set", "batch_size=60000", "--device", "CPU"], "batch_size 60000"),
         (["run", SMOKE, "-o", ".", "--device", "CPU"], "folder"),
         (["run", SMOKE, "-o", SMOKE, "--overwrite"], "the spec itself"),
+        (["run", SMOKE, "-o", "out"], "-o out/smoke.csv; for a file: -o out.csv"),
+        (["run", SMOKE, "-o", "out.txt", "--dry-run"], "-o out.txt/smoke.csv"),
+        (["run", SMOKE, "--dry-run", "--device", "ABACUS"], "device ABACUS"),
+        (["run", SMOKE, "--dry-run", "--device", "CPU:ABACUS"], "device CPU:ABACUS"),
+        (["plot", "."], "folder"),
         (["run", SMOKE, "--dry-run", "--data-dir", "nowhere"], "nowhere"),
         (["run", SMOKE, "--dry-run", "--set", "dataset.train_size=50"], "batch_size 64"),
         (["plot", "missing.csv"], "missing.csv"),

@@ -29,6 +29,7 @@ from tests.ray_nodes import (
     table,
     wait_until,
 )
+from tests.runs import told
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -135,7 +136,7 @@ def test_a_driver_that_is_killed_leaves_a_free_cluster_and_a_file_that_goes_on(
 
     run = sweep_on(nodes, spec)
     _, err = run.communicate(timeout=240)
-    assert (run.returncode, err) == (0, ""), err
+    assert (run.returncode, told(err)) == (0, []), err
     assert output.read_bytes().startswith(saved)
     assert outcome(output) == outcome(undisturbed)
 
@@ -150,9 +151,9 @@ def test_a_node_with_another_tinygrad_is_refused_by_name_and_the_others_do_the_w
     nodes.add("node-a")
     nodes.add("node-b", PYTHONPATH=str(old.parent))
 
-    told = doctor(nodes)
-    assert told.returncode == 0, told.stderr
-    lines = [line for line in told.stdout.splitlines() if line.startswith("node ")]
+    found = doctor(nodes)
+    assert found.returncode == 0, found.stderr
+    lines = [line for line in found.stdout.splitlines() if line.startswith("node ")]
     states = {line.split()[1]: line.rpartition(": usable")[1] or line for line in lines}
     assert states["node-a"] == ": usable"
     assert "not used: it has tinygrad 0.13.0, this run 0.14" in states["node-b"]
@@ -160,7 +161,7 @@ def test_a_node_with_another_tinygrad_is_refused_by_name_and_the_others_do_the_w
     run = sweep_on(nodes, spec, "--jobs", "2")
     _, err = run.communicate(timeout=240)
     assert run.returncode == 0, err
-    (line,) = err.splitlines()
+    (line,) = told(err)
     assert line.startswith("mnist-sweep: note: node node-b (")
     assert "is not used: it has tinygrad 0.13.0, this run 0.14" in line
     assert line.endswith("install the same there")
@@ -250,5 +251,5 @@ def test_a_cluster_that_is_not_there_is_one_line(spec: Path) -> None:
     run = start_sweep(spec, "--address", "127.0.0.1:1")
     _, err = run.communicate(timeout=180)
     assert run.returncode == 2
-    (line,) = err.splitlines()
+    (line,) = told(err)
     assert line.startswith("mnist-sweep: error: cannot connect to the Ray cluster at 127.0.0.1:1: ")

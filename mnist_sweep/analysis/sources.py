@@ -81,7 +81,9 @@ def _rerun(files: Sequence[ResultsFile]) -> str:
 
 
 def _name(files: Sequence[ResultsFile]) -> str:
-    names = list(dict.fromkeys(file.path.stem for file in files))
+    # A name that is no valid text can be opened, but neither drawn nor written as UTF-8.
+    stems = (file.path.stem.encode(errors="replace").decode() for file in files)
+    names = list(dict.fromkeys(stems))
     more = len(names) - _MAX_NAMES
     return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
 

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from mnist_sweep.errors import DeviceError
 from mnist_sweep.executors.interface import POLL, Ready, Settings, stamped
-from mnist_sweep.plan import Assignments, Cohort, Shape, plan, shape_of
+from mnist_sweep.plan import Assignments, Cohort, Shape, flops, plan, shape_of
 from mnist_sweep.trial import Trial, TrialResult
 
 #: Seconds that a worker may take to import tinygrad and to open its device.
@@ -26,13 +26,14 @@ class Worker:
     """What the driver knows of a worker.
 
     ``starting_since`` is None where it still waits for room; ``trials`` are those that it trains
-    now, and ``shape`` is that of the last ones.
+    now, ``share`` is how much of that is done, and ``shape`` is that of the last ones.
     """
 
     def __init__(self, starting_since: float | None = None) -> None:
         self.starting_since = starting_since
         self.ready: Ready | None = None
         self.trials: Sequence[Trial] = ()
+        self.share = 0.0
         self.shape: Shape | None = None
 
     def overdue(self) -> bool:
@@ -54,7 +55,8 @@ class Ended:
     elsewhere: Sequence[Trial] = ()
 
 
-Message: TypeAlias = Ready | list[TrialResult] | Ended
+#: A number is the share that is done of the worker's trials.
+Message: TypeAlias = Ready | float | list[TrialResult] | Ended
 W = TypeVar("W", bound=Worker)
 
 
@@ -122,6 +124,11 @@ class Driver(Generic[W]):
             self.close()
             yield from self._once(Assignments(plan([trial])))
 
+    @property
+    def under_way(self) -> float:
+        """See Session."""
+        return sum(w.share * flops(w.trials) for w in self.crew.workers)
+
     def close(self) -> None:
         """End all workers at once."""
         while self.crew.workers:
@@ -166,9 +173,12 @@ class Driver(Generic[W]):
             if message.note:
                 self.say(message.note)
             return []
+        if isinstance(message, float):
+            worker.share = message
+            return []
         if isinstance(message, Ended):
             message = self._bury(worker, message, assignments)
-        worker.trials = ()
+        worker.trials, worker.share = (), 0.0
         device = worker.ready.device if worker.ready else ""
         return [stamped(result, self.settings, device) for result in message]
 

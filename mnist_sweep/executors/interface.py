@@ -49,6 +49,11 @@ class Ready:
 class Session(Protocol):
     """Workers that stay, with the shapes that they have compiled, from one plan to the next."""
 
+    @property
+    def under_way(self) -> float:
+        """The work (see plan.flops) done of trials that are being trained, as far as is known."""
+        ...
+
     def run(self, cohorts: Sequence[Cohort]) -> Iterator[TrialResult]:
         """Yield the result of each trial as it ends; end early once the run is stopped.
 

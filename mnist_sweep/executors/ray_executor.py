@@ -180,6 +180,8 @@ _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error"}
 class _Service(Child):
     """The process in which Ray lives, from its first request until it is closed; a Session."""
 
+    under_way = 0.0  # the trials of actors are heard of as they end
+
     def __init__(
         self,
         request: Sweep | Inspection,

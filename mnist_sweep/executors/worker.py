@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -28,14 +29,19 @@ def first_line(error: BaseException) -> str:
 class TrialRunner:
     """Runs trials in this process, keeping what the last ones had compiled.
 
-    ``load`` gets a data set that the last trial did not have.
+    ``load`` gets a data set that the last trial did not have, ``report`` the share of the trials
+    that is done, again and again.
     """
 
     def __init__(
-        self, settings: Settings, load: Callable[[DatasetConfig], Dataset] = load_dataset
+        self,
+        settings: Settings,
+        load: Callable[[DatasetConfig], Dataset] = load_dataset,
+        report: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._load = load
+        self._report = report
         self._data: tuple[DatasetConfig, DeviceData] | None = None
         self._compiled: CompiledShape | None = None
 
@@ -54,6 +60,9 @@ class TrialRunner:
             return [replace(r, compile_seconds=t) for r, t in zip(results, times, strict=True)]
         except Exception as error:  # whatever a trial does must not cost the others
             self._compiled = None
+            # A disk that is full by now, say: the cache of kernels is not worth a trial.
+            if isinstance(error, sqlite3.Error) and backend.drop_kernel_cache():
+                return self.run(trials)
             if len(trials) > 1:
                 half = len(trials) // 2
                 return [*self.run(trials[:half]), *self.run(trials[half:])]
@@ -70,6 +79,7 @@ class TrialRunner:
         if self._data is None or self._data[0] != trial.dataset:
             self._data = trial.dataset, DeviceData(self._load(trial.dataset))
         self._compiled = CompiledShape(shape, self._data[1], stack=len(trials))
+        self._compiled.report = self._report
         return self._compiled, self._compiled.compile_seconds
 
 
@@ -89,6 +99,7 @@ class _InProcess:
     settings: Settings
     stopped: Callable[[], bool]
     runner: TrialRunner
+    under_way: float = 0.0
 
     def run(self, cohorts: Sequence[Cohort]) -> Iterator[TrialResult]:
         for trial in (trial for cohort in cohorts for trial in cohort.trials):
@@ -123,7 +134,7 @@ def main() -> None:
     inbox: SimpleQueue[list[Trial]] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, inbox), daemon=True).start()
     connection.send(ready())
-    runner = TrialRunner(settings)
+    runner = TrialRunner(settings, report=connection.send)
     while True:
         connection.send(runner.run(inbox.get()))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -50,9 +53,19 @@ _RC: dict[str, Any] = {
 }
 
 
-def styled() -> Any:
-    """A context manager: matplotlib's own defaults plus this look, whatever the user's settings."""
-    return matplotlib.style.context(["default", _RC])
+@contextmanager
+def styled() -> Iterator[None]:
+    """matplotlib's own defaults plus this look, whatever the user's settings.
+
+    Of all characters that the font lacks there is one warning, at the end.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", r"Glyph \d+ ")
+        with matplotlib.style.context(["default", _RC]):
+            yield
+    glyphs = [re.match(r"Glyph (\d+) ", str(warning.message)) for warning in caught]
+    if letters := "".join(dict.fromkeys(chr(int(glyph[1])) for glyph in glyphs if glyph)):
+        warnings.warn(f"the figures have boxes for {letters}: their font lacks them", stacklevel=3)
 
 
 def footnote(study: Study, *sentences: str) -> str:

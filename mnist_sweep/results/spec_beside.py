@@ -22,10 +22,22 @@ def spec_metric(path: Path) -> Metric | None:
 
     None where there is no such spec, or none that can be read: results do not need it.
     """
+    name = _value(path, "metric", "name")
+    return METRICS[name] if isinstance(name, str) and name in CHOICE_METRICS else None
+
+
+def spec_evaluations(path: Path) -> int | None:
+    """The ``evals_per_epoch`` of that spec; None as for ``spec_metric``."""
+    number = _value(path, "evals_per_epoch")
+    return number if isinstance(number, int) else None
+
+
+def _value(path: Path, *keys: str) -> Any:
     try:
         with open_regular(spec_path(path)) as file:
-            spec: Any = yaml.load(file.read(_MAX_BYTES), Loader=_LOADER)
-        name = spec["metric"]["name"]
-        return METRICS[name] if name in CHOICE_METRICS else None
+            value: Any = yaml.load(file.read(_MAX_BYTES), Loader=_LOADER)
+        for key in keys:
+            value = value[key]
     except (OSError, ValueError, yaml.YAMLError, TypeError, LookupError, RecursionError):
         return None
+    return value

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tinygrad import Context, Device, Tensor, TinyJit, dtypes
 from tinygrad.device import Buffer, LRUAllocator
 from tinygrad.dtype import DType
+from tinygrad.helpers import CACHELEVEL
 
 from mnist_sweep.kernels import csource
 from mnist_sweep.training.replay import replayed
@@ -64,6 +65,12 @@ def release() -> None:
     allocator = Device[device_name()].allocator
     if isinstance(allocator, LRUAllocator):
         allocator.free_cache()
+
+
+def drop_kernel_cache() -> bool:
+    """Compile without tinygrad's cache of kernels from now on; False if that is so already."""
+    had, CACHELEVEL.value = bool(CACHELEVEL.value), 0
+    return had
 
 
 def count_devices() -> int:

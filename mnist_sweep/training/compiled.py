@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -80,12 +80,14 @@ class CompiledShape:
     One object trains any number of trials that share the shape, whatever their learning rate,
     schedule, epochs or seed: everything that differs between them lives in device buffers.
     ``stack`` trials share each step: their tensors have a leading axis where it is more than one.
-    ``compile_seconds`` says how long building it took.
+    ``compile_seconds`` says how long building it took. ``report`` gets the share done of the steps
+    of the trials that are trained, whenever their losses are looked at.
     """
 
     def __init__(self, shape: Shape, data: DeviceData, stack: int = 1) -> None:
         started = time.perf_counter()
         self.shape, self.data, self.stack = shape, data, stack
+        self.report: Callable[[float], None] = lambda _: None
         self._config = config = shape.config
         dataset = data.dataset
         self._train_rows = dataset.train_rows
@@ -332,6 +334,8 @@ class CompiledShape:
             for k, progress in alive:
                 progress.steps += stop - done
                 progress.diverged = not math.isfinite(losses[k])
+            steps = self.steps_per_epoch * running[0].trial.config.epochs
+            self.report(max(progress.steps for progress in running) / steps)
             done = stop
         return done
 
