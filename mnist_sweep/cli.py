@@ -112,6 +112,10 @@ def _add_views(commands: argparse._SubParsersAction[_Parser]) -> None:
     folder = "the folder for the figures (default: RESULTS' name; of several, plots by the first)"
     plot.add_argument("-o", "--output", type=Path, help=folder)
     plot.add_argument("--format", choices=["png", "svg", "pdf"], default="png", help="file format")
+    only = "draw the figures with these names alone, such as importance,ranking; may be repeated"
+    plot.add_argument("--only", action="append", default=[], metavar="NAME", help=only)
+    looks = "paper: as wide as a column, without title and notes (default: screen)"
+    plot.add_argument("--style", choices=["screen", "paper"], default="screen", help=looks)
     plot.set_defaults(command=_plot)
     top = _add_view(
         commands,
@@ -242,7 +246,9 @@ def _plot(arguments: argparse.Namespace) -> int:
     from mnist_sweep.figures.draw import draw_figures
 
     studies = _read(arguments).studies
-    report = draw_figures(studies, _output(arguments, "", "plots"), arguments.format)
+    only = [name for names in arguments.only for name in names.replace(",", " ").split()]
+    folder = _output(arguments, "", "plots")
+    report = draw_figures(studies, folder, arguments.format, only, arguments.style)
     for reason in report.left_out:
         note(f"left out: {reason}")
     for path in report.written:

@@ -48,15 +48,35 @@ def mean_curve(configuration: Configuration) -> MeanCurve | None:
     return MeanCurve(steps, means, seeds)
 
 
-def generalisation_gap(configuration: Configuration) -> tuple[float, float | None] | None:
-    """Training minus test accuracy at the end, as fractions: the mean over seeds, and its reach.
+@dataclass(frozen=True)
+class Gap:
+    """Accuracies at the end, as fractions: means over the seeds that have both.
 
-    The reach is half of Student's 95 % interval, None with one seed. A large gap is overfitting;
-    about 0 where the accuracy itself is low is underfitting. None where no seed has both.
+    ``reach`` is half of Student's 95 % interval of their difference, None with one seed.
+    """
+
+    train: float
+    test: float
+    reach: float | None
+
+    @property
+    def size(self) -> float:
+        """Training minus test accuracy: large is overfitting; about 0 at a low accuracy is
+        underfitting.
+        """
+        return self.train - self.test
+
+
+def generalisation_gap(configuration: Configuration) -> Gap | None:
+    """The gap between training and test accuracy at the end; None where no seed has both.
+
+    The training accuracy is that of the trained model on images as they are: the curve's, a mean
+    over the batches before, lags and is of distorted images where these are trained on.
     """
     train = configuration.by_seed(METRICS["train_accuracy"])
     test = configuration.by_seed(TEST_ACCURACY)
-    gaps = [train[seed] - test[seed] for seed in train if seed in test]
-    if not gaps:
+    seeds = [seed for seed in train if seed in test]
+    if not seeds:
         return None
-    return fmean(gaps), t_interval(gaps).half_width if len(gaps) > 1 else None
+    reach = t_interval([train[s] - test[s] for s in seeds]).half_width if len(seeds) > 1 else None
+    return Gap(fmean(train[s] for s in seeds), fmean(test[s] for s in seeds), reach)
