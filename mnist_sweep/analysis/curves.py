@@ -48,30 +48,13 @@ def mean_curve(configuration: Configuration) -> MeanCurve | None:
     return MeanCurve(steps, means, seeds)
 
 
-@dataclass(frozen=True)
-class Gap:
-    """Accuracies at the end, as fractions: means over the seeds that have both.
+def generalisation_gap(configuration: Configuration) -> tuple[float, float, float | None] | None:
+    """Training and test accuracy at the end, as fractions, and the reach of their difference.
 
-    ``reach`` is half of Student's 95 % interval of their difference, None with one seed.
-    """
-
-    train: float
-    test: float
-    reach: float | None
-
-    @property
-    def size(self) -> float:
-        """Training minus test accuracy: large is overfitting; about 0 at a low accuracy is
-        underfitting.
-        """
-        return self.train - self.test
-
-
-def generalisation_gap(configuration: Configuration) -> Gap | None:
-    """The gap between training and test accuracy at the end; None where no seed has both.
-
-    The training accuracy is that of the trained model on images as they are: the curve's, a mean
-    over the batches before, lags and is of distorted images where these are trained on.
+    Means over the seeds that have both; the reach is half of Student's 95 % interval, None with one
+    seed. A large gap is overfitting; about 0 where the accuracy itself is low is underfitting. None
+    where no seed has both. The training accuracy is that of the trained model on images as they
+    are: the curve's is a mean over the batches before, of distorted images where there are any.
     """
     train = configuration.by_seed(METRICS["train_accuracy"])
     test = configuration.by_seed(TEST_ACCURACY)
@@ -79,4 +62,4 @@ def generalisation_gap(configuration: Configuration) -> Gap | None:
     if not seeds:
         return None
     reach = t_interval([train[s] - test[s] for s in seeds]).half_width if len(seeds) > 1 else None
-    return Gap(fmean(train[s] for s in seeds), fmean(test[s] for s in seeds), reach)
+    return fmean(train[s] for s in seeds), fmean(test[s] for s in seeds), reach

@@ -200,13 +200,14 @@ def curves(shown: Sequence[tuple[int, Configuration, MeanCurve]], study: Study) 
         _draw_curve(axes, curve, scale)
         if gap := generalisation_gap(configuration):
             beside = [1.03 * curve.steps[-1], 1.1 * curve.steps[-1]]
-            axes.fill_between(beside, scale(gap.test), scale(gap.train), **_GAP_STYLE)
+            train, test, reach = gap
+            axes.fill_between(beside, scale(test), scale(train), **_GAP_STYLE)
             # Where the curves are not: below good ones, above bad ones.
             ends = [scale(means[-1]) for means in curve.means.values()]
             bad = min(ends) < scale.low + 0.25 * (scale.high - scale.low)
-            text = f"gap {TEST_ACCURACY.text(gap.size, gap.reach, unit=False)}"
+            text = f"gap {TEST_ACCURACY.text(train - test, reach, unit=False)}"
             if max(ends) < scale.low:
-                text += f"\nmean test accuracy {TEST_ACCURACY.text(gap.test)}: below"
+                text += f"\nmean test accuracy {TEST_ACCURACY.text(test)}: below"
             axes.text(
                 0.98, 0.96 if bad else 0.04, text, transform=axes.transAxes,
                 ha="right", va="top" if bad else "bottom", size=7.5,
@@ -225,7 +226,7 @@ def _curve_scale(
 ) -> tuple[MetricScale, list[int]]:
     """The scale of all panels, and the rank of each run that is below its frame.
 
-    So are the worst runs, a quarter at most, if without them the others have twice the room.
+    So are the worst runs, a quarter at most, that would take a third of the axis.
     """
     runs = [
         (list(chain(*values)), place)
@@ -236,13 +237,13 @@ def _curve_scale(
     place = MetricScale(TEST_ACCURACY, True, 0, 1)
     lows, top = [place(min(values)) for values, _ in runs], place(max(max(v) for v, _ in runs))
     most = max(1, len(runs) // 4) if len(runs) > 2 else 0
-    few = (n for n in range(1, most + 1) if lows[n] - lows[0] > top - lows[n])
+    few = (n for n in range(1, most + 1) if 2 * (lows[n] - lows[0]) > top - lows[n])
     cut = next(few, 0)
     lost = [rank for _, rank in runs[:cut]]
     wanted = [value for values, _ in runs[cut:] for value in values]
     for rank, configuration, _ in shown:
         if rank not in lost and (gap := generalisation_gap(configuration)):
-            wanted += [gap.train, gap.test]
+            wanted += gap[:2]
     return MetricScale.fit(TEST_ACCURACY, wanted), lost
 
 

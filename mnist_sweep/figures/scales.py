@@ -201,7 +201,7 @@ class ParameterAxis:
         end = -math.inf
         for value, text in zip(wanted, value_texts(wanted, self.name), strict=True):
             half = _CHARACTER_INCHES * (len(text) + 1) / 2 / inches
-            if self.low <= self(value) <= self.high and self(value) - half >= end:
+            if self(value) - half >= end:
                 kept.append(value)
                 end = self(value) + half
         return kept
@@ -217,7 +217,7 @@ class ParameterAxis:
                 if len(inside) >= 3:
                     return inside
         low, high = (positive[0], positive[-1]) if self.logarithmic else (self.low, self.high)
-        return [float(v) for v in MaxNLocator(5).tick_values(low, high)]
+        return [float(v) for v in MaxNLocator(5).tick_values(low, high) if low <= v <= high]
 
 
 def _is_round(value: float) -> bool:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -73,33 +71,21 @@ _PAPER_RC: dict[str, Any] = {
     # Searched, copied and set in the paper's own size by whoever typesets it.
     "svg.fonttype": "none",
 }
-_style: ContextVar[Style] = ContextVar("style", default="screen")
 
 
-@contextmanager
-def styled(style: Style = "screen") -> Iterator[None]:
-    """Matplotlib's own defaults plus the look of ``style``, whatever the user's settings."""
-    looks: list[str | dict[str, Any]] = ["default", _RC]
-    if style == "paper":
-        looks.append(_PAPER_RC)
-    token = _style.set(style)
-    try:
-        with matplotlib.style.context(looks):
-            yield
-    finally:
-        _style.reset(token)
+def styled(style: Style = "screen") -> Any:
+    """A context manager: matplotlib's own defaults plus this look, whatever the user's settings."""
+    return matplotlib.style.context(["default", _RC | (_PAPER_RC if style == "paper" else {})])
 
 
-@contextmanager
-def both_columns() -> Iterator[None]:
-    """For what has too many words for one column of a paper."""
-    with rc_context({"figure.figsize": (WIDTH_INCHES, HEIGHT_INCHES)}):
-        yield
+def both_columns() -> Any:
+    """A context manager for what has too many words for one column of a paper."""
+    return rc_context({"figure.figsize": _RC["figure.figsize"]})
 
 
 def paper() -> bool:
-    """Whether figures are for a paper."""
-    return _style.get() == "paper"
+    """Whether figures are for a paper: only there the text of an SVG is text."""
+    return bool(rcParams["svg.fonttype"] == "none")
 
 
 def footnote(study: Study, *sentences: str) -> str:
