@@ -51,13 +51,12 @@ def value_text(value: Any, name: str, digits: int = _DRAWN_DIGITS) -> str:
 def value_texts(values: Iterable[Any], name: str) -> list[str]:
     """``value_text`` of several values of ``name``, with as many digits as tell them apart."""
     several = list(values)
-    digits = _DRAWN_DIGITS
-    while True:
+    # 17 digits tell any two numbers apart.
+    for digits in range(_DRAWN_DIGITS, 18):
         texts = [value_text(value, name, digits) for value in several]
-        # 17 digits tell any two numbers apart.
-        if len(set(texts)) == len(set(several)) or digits == 17:
-            return texts
-        digits += 1
+        if len(set(texts)) == len(set(several)):
+            break
+    return texts
 
 
 def assignment(name: str, value: Any) -> str:

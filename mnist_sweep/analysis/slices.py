@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations, pairwise
+from itertools import chain, combinations, pairwise
 from statistics import fmean, pstdev, pvariance
 from typing import Any
 
@@ -166,31 +166,26 @@ def panels(shown: Slice, metric: Metric) -> list[Slice]:
     """
     if shown.settings < 2:
         return [shown]
-    members = shown.configurations
-    # Also those that apply to some of them only.
-    others = [
-        name
-        for name in FIELD_NAMES
-        if name not in (shown.x, shown.line) and len({getattr(c.config, name) for c in members}) > 1
-    ]
+    common = _common(shown.configurations, FIELD_NAMES)
+    others = [name for name in FIELD_NAMES if name not in (shown.x, shown.line, *common)]
     shares = {name: _share(shown, name, metric) for name in others}
     divider = max(shares, key=lambda name: shares[name])
     if shares[divider] <= DIVIDES:
         return [shown]
-    parts = []
-    values = {getattr(c.config, divider) for c in members}
-    for value in sorted(values, key=lambda v: (v is None, v)):
-        cells = {
-            key: tuple(c for c in cell if getattr(c.config, divider) == value)
-            for key, cell in shown.cells.items()
-        }
-        part = Slice(shown.x, shown.line, 0, cells)
-        fixed = _common(part.configurations, others)
-        parts.append((part, fixed, len(next(iter(cells.values())))))
+    parts: dict[Any, dict[Any, list[Configuration]]] = {}
+    for key, cell in shown.cells.items():
+        for c in cell:
+            value = getattr(c.config, divider)
+            parts.setdefault(value, {}).setdefault(key, []).append(c)
     # A lone setting beside pooled ones is drawn as they are.
-    settings = max(count for _, _, count in parts)
+    settings = max(len(cell) for cells in parts.values() for cell in cells.values())
+    found = [
+        Slice(shown.x, shown.line, settings, {key: tuple(cell) for key, cell in cells.items()})
+        for _, cells in sorted(parts.items(), key=lambda part: (part[0] is None, part[0]))
+    ]
     return [
-        replace(part, settings=settings, fixed={**shown.fixed, **fixed}) for part, fixed, _ in parts
+        replace(part, fixed={**shown.fixed, **_common(part.configurations, others)})
+        for part in found
     ]
 
 
@@ -199,18 +194,17 @@ def _share(shown: Slice, name: str, metric: Metric) -> float:
 
     0 for one that has too many values for panels.
     """
-    between = total = 0.0
+    within = total = 0.0
     for cell in shown.cells.values():
-        errors: dict[Any, list[float]] = {}
+        groups: dict[Any, list[float]] = {}
         for c in cell:
-            errors.setdefault(getattr(c.config, name), []).append(_error(c, metric))
-        every = [error for group in errors.values() for error in group]
-        if len(errors) > MAX_LINES:
+            groups.setdefault(getattr(c.config, name), []).append(_error(c, metric))
+        if len(groups) > MAX_LINES:
             return 0.0
+        every = list(chain.from_iterable(groups.values()))
+        within += sum(len(group) * pvariance(group) for group in groups.values())
         total += len(every) * pvariance(every)
-        centre = fmean(every)
-        between += sum(len(group) * (fmean(group) - centre) ** 2 for group in errors.values())
-    return between / total if total else 0.0
+    return 1 - within / total if total else 0.0
 
 
 def _error(configuration: Configuration, metric: Metric) -> float:
@@ -270,17 +264,14 @@ def single(configurations: Sequence[Configuration], x: str) -> Slice:
         stood_for = sum((getattr(c.config, x), None) in alone.cells for c in usable)
         if stood_for >= NEARLY_FULL * len(usable):
             return alone
-    names = [
-        name
-        for name, values in varying_values(usable).items()
-        if not _is_name(usable, x) and _is_name(usable, name) and len(values) <= MAX_LINES
-    ]
-    line = names[0] if names else None
-    cells: dict[tuple[Any, Any], list[Configuration]] = {}
+    varying = {} if _is_name(usable, x) else varying_values(usable)
+    few = (n for n, values in varying.items() if len(values) <= MAX_LINES and _is_name(usable, n))
+    line = next(few, None)
+    cells: dict[tuple[Any, Any], tuple[Configuration, ...]] = {}
     for c in usable:
         key = getattr(c.config, x), getattr(c.config, line) if line else None
-        cells.setdefault(key, []).append(c)
-    return Slice(x, line, 0, {key: tuple(members) for key, members in cells.items()})
+        cells[key] = (*cells.get(key, ()), c)
+    return Slice(x, line, 0, cells)
 
 
 def _slice(usable: Sequence[Configuration], x: str, line: str | None) -> Slice | None:
@@ -305,9 +296,8 @@ def _slice(usable: Sequence[Configuration], x: str, line: str | None) -> Slice |
 
 def _common(configurations: Sequence[Configuration], names: Sequence[str]) -> dict[str, Any]:
     """Those of ``names`` that have the same value everywhere, with it."""
-    first, *others = configurations
-    values = {name: getattr(first.config, name) for name in names}
-    return {n: v for n, v in values.items() if all(getattr(c.config, n) == v for c in others)}
+    values = {name: {getattr(c.config, name) for c in configurations} for name in names}
+    return {name: next(iter(found)) for name, found in values.items() if len(found) == 1}
 
 
 def log_spaced(values: Sequence[Any]) -> bool:

@@ -61,7 +61,11 @@ def draw_figures(
     if not studies:
         report.left_out.append("every figure: no trial has finished yet")
         return report
-    _check_names(studies, only)
+    offers = chain.from_iterable(_offers(study, only) for study in studies if only)
+    names = dict.fromkeys(name for name, offer in offers if not isinstance(offer, str))
+    if unknown := " or ".join(name for name in only if name not in names):
+        there = ", ".join(names) or "none"
+        raise UserError(f"--only: no figure here is called {unknown}; there are {there}")
     out_dir.mkdir(parents=True, exist_ok=True)
     with styled(style):
         for study in studies:
@@ -74,18 +78,6 @@ def draw_figures(
                 save(drawn, path, format)
                 report.written.append(path)
     return report
-
-
-def _check_names(studies: Sequence[Study], only: Collection[str]) -> None:
-    if not only:
-        return
-    offers = chain.from_iterable(_offers(study, only) for study in studies)
-    names = dict.fromkeys(name for name, offer in offers if not isinstance(offer, str))
-    if unknown := [name for name in only if name not in names]:
-        raise UserError(
-            f"--only: no figure of these results is called {' or '.join(unknown)}; "
-            f"there are {', '.join(names) or 'none'}"
-        )
 
 
 def draw_study(study: Study, only: Collection[str] = ()) -> Iterator[Drawing]:

@@ -149,17 +149,12 @@ class ParameterAxis:
         """``values`` are those that occur, ascending."""
         self.name, self.values = name, list(values)
         self.named = any(isinstance(value, str) for value in values)
-        positive = [value for value in values if not self.named and value > 0]
+        self._positive = [value for value in values if not self.named and value > 0]
+        few = 0 < len(self._positive) < len(values)
         # Where 0 is one of the values, it takes more than a factor of 4 to give up its distance.
-        self.zero_apart = (
-            0 < len(positive) < len(values)
-            and positive[-1] >= 10 * positive[0]
-            and log_spaced(positive)
-        )
+        self.zero_apart = few and self._positive[-1] >= 10 * self._positive[0]
+        self.zero_apart &= log_spaced(self._positive)
         self.logarithmic = self.zero_apart or (not self.named and log_spaced(values))
-        if self.zero_apart:
-            low, high = math.log10(positive[0]), math.log10(positive[-1])
-            self._zero = low - (high - low) / min(len(positive) - 1, 6)
         places = [self(value) for value in self.values]
         self.low, self.high = min(places), max(places)
         self.span = (self.high - self.low) or 1.0
@@ -169,7 +164,8 @@ class ParameterAxis:
     def __call__(self, value: Any, dodge: float = 0.0) -> float:
         """The place of ``value``, moved by ``dodge`` (a fraction of the axis)."""
         if self.zero_apart and value == 0:
-            place = self._zero
+            low, high = self(self._positive[0]), self(self._positive[-1])
+            place = low - (high - low) / min(len(self._positive) - 1, 6)
         else:
             number = self.values.index(value) if self.named else value
             place = math.log10(number) if self.logarithmic else float(number)
@@ -208,15 +204,14 @@ class ParameterAxis:
 
     def _round_values(self) -> list[float]:
         """Round values along the axis, at least two of them within it."""
-        positive = [value for value in self.values if value > 0]
-        if self.logarithmic:
-            exponents = range(math.floor(math.log10(positive[0])), math.ceil(self.high) + 1)
-            for digits in ((1,), (1, 3), (1, 2, 5)):
-                values = (float(f"{d}e{exponent}") for exponent in exponents for d in digits)
-                inside = [value for value in values if positive[0] <= value <= positive[-1]]
-                if len(inside) >= 3:
-                    return inside
-        low, high = (positive[0], positive[-1]) if self.logarithmic else (self.low, self.high)
+        values = self._positive if self.logarithmic else self.values
+        low, high = values[0], values[-1]
+        exponents = range(-12, 12) if self.logarithmic else ()
+        for digits in ((1,), (1, 3), (1, 2, 5)):
+            wanted = [float(f"{digit}e{exponent}") for exponent in exponents for digit in digits]
+            inside = [value for value in wanted if low <= value <= high]
+            if len(inside) >= 3:
+                return inside
         return [float(v) for v in MaxNLocator(5).tick_values(low, high) if low <= v <= high]
 
 

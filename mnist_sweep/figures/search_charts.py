@@ -29,7 +29,7 @@ from mnist_sweep.figures.style import (
     new_figure,
     paper,
 )
-from mnist_sweep.labels import capital
+from mnist_sweep.labels import capital, count
 from mnist_sweep.metrics import Metric
 
 #: Configurations of a front that are named.
@@ -220,6 +220,7 @@ def best_by_trials(best: ExpectedBest, study: Study) -> Figure:
         study,
         "Over all subsets of the trials that were run; every seed is a trial, a diverged one finds "
         "nothing.",
+        f"Without {count(failed, 'failed trial')}." if (failed := study.count("failed")) else "",
         study.choice_note,
     )
     n = best.trials[-1]
