@@ -246,7 +246,7 @@ def _plot(arguments: argparse.Namespace) -> int:
     from mnist_sweep.figures.draw import draw_figures
 
     studies = _read(arguments).studies
-    only = [name for names in arguments.only for name in names.replace(",", " ").split()]
+    only = [name.strip() for names in arguments.only for name in names.split(",")]
     folder = _output(arguments, "", "plots")
     report = draw_figures(studies, folder, arguments.format, only, arguments.style)
     for reason in report.left_out:

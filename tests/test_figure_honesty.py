@@ -236,12 +236,14 @@ def test_only_the_figures_that_were_asked_for(tmp_path: Path) -> None:
     written = draw_figures(studies, tmp_path, only=["ranking", "importance"])
     assert sorted(p.name for p in written.written) == ["importance.png", "ranking.png"]
     assert written.left_out == []
-    with pytest.raises(UserError, match="is called rankin; there are test_accuracy_by_lr_and_opt"):
+    with pytest.raises(
+        UserError, match="is called 'rankin'; there are test_accuracy_by_lr_and_opt"
+    ):
         draw_figures(studies, tmp_path / "none", only=["rankin"])
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("study", ["quickstart", "phase2", "phase4"])
+@pytest.mark.parametrize("study", ["quickstart", "phase4"])
 def test_for_a_paper_a_figure_is_a_column_wide_and_says_nothing_of_files(study: str) -> None:
     (split,) = split_studies(getattr(synthetic, study)(), title="study")
     with styled("paper"):
@@ -271,9 +273,8 @@ def test_the_text_of_a_papers_svg_is_text(tmp_path: Path) -> None:
 
 
 def test_every_figure_is_by_the_metric_that_was_asked_for() -> None:
-    for name in ("train_loss", "train_accuracy"):
-        (study,) = split_studies(synthetic.phase2(), METRICS[name])
-        with styled():
-            for _, figure in draw_study(study):
-                if isinstance(figure, Figure):
-                    assert study.metric.label in said(figure).lower()
+    (study,) = split_studies(synthetic.quickstart(), METRICS["train_accuracy"])
+    with styled():
+        for name, figure in draw_study(study):
+            if isinstance(figure, Figure):
+                assert "training accuracy" in said(figure).lower(), name

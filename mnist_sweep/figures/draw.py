@@ -63,7 +63,7 @@ def draw_figures(
         return report
     offers = chain.from_iterable(_offers(study, only) for study in studies if only)
     names = dict.fromkeys(name for name, offer in offers if not isinstance(offer, str))
-    if unknown := " or ".join(name for name in only if name not in names):
+    if unknown := " or ".join(repr(name) for name in only if name not in names):
         there = ", ".join(names) or "none"
         raise UserError(f"--only: no figure here is called {unknown}; there are {there}")
     out_dir.mkdir(parents=True, exist_ok=True)
