@@ -116,6 +116,10 @@ def _add_views(commands: argparse._SubParsersAction[_Parser]) -> None:
     folder = "the folder for the figures (default: RESULTS' name; of several, plots by the first)"
     plot.add_argument("-o", "--output", type=Path, help=folder)
     plot.add_argument("--format", choices=["png", "svg", "pdf"], default="png", help="file format")
+    only = "draw the figures with these names alone, such as importance,ranking; may be repeated"
+    plot.add_argument("--only", action="append", default=[], metavar="NAME", help=only)
+    looks = "paper: as wide as a column, without title and notes (default: screen)"
+    plot.add_argument("--style", choices=["screen", "paper"], default="screen", help=looks)
     plot.add_argument("-v", "--verbose", action="store_true", help="say why figures are left out")
     plot.set_defaults(command=_plot)
     top = _add_view(
@@ -266,10 +270,11 @@ def _plot(arguments: argparse.Namespace) -> int:
     from mnist_sweep.figures.draw import draw_figures
 
     studies = _read(arguments).studies
+    only = [name.strip() for names in arguments.only for name in names.split(",")]
     folder = _output(arguments, "", "plots")
     if folder.is_file():
         raise UserError(f"{folder} is a file; name a folder for the figures, such as -o plots")
-    report = draw_figures(studies, folder, arguments.format)
+    report = draw_figures(studies, folder, arguments.format, only, arguments.style)
     if arguments.verbose or not report.written:
         for reason in report.left_out:
             note(f"left out: {reason}")

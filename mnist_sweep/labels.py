@@ -24,25 +24,39 @@ def short_name(name: str) -> str:
     return str(FIELDS[name].metadata.get("short", name))
 
 
-def value_text(value: Any, name: str) -> str:
+#: Digits of a number that nobody wrote: a random search draws learning rates with 17.
+_DRAWN_DIGITS = 4
+#: A number with more digits than this was drawn, or is the result of a computation.
+_WRITTEN_DIGITS = 9
+
+
+def value_text(value: Any, name: str, digits: int = _DRAWN_DIGITS) -> str:
     """A hyperparameter's value: 3e-4 rather than 0.0003, "-" for one that does not apply.
 
     Small numbers are written so, and all of those called ``name`` whose values are powers of ten
-    apart: 1e-1 beside 1e-2. Rounded to 4 digits: a random search draws learning rates with 17.
+    apart: 1e-1 beside 1e-2. What somebody wrote has all its digits, anything longer ``digits``.
     """
     if value is None:
         return "-"
-    if isinstance(value, float) and 0 < abs(value) < (
-        1 if FIELDS[name].metadata.get("powers") else 0.01
-    ):
-        mantissa, exponent = f"{value:.3e}".split("e")
-        return f"{float(mantissa):g}e{int(exponent)}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    if float(f"{value:.{_WRITTEN_DIGITS}g}") == value:
+        digits = _WRITTEN_DIGITS
+    if 0 < abs(value) < (1 if FIELDS[name].metadata.get("powers") else 0.01):
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        return f"{float(mantissa):.{digits}g}e{int(exponent)}"
+    return f"{value:.{digits}g}"
 
 
 def value_texts(values: Iterable[Any], name: str) -> list[str]:
-    """``value_text`` of several values of the hyperparameter ``name``."""
-    return [value_text(value, name) for value in values]
+    """``value_text`` of several values of ``name``, with as many digits as tell them apart."""
+    several = list(values)
+    # 17 digits tell any two numbers apart.
+    for digits in range(_DRAWN_DIGITS, 18):
+        texts = [value_text(value, name, digits) for value in several]
+        if len(set(texts)) == len(set(several)):
+            break
+    return texts
 
 
 def assignment(name: str, value: Any) -> str:

@@ -127,6 +127,15 @@ def test_plot_writes_figures_and_prints_their_paths(smoke: Path) -> None:
     assert re.fullmatch(r"mnist-sweep: note: left out: \d figures, -v says why\n", done.stderr)
 
 
+def test_plot_draws_the_figures_that_are_named_alone(smoke: Path) -> None:
+    asked = ["--only", "ranking, importance", "--only", "ranking", "--style", "paper"]
+    done = run("plot", "results/smoke.csv", "-o", "named", *asked, "--format", "svg", cwd=smoke)
+    assert done.stdout.splitlines() == ["named/importance.svg", "named/ranking.svg"], done.stderr
+    wrong = run("plot", "results/smoke.csv", "--only", "", cwd=smoke)
+    assert wrong.returncode == 2
+    assert "no figure here is called ''; there are" in wrong.stderr
+
+
 def test_top_prints_the_ranking(smoke: Path) -> None:
     done = run("top", "results/smoke.csv", "-n", "2", cwd=smoke)
     assert done.returncode == 0, done.stderr

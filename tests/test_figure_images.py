@@ -32,11 +32,10 @@ IMAGES = Path(__file__).parent / "images"
 KEPT = {
     "phase2": [
         "val_accuracy_by_lr_and_opt",
-        "val_accuracy_by_width_and_depth",
-        "val_accuracy_and_time_by_width",
+        "val_accuracy_map_of_width_and_depth",
         "importance",
         "ranking",
-        "val_accuracy_by_train_seconds",
+        "val_accuracy_by_work",
         "expected_best_val_accuracy",
     ],
     "phase4": ["curves"],

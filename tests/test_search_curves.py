@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from mnist_sweep.analysis.configurations import Cost, configurations
+from mnist_sweep.analysis.configurations import configurations
 from mnist_sweep.analysis.expected_best import expected_best
-from mnist_sweep.analysis.pareto import pareto_front
+from mnist_sweep.analysis.pareto import cost_of, pareto_front
 from mnist_sweep.config import HPConfig
 from mnist_sweep.metrics import METRICS, TEST_ACCURACY, VAL_ACCURACY, Metric
 from mnist_sweep.trial import Trial, TrialResult
@@ -24,17 +24,17 @@ def trial(accuracy: float | None, lr: float = 1e-3, seed: int = 0, **values: Any
     return replace(row, **values)
 
 
-def front_lrs(rows: list[TrialResult], cost: Cost = "train_seconds") -> list[float]:
-    return [c.config.lr for c in pareto_front(configurations(rows), TEST_ACCURACY, cost)]
+def front_lrs(rows: list[TrialResult]) -> list[float]:
+    return [c.config.lr for c in pareto_front(configurations(rows), TEST_ACCURACY, "parameters")]
 
 
 def test_the_front_is_what_nothing_beats_in_both() -> None:
     rows = [
-        trial(0.97, 0.1, train_seconds=3.0),
-        trial(0.95, 0.2, train_seconds=1.0),
-        trial(0.94, 0.3, train_seconds=2.0),  # 0.2 is cheaper and better
-        trial(0.99, 0.4, train_seconds=9.0),
-        trial(0.99, 0.5, train_seconds=9.5),  # no better than 0.4
+        trial(0.97, 0.1, parameters=30),
+        trial(0.95, 0.2, parameters=10),
+        trial(0.94, 0.3, parameters=20),  # 0.2 is cheaper and better
+        trial(0.99, 0.4, parameters=90),
+        trial(0.99, 0.5, parameters=95),  # no better than 0.4
     ]
     assert front_lrs(rows) == [0.2, 0.1, 0.4]
     assert front_lrs(rows[::-1]) == [0.2, 0.1, 0.4]
@@ -63,17 +63,31 @@ def test_the_front_is_that_of_its_definition(seed: int) -> None:
 
 def test_means_over_seeds_make_the_front_and_what_diverged_is_not_on_it() -> None:
     rows = [
-        trial(0.90, 0.1, 0, train_seconds=1.0),
-        trial(0.96, 0.1, 1, train_seconds=1.0),
-        trial(0.94, 0.2, 0, train_seconds=2.0),
-        trial(0.94, 0.2, 1, train_seconds=2.0),
-        trial(0.99, 0.3, 0, train_seconds=1.0),
+        trial(0.90, 0.1, 0, parameters=10),
+        trial(0.96, 0.1, 1, parameters=10),
+        trial(0.94, 0.2, 0, parameters=20),
+        trial(0.94, 0.2, 1, parameters=20),
+        trial(0.99, 0.3, 0, parameters=10),
         synthetic.broken(HPConfig(lr=0.3, seed=1), "diverged"),
-        trial(0.99, 0.4),  # without a time
-        trial(None, 0.5, train_seconds=0.5),
+        trial(0.99, 0.4),  # of unknown size
+        trial(None, 0.5, parameters=5),
     ]
     assert front_lrs(rows) == [0.1, 0.2]
     assert front_lrs([]) == []
+
+
+def test_equal_work_is_equal_however_long_it_took() -> None:
+    """Twice the epochs are twice the work; a slower rate is not, nor is another batch size."""
+    configs = [HPConfig(), HPConfig(opt="sgd", batch_size=256), HPConfig(epochs=2)]
+    rows = [
+        TrialResult("s", Trial(config), "ok", test_accuracy=0.9 + 0.01 * i, train_seconds=3.0 - i)
+        for i, config in enumerate(configs)
+    ]
+    one, other, twice = (cost_of(c, "work") for c in configurations(rows))
+    assert one == other
+    assert twice == 2 * (one or 0)
+    front = pareto_front(configurations(rows), TEST_ACCURACY, "work")
+    assert [(c.config.opt, c.config.epochs) for c in front] == [("sgd", 1), ("adam", 2)]
 
 
 def brute_force(rows: list[TrialResult], metric: Metric, count: int) -> list[TrialResult]:

@@ -48,15 +48,18 @@ def mean_curve(configuration: Configuration) -> MeanCurve | None:
     return MeanCurve(steps, means, seeds)
 
 
-def generalisation_gap(configuration: Configuration) -> tuple[float, float | None] | None:
-    """Training minus test accuracy at the end, as fractions: the mean over seeds, and its reach.
+def generalisation_gap(configuration: Configuration) -> tuple[float, float, float | None] | None:
+    """Training and test accuracy at the end, as fractions, and the reach of their difference.
 
-    The reach is half of Student's 95 % interval, None with one seed. A large gap is overfitting;
-    about 0 where the accuracy itself is low is underfitting. None where no seed has both.
+    Means over the seeds that have both; the reach is half of Student's 95 % interval, None with one
+    seed. A large gap is overfitting; about 0 where the accuracy itself is low is underfitting. None
+    where no seed has both. The training accuracy is that of the trained model on images as they
+    are: the curve's is a mean over the batches before, of distorted images where there are any.
     """
     train = configuration.by_seed(METRICS["train_accuracy"])
     test = configuration.by_seed(TEST_ACCURACY)
-    gaps = [train[seed] - test[seed] for seed in train if seed in test]
-    if not gaps:
+    seeds = [seed for seed in train if seed in test]
+    if not seeds:
         return None
-    return fmean(gaps), t_interval(gaps).half_width if len(gaps) > 1 else None
+    reach = t_interval([train[s] - test[s] for s in seeds]).half_width if len(seeds) > 1 else None
+    return fmean(train[s] for s in seeds), fmean(test[s] for s in seeds), reach

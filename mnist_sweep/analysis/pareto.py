@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
 
-from mnist_sweep.analysis.configurations import Configuration, Cost
+from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.metrics import Metric
+from mnist_sweep.plan import flops
+from mnist_sweep.trial import Trial
 
-COSTS: Mapping[Cost, str] = {
-    "train_seconds": "training time",
-    "parameters": "number of parameters",
-}
+#: What a configuration costs wherever it runs. Seconds are not among it: what else a machine had to
+#: do decides which of two equal networks took less of them.
+FrontCost: TypeAlias = Literal["work", "parameters"]
+COSTS: Mapping[FrontCost, str] = {"work": "work", "parameters": "number of parameters"}
+
+
+def cost_of(configuration: Configuration, cost: FrontCost) -> float | None:
+    """The floating-point operations that a trial's training is planned to take, or its parameters.
+
+    None where the number of parameters is not known.
+    """
+    if cost == "parameters":
+        return configuration.cost("parameters")
+    return flops([Trial(configuration.config, configuration.dataset)])
 
 
 def pareto_front(
-    configurations: Sequence[Configuration], metric: Metric, cost: Cost
+    configurations: Sequence[Configuration], metric: Metric, cost: FrontCost
 ) -> list[Configuration]:
     """Those of ``configurations`` that none of the others equals or beats in both, cheapest first.
 
-    ``metric`` and ``cost`` are means over seeds; a configuration without either is not on the
+    ``metric`` is a mean over seeds; a configuration without it or without the cost is not on the
     front, nor is one with a seed that diverged. Of equals the first counts. The front is that of
     the means: two neighbours whose intervals overlap may change places with other seeds.
     """
@@ -27,7 +40,7 @@ def pareto_front(
         for place, c in enumerate(configurations)
         if not c.diverged
         and (mean := c.mean(metric)) is not None
-        and (price := c.cost(cost)) is not None
+        and (price := cost_of(c, cost)) is not None
     ]
     front: list[Configuration] = []
     best = float("inf")

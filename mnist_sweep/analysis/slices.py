@@ -3,7 +3,8 @@
 A sweep may be one full grid, several small grids around one base, or random points. To show the
 effect of one or two parameters, a slice takes configurations that are equal in all the others
 (a *setting* of the others): the setting that has the most of the wanted values. In a full grid
-every setting has them all; then all such settings are pooled, each cell over the same settings.
+every setting has them all; then all such settings are pooled, each cell over the same settings,
+unless one of the pooled hyperparameters decides where in its cell a setting is: see ``panels``.
 """
 
 from __future__ import annotations
@@ -11,18 +12,26 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
-from statistics import fmean, pstdev
+from dataclasses import dataclass, field, replace
+from itertools import chain, combinations, pairwise
+from statistics import fmean, pstdev, pvariance
 from typing import Any
 
+import numpy as np
+
 from mnist_sweep.analysis.configurations import Configuration, varying_values
+from mnist_sweep.config import FIELD_NAMES
 from mnist_sweep.metrics import Metric
 
 #: More lines than this in one panel cannot be told apart.
 MAX_LINES = 6
+#: More rows or columns than this in a heat map cannot be read.
+MAX_LEVELS = 12
 #: Share of the cells of two crossed parameters that must be there to draw them together.
 NEARLY_FULL = 0.8
+#: A pooled hyperparameter that explains more than this share of the spread within the cells divides
+#: them: two equal normal distributions have two humps from there on, with the median in between.
+DIVIDES = 0.5
 
 
 @dataclass(frozen=True)
@@ -49,9 +58,9 @@ class Slice:
     """Configurations by ``x`` and, unless it is None, by ``line``.
 
     ``cells`` maps (x value, line value or None) to one configuration per setting of the other
-    parameters; ``fixed`` holds the others' values where there is one ``setting``, and is empty
-    where ``settings`` of them are pooled. ``settings`` is 0 where no setting has enough values of
-    ``x``, as in a random search: each cell then holds whatever has that value.
+    parameters, of which ``settings`` are pooled; ``fixed`` holds the values that they have in
+    common. ``settings`` is 0 where no setting has enough values of ``x``, as in a random search:
+    each cell then holds whatever has that value.
     """
 
     x: str
@@ -59,6 +68,11 @@ class Slice:
     settings: int
     cells: Mapping[tuple[Any, Any], tuple[Configuration, ...]]
     fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def configurations(self) -> list[Configuration]:
+        """All that it shows."""
+        return [configuration for cell in self.cells.values() for configuration in cell]
 
     @property
     def x_values(self) -> list[Any]:
@@ -104,7 +118,7 @@ def parameter_slices(configurations: Sequence[Configuration]) -> list[Slice]:
     """The slices that show each varying parameter, in the order of HPConfig's fields.
 
     Every number crossed with every name (lr x opt); what is left is paired with whatever it is
-    crossed with, else shown alone. Width and depth, where crossed, are left to the heat map.
+    crossed with, else shown alone.
     """
     usable = _usable(configurations)
     varying = list(varying_values(usable))
@@ -117,13 +131,86 @@ def parameter_slices(configurations: Sequence[Configuration]) -> list[Slice]:
         if (crossed := crossing(usable, x, line))
     ]
     covered = {name for crossed in slices for name in (crossed.x, crossed.line)}
-    if crossing(usable, "width", "depth"):
-        covered |= {"width", "depth"}
     for name in varying:
         if name not in covered:
             slices.append(_paired(usable, name, varying) or single(usable, name))
             covered |= {slices[-1].x, slices[-1].line}
     return sorted(slices, key=lambda s: (varying.index(s.x), varying.index(s.line or s.x)))
+
+
+def crossed_pairs(configurations: Sequence[Configuration], metric: Metric) -> list[Slice]:
+    """The slices of all pairs of parameters that are crossed, those that interact most first.
+
+    The interaction is what the means of the cells have beyond the sum of two effects, squared.
+    """
+    usable = _usable(configurations)
+    pairs: list[tuple[float, Slice]] = []
+    for pair in combinations(varying_values(usable), 2):
+        x, line = sorted(pair, key=lambda name: _is_name(usable, name))
+        if crossed := crossing(usable, x, line, MAX_LEVELS):
+            means = np.full((len(crossed.x_values), len(crossed.line_values)), np.nan)
+            for (a, b), cell in crossed.cells.items():
+                place = crossed.x_values.index(a), crossed.line_values.index(b)
+                means[place] = fmean(_error(c, metric) for c in cell)
+            rest = means - np.nanmean(means, axis=1, keepdims=True)
+            rest -= np.nanmean(rest, axis=0)
+            pairs.append((float(np.nanmean(rest**2)), crossed))
+    return [crossed for _, crossed in sorted(pairs, key=lambda pair: -pair[0])]
+
+
+def panels(shown: Slice, metric: Metric) -> list[Slice]:
+    """``shown``, or a slice for each value of the pooled hyperparameter that divides its cells.
+
+    Where one explains more than half of the spread within the cells, the median of a cell may be
+    where no trial is, and its quartiles show that hyperparameter instead of any uncertainty.
+    """
+    if shown.settings < 2:
+        return [shown]
+    common = _common(shown.configurations, FIELD_NAMES)
+    others = [name for name in FIELD_NAMES if name not in (shown.x, shown.line, *common)]
+    shares = {name: _share(shown, name, metric) for name in others}
+    divider = max(shares, key=lambda name: shares[name])
+    if shares[divider] <= DIVIDES:
+        return [shown]
+    parts: dict[Any, dict[Any, list[Configuration]]] = {}
+    for key, cell in shown.cells.items():
+        for c in cell:
+            value = getattr(c.config, divider)
+            parts.setdefault(value, {}).setdefault(key, []).append(c)
+    # A lone setting beside pooled ones is drawn as they are.
+    settings = max(len(cell) for cells in parts.values() for cell in cells.values())
+    found = [
+        Slice(shown.x, shown.line, settings, {key: tuple(cell) for key, cell in cells.items()})
+        for _, cells in sorted(parts.items(), key=lambda part: (part[0] is None, part[0]))
+    ]
+    return [
+        replace(part, fixed={**shown.fixed, **_common(part.configurations, others)})
+        for part in found
+    ]
+
+
+def _share(shown: Slice, name: str, metric: Metric) -> float:
+    """The share of the variance within cells that is between values of ``name``.
+
+    0 for one that has too many values for panels.
+    """
+    within = total = 0.0
+    for cell in shown.cells.values():
+        groups: dict[Any, list[float]] = {}
+        for c in cell:
+            groups.setdefault(getattr(c.config, name), []).append(_error(c, metric))
+        if len(groups) > MAX_LINES:
+            return 0.0
+        every = list(chain.from_iterable(groups.values()))
+        within += sum(len(group) * pvariance(group) for group in groups.values())
+        total += len(every) * pvariance(every)
+    return 1 - within / total if total else 0.0
+
+
+def _error(configuration: Configuration, metric: Metric) -> float:
+    """The error of the mean; of what diverged that of knowing nothing of ten classes, or more."""
+    mean = configuration.mean(metric)
+    return metric.error(mean) if mean is not None else 1.0 if metric.is_accuracy else math.log(10)
 
 
 def _usable(configurations: Sequence[Configuration]) -> list[Configuration]:
@@ -147,29 +234,44 @@ def _paired(usable: list[Configuration], name: str, varying: list[str]) -> Slice
     return max(slices, key=lambda s: len(s.cells), default=None)
 
 
-def crossing(configurations: Sequence[Configuration], x: str, line: str) -> Slice | None:
-    """The slice by ``x`` and ``line`` where they are crossed, fully or nearly, else None."""
+def crossing(
+    configurations: Sequence[Configuration], x: str, line: str, most: int | None = None
+) -> Slice | None:
+    """The slice by ``x`` and ``line`` where they are crossed, fully or nearly, else None.
+
+    ``most`` is how many values either may have; by default MAX_LINES of ``line``.
+    """
     crossed = _slice(_usable(configurations), x, line)
     if crossed is None:
         return None
     xs, lines = crossed.x_values, crossed.line_values
     per_line = Counter(value for _, value in crossed.cells)
     full = len(crossed.cells) >= NEARLY_FULL * len(xs) * len(lines)
-    wide = len(xs) >= 2 and 2 <= len(lines) <= MAX_LINES and min(per_line.values()) >= 2
-    return crossed if full and wide else None
+    fits = len(lines) <= (most or MAX_LINES) and len(xs) <= (most or len(xs))
+    wide = len(xs) >= 2 and len(lines) >= 2 and min(per_line.values()) >= 2
+    return crossed if full and wide and fits else None
 
 
 def single(configurations: Sequence[Configuration], x: str) -> Slice:
-    """The slice by ``x`` alone, or all configurations where no setting has half of its values."""
+    """The slice by ``x`` alone, or all configurations where one setting does not stand for them.
+
+    So it is where other settings have other values, as in a random search. All of them are by a
+    second parameter, too, where there is a name with few values.
+    """
     usable = [c for c in _usable(configurations) if getattr(c.config, x) is not None]
-    values = {getattr(c.config, x) for c in usable}
     alone = _slice(usable, x, None)
-    if alone and len(alone.cells) >= max(2, len(values) / 2):
-        return alone
-    cells = {
-        (value, None): tuple(c for c in usable if getattr(c.config, x) == value) for value in values
-    }
-    return Slice(x, None, 0, cells)
+    if alone and len(alone.cells) >= 2:
+        stood_for = sum((getattr(c.config, x), None) in alone.cells for c in usable)
+        if stood_for >= NEARLY_FULL * len(usable):
+            return alone
+    varying = {} if _is_name(usable, x) else varying_values(usable)
+    few = (n for n, values in varying.items() if len(values) <= MAX_LINES and _is_name(usable, n))
+    line = next(few, None)
+    cells: dict[tuple[Any, Any], tuple[Configuration, ...]] = {}
+    for c in usable:
+        key = getattr(c.config, x), getattr(c.config, line) if line else None
+        cells[key] = (*cells.get(key, ()), c)
+    return Slice(x, line, 0, cells)
 
 
 def _slice(usable: Sequence[Configuration], x: str, line: str | None) -> Slice | None:
@@ -187,9 +289,15 @@ def _slice(usable: Sequence[Configuration], x: str, line: str | None) -> Slice |
     wanted = Counter(frozenset(cells) for cells in settings.values() if len(cells) == most)
     keys = wanted.most_common(1)[0][0]
     chosen = {setting: cells for setting, cells in settings.items() if cells.keys() >= keys}
-    fixed = dict(zip(others, next(iter(chosen)), strict=True)) if len(chosen) == 1 else {}
     cells = {key: tuple(cells[key] for cells in chosen.values()) for key in keys}
-    return Slice(x, line, len(chosen), cells, fixed)
+    found = Slice(x, line, len(chosen), cells)
+    return replace(found, fixed=_common(found.configurations, others))
+
+
+def _common(configurations: Sequence[Configuration], names: Sequence[str]) -> dict[str, Any]:
+    """Those of ``names`` that have the same value everywhere, with it."""
+    values = {name: {getattr(c.config, name) for c in configurations} for name in names}
+    return {name: next(iter(found)) for name, found in values.items() if len(found) == 1}
 
 
 def log_spaced(values: Sequence[Any]) -> bool:

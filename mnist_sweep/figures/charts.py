@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.ranking import rank
-from mnist_sweep.analysis.slices import Cell, Slice
+from mnist_sweep.analysis.slices import Cell, Slice, panels
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.verdicts import compare_with_best
 from mnist_sweep.figures.scales import CUT_NOTE, MetricScale, ParameterAxis
@@ -21,11 +22,14 @@ from mnist_sweep.figures.style import (
     BACKGROUND,
     COLOURS,
     FAINT,
+    HEIGHT_INCHES,
     INK,
     add_legend,
     footnote,
     frame,
+    name_axes,
     new_figure,
+    paper,
     series_style,
 )
 from mnist_sweep.labels import assignments, axis_label, capital, parameter_name, value_texts
@@ -35,54 +39,73 @@ from mnist_sweep.metrics import Metric
 _HEAT = LinearSegmentedColormap.from_list("heat", ["#f4f1e8", "#9cc3d5", "#0072B2", "#00395a"])
 #: What a line has on the x axis for its marker and the points beside it, as a share of the axis.
 _LINE_ROOM = 0.03
+#: Cells of heat maps side by side.
+_MAP_COLUMNS = 8
 
 
 def by_parameter(shown: Slice, study: Study) -> Figure:
-    """The metric against one parameter, a line for each value of a second one."""
-    names = parameter_name(shown.x) + (f" and {parameter_name(shown.line)}" if shown.line else "")
-    cells = _cells(shown, study.metric)
-    note = footnote(study, _fixed_note(shown), *_warnings(cells, study.metric))
-    title = capital(f"{study.metric.label} by {names}")
-    figure = new_figure(title, _spread_text(cells, shown, study.metric), note)
-    axes = figure.subplots(gridspec_kw=frame(figure, note, legend=shown.line is not None))
-    _draw_slice(axes, shown, study.metric)
-    ParameterAxis(shown.x, shown.x_values).apply(axes)
-    _add_legend(figure, shown)
-    return figure
+    """The metric against one parameter, a line for each value of a second one.
 
-
-def metric_and_time(shown: Slice, study: Study) -> Figure:
-    """The metric and the training time against width, in two panels with one x axis."""
-    cells = _cells(shown, study.metric)
-    note = footnote(
-        study,
-        _fixed_note(shown),
-        "Lower panel: mean training time of one trial.",
-        *_warnings(cells, study.metric),
+    In ``panels`` where a third one divides the cells.
+    """
+    metric = study.metric
+    parts = panels(shown, metric)
+    cells = [cell for part in parts for cell in _cells(part, metric)]
+    scale, axis = _scale(cells, metric), ParameterAxis(shown.x, shown.x_values)
+    note = footnote(study, *_shown_notes(parts, study), *_warnings(cells, scale))
+    most = 2 if paper() else 3
+    columns = len(parts) if len(parts) <= most else min(most, -(-len(parts) // 2))
+    figure = new_figure(
+        capital(f"{metric.label} by {_names(shown, parts)}"),
+        _spread_text(parts, metric),
+        note,
+        height=HEIGHT_INCHES + 1.3 * ((len(parts) - 1) // columns),
     )
-    title = capital(f"{study.metric.label} and training time by {parameter_name(shown.x)}")
-    figure = new_figure(title, _spread_text(cells, shown, study.metric), note, height=5.2)
-    margins = frame(figure, note, legend=shown.line is not None)
-    upper, lower = figure.subplots(2, sharex=True, gridspec_kw={**margins, "hspace": 0.12})
-    _draw_slice(upper, shown, study.metric)
-    axis = ParameterAxis(shown.x, shown.x_values)
-    for index, line in enumerate(shown.line_values):
-        seconds = {x: _seconds(shown.cells.get((x, line), ())) for x in shown.x_values}
-        timed = [(axis(x), value) for x, value in seconds.items() if value is not None]
-        if timed:
-            lower.plot(*zip(*timed, strict=True), **series_style(index), ms=5, lw=1.5)
-    axis.apply(lower)
-    upper.tick_params(bottom=False)
-    lower.set_ylim(bottom=0)
-    lower.set_ylabel("Training time (s)")
-    figure.align_ylabels([upper, lower])
-    _add_legend(figure, shown)
+    places, margins = _panel_axes(figure, note, parts, columns, shared=True)
+    for axes, part in zip(places, parts, strict=True):
+        _draw_slice(axes, part, scale, axis)
+        axis.apply(axes, label=False)
+        scale.apply(axes, "")
+    name_axes(figure, margins, axis.label, f"{capital(metric.label)} ({scale.unit})")
+    _add_legend(figure, shown, parts, axis)
     return figure
 
 
-def _seconds(configurations: Sequence[Configuration]) -> float | None:
-    timed = [s for c in configurations if (s := c.cost("train_seconds")) is not None]
-    return sum(timed) / len(timed) if timed else None
+def _names(shown: Slice, parts: Sequence[Slice]) -> str:
+    """The parameters by which a figure shows the metric: "learning rate, activation and depth"."""
+    names = [shown.x, *([shown.line] if shown.line else []), *_dividing(parts)]
+    *most, last = map(parameter_name, names)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _dividing(parts: Sequence[Slice]) -> list[str]:
+    """The parameters whose values are not the same in all ``parts``."""
+    names = dict.fromkeys(name for part in parts for name in part.fixed)
+    return [n for n in names if any(p.fixed.get(n) != parts[0].fixed.get(n) for p in parts)]
+
+
+def _panel_axes(
+    figure: Figure, note: str, parts: Sequence[Slice], columns: int, shared: bool
+) -> tuple[list[Axes], dict[str, float]]:
+    """Axes for each of ``parts``, named by what tells it from the others, and their margins."""
+    rows, several = -(-len(parts) // columns), len(parts) > 1
+    margins = frame(figure, note, above=0.13 * several)
+    spaces = {"wspace": 0.08, "hspace": 0.26} if shared else {"wspace": 0.25, "hspace": 0.4}
+    grid = figure.subplots(
+        rows,
+        columns,
+        sharex=shared,
+        sharey=shared,
+        squeeze=False,
+        gridspec_kw={**margins, **spaces},
+    )
+    for axes in grid.flat[len(parts) :]:
+        axes.remove()
+    names = _dividing(parts)
+    for axes, part in zip(grid.flat, parts, strict=False):
+        title = assignments({name: part.fixed[name] for name in names if name in part.fixed})
+        axes.set_title(title, loc="left", pad=4)
+    return list(grid.flat[: len(parts)]), margins
 
 
 def _cells(shown: Slice, metric: Metric) -> list[Cell]:
@@ -90,10 +113,10 @@ def _cells(shown: Slice, metric: Metric) -> list[Cell]:
     return [cell for cell in wanted if cell]
 
 
-def _warnings(cells: Sequence[Cell], metric: Metric) -> list[str]:
+def _warnings(cells: Sequence[Cell], scale: MetricScale) -> list[str]:
     ends = [end for cell in cells for end in (cell.worse, cell.better) if end is not None]
     sentences = ["Cross: diverged."] if any(cell.diverged for cell in cells) else []
-    return [*sentences, CUT_NOTE] if _scale(cells, metric).cuts(ends) else sentences
+    return [*sentences, CUT_NOTE] if scale.cuts(ends) else sentences
 
 
 def _scale(cells: Iterable[Cell], metric: Metric) -> MetricScale:
@@ -108,8 +131,7 @@ def _scale(cells: Iterable[Cell], metric: Metric) -> MetricScale:
     return MetricScale.fit(metric, points, ends)
 
 
-def _draw_slice(axes: Axes, shown: Slice, metric: Metric) -> None:
-    scale, axis = _scale(_cells(shown, metric), metric), ParameterAxis(shown.x, shown.x_values)
+def _draw_slice(axes: Axes, shown: Slice, scale: MetricScale, axis: ParameterAxis) -> None:
     lines = shown.line_values
     # A line and the points beside it, clear of the next line and of the next value.
     room = min(_LINE_ROOM, 0.7 * axis.least_gap / len(lines))
@@ -118,10 +140,21 @@ def _draw_slice(axes: Axes, shown: Slice, metric: Metric) -> None:
         placed = [
             (axis(x, dodge), axis(x, dodge + 0.55 * room), cell)
             for x in shown.x_values
-            if (cell := shown.cell(x, line, metric))
+            if (cell := shown.cell(x, line, scale.metric))
         ]
-        _draw_line(axes, placed, scale, series_style(index, joined=not axis.named))
-    scale.apply(axes, metric.label)
+        style = series_style(index, joined=not axis.named)
+        _draw_line(axes, placed, scale, style, _bar(shown))
+        centres = [(x, scale(cell.centre)) for x, _, cell in placed if cell.centre is not None]
+        if axis.zero_apart and centres and centres[0][0] < axis(0, dodge + 0.5 * axis.least_gap):
+            # There is no way from 0 on a logarithmic axis.
+            centres.insert(1, (math.nan, math.nan))
+        if centres:
+            axes.plot(*zip(*centres, strict=True), **style, lw=1.5, ms=5.5)
+
+
+def _bar(shown: Slice) -> dict[str, Any]:
+    """Thin for an interval of seeds; broad and pale for the spread of other settings."""
+    return {"lw": 6, "alpha": 0.3, "solid_capstyle": "butt"} if shown.settings > 1 else {"lw": 1.6}
 
 
 def _draw_line(
@@ -129,8 +162,12 @@ def _draw_line(
     placed: list[tuple[float, float, Cell]],
     scale: MetricScale,
     style: dict[str, Any],
+    bar: dict[str, Any],
 ) -> None:
-    """Draw one line of a slice: (x of the mean, x of its single points, cell) for each value."""
+    """Draw the bars and points of one line of a slice.
+
+    ``placed`` holds (x of the mean, x of its single points, cell) for each value.
+    """
     for x, beside, cell in placed:
         alpha = 0.8 if cell.centre is None else 0.4
         # A single point is the mean itself.
@@ -140,37 +177,40 @@ def _draw_line(
         )
         if cell.centre is not None and cell.better is not None:
             low = scale.low if cell.worse is None else scale(cell.worse)
-            axes.plot([x, x], [low, scale(cell.better)], color=style["color"], lw=1.6)
+            axes.plot([x, x], [low, scale(cell.better)], color=style["color"], **bar)
         if cell.diverged:
             axes.plot(
                 x, 0.025, "x", color=style["color"], ms=6, mew=1.8,
                 transform=axes.get_xaxis_transform(), clip_on=False,
             )  # fmt: skip
-    centres = [(x, scale(cell.centre)) for x, _, cell in placed if cell.centre is not None]
-    if centres:
-        axes.plot(*zip(*centres, strict=True), **style, lw=1.5, ms=5.5)
 
 
-def _add_legend(figure: Figure, shown: Slice) -> None:
-    if shown.line is None:
-        return
-    joined = not any(isinstance(x, str) for x in shown.x_values)
-    handles = [
-        Line2D([], [], **series_style(index, joined), lw=1.5, ms=5.5, label=text)
-        for index, text in enumerate(value_texts(shown.line_values, shown.line))
-    ]
-    add_legend(figure, handles, parameter_name(shown.line))
+def _add_legend(figure: Figure, shown: Slice, parts: Sequence[Slice], axis: ParameterAxis) -> None:
+    """What the lines are and, where it is not what one would expect, the bars."""
+    handles = []
+    if shown.line:
+        handles += [
+            Line2D([], [], **series_style(index, not axis.named), lw=1.5, ms=5.5, label=text)
+            for index, text in enumerate(value_texts(shown.line_values, shown.line))
+        ]
+    if parts[0].settings > 1:
+        text = f"middle half of {parts[0].settings:,} settings"
+        handles.append(Line2D([], [], color=FAINT, label=text, **_bar(parts[0])))
+    elif paper() and parts[0].settings:
+        handles.append(Line2D([], [], color=FAINT, label="95 % interval", **_bar(parts[0])))
+    if handles:
+        add_legend(figure, handles, parameter_name(shown.line) if shown.line else "")
 
 
-def _spread_text(cells: Sequence[Cell], shown: Slice, metric: Metric) -> str:
-    """What the points and bars of ``cells`` are, with the number of seeds."""
-    members = [c for cell in cells for c in cell.configurations]
-    seeds = seeds_text(members, metric)
-    if shown.settings == 0:
+def _spread_text(parts: Sequence[Slice], metric: Metric) -> str:
+    """What the points and bars of ``parts`` are, with the number of seeds."""
+    members = [c for part in parts for c in part.configurations]
+    seeds, settings = seeds_text(members, metric), parts[0].settings
+    if settings == 0:
         return f"Each point a configuration ({seeds}); the other parameters differ too"
-    if shown.settings > 1:
+    if settings > 1:
         return (
-            f"Median and middle half over {shown.settings:,} settings of the other parameters, "
+            f"Median and middle half over {settings:,} settings of the other parameters, "
             f"{seeds}; faint: each setting"
         )
     kinds = {interval.kind for c in members if (interval := c.interval(metric))}
@@ -190,38 +230,57 @@ def seeds_text(configurations: Iterable[Configuration], metric: Metric) -> str:
     return f"n = {many} seed{'' if high == 1 else 's'}"
 
 
-def _fixed_note(shown: Slice) -> str:
-    if shown.fixed:
-        return f"Held fixed: {assignments(shown.fixed)}."
-    return "Every point over the same settings." if shown.settings > 1 else ""
+def _shown_notes(parts: Sequence[Slice], study: Study) -> list[str]:
+    """What all that ``parts`` show have in common, and how much of the study that is."""
+    different = _dividing(parts)
+    fixed = {name: value for name, value in parts[0].fixed.items() if name not in different}
+    shown, total = sum(len(part.configurations) for part in parts), len(study.configurations)
+    return [
+        f"Held fixed: {assignments(fixed)}." if fixed else "",
+        "Every point over the same settings." if parts[0].settings > 1 else "",
+        f"Shown: {shown:,} of {total:,} configurations." if shown < total else "",
+    ]
 
 
 def heat_map(shown: Slice, study: Study) -> Figure:
-    """The metric by two crossed parameters, written into the cells of a map."""
-    assert shown.line is not None
+    """The metric by two crossed parameters, written into the cells of a map.
+
+    In ``panels`` where a third one divides the cells.
+    """
     metric = study.metric
-    cells = _cells(shown, metric)
+    parts = panels(shown, metric)
+    cells = [cell for part in parts for cell in _cells(part, metric)]
     note = footnote(
         study,
-        _fixed_note(shown),
+        *_shown_notes(parts, study),
         "The stronger the colour, the better.",
-        _framed_note(cells, shown, metric),
+        _framed_note(cells, parts[0], metric),
     )
-    names = f"{parameter_name(shown.x)} and {parameter_name(shown.line)}"
     unit = " (%)" if metric.is_accuracy else ""
-    subtitle = _spread_text(cells, shown, metric).split("; faint")[0]
-    figure = new_figure(capital(f"{metric.label}{unit} by {names}"), subtitle, note)
-    axes = figure.subplots(gridspec_kw=frame(figure, note, legend=False))
+    xs, lines = shown.x_values, shown.line_values
+    crowd = 2 if paper() else 1
+    columns = max(1, min(len(parts), _MAP_COLUMNS // (crowd * len(xs))))
+    rows = -(-len(parts) // columns)
+    figure = new_figure(
+        capital(f"{metric.label}{unit} by {_names(shown, parts)}"),
+        _spread_text(parts, metric).split("; faint")[0],
+        note,
+        height=max(HEIGHT_INCHES, 1.7 + rows * (0.36 * len(lines) + 0.5)),
+    )
+    places, margins = _panel_axes(figure, note, parts, columns, shared=False)
     centres = [cell.centre for cell in cells if cell.centre is not None]
     scale = MetricScale.fit(metric, centres)
-    for column, x in enumerate(shown.x_values):
-        for row, line in enumerate(shown.line_values):
-            cell = shown.cell(x, line, metric)
-            _draw_cell(axes, (column, row), cell, scale, len(shown.x_values))
-            if cell and centres and cell.centre == metric.best(centres):
-                place = (column - 0.47, row - 0.46)
-                axes.add_patch(Rectangle(place, 0.94, 0.92, fill=False, ec=COLOURS[1], lw=2.5))
-    _label_map(axes, shown)
+    for axes, part in zip(places, parts, strict=True):
+        _label_map(axes, shown)
+        for column, x in enumerate(xs):
+            for row, line in enumerate(lines):
+                cell = part.cell(x, line, metric)
+                _draw_cell(axes, (column, row), cell, scale, len(xs) * columns * crowd)
+                if cell and centres and cell.centre == metric.best(centres):
+                    place = (column - 0.47, row - 0.46)
+                    axes.add_patch(Rectangle(place, 0.94, 0.92, fill=False, ec=COLOURS[1], lw=2.5))
+    assert shown.line is not None
+    name_axes(figure, margins, capital(axis_label(shown.x)), capital(axis_label(shown.line)))
     return figure
 
 
@@ -234,8 +293,6 @@ def _label_map(axes: Axes, shown: Slice) -> None:
     axes.set_ylim(-0.5, len(shown.line_values) - 0.5)
     axes.set_xticks(range(len(shown.x_values)), value_texts(shown.x_values, shown.x))
     axes.set_yticks(range(len(shown.line_values)), value_texts(shown.line_values, shown.line))
-    axes.set_xlabel(capital(axis_label(shown.x)))
-    axes.set_ylabel(capital(axis_label(shown.line)))
 
 
 def _draw_cell(
@@ -256,7 +313,8 @@ def _draw_cell(
     size = 10 if columns <= 6 else 8
     axes.text(x, y + 0.13 * bool(lines), scale.metric.number(cell.centre), ha="center",
               va="center", size=size, weight="bold", color=ink)  # fmt: skip
-    axes.text(x, y - 0.22, ", ".join(lines), ha="center", va="center", size=7.5, color=ink)
+    axes.text(x, y - 0.22, ", ".join(lines), ha="center", va="center",
+              size=7.5 if columns <= 6 else 6, color=ink)  # fmt: skip
 
 
 def _spread_in_cell(cell: Cell, metric: Metric) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -11,18 +13,20 @@ from matplotlib.figure import Figure
 from mnist_sweep.analysis.curves import mean_curve
 from mnist_sweep.analysis.expected_best import expected_best, searched
 from mnist_sweep.analysis.importance import importance
-from mnist_sweep.analysis.pareto import COSTS, pareto_front
-from mnist_sweep.analysis.slices import Slice, crossing, parameter_slices, single
+from mnist_sweep.analysis.pareto import COSTS, cost_of, pareto_front
+from mnist_sweep.analysis.slices import crossed_pairs, parameter_slices
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.errors import UserError
 from mnist_sweep.figures import charts, ranking_charts, search_charts
 from mnist_sweep.figures.importance_charts import importance_chart
-from mnist_sweep.figures.style import Format, save, styled
+from mnist_sweep.figures.style import Format, Style, both_columns, save, styled
 from mnist_sweep.labels import parameter_name
 
 #: How many of the best are shown.
 TOP = 8
-#: Costs within this factor are taken for the same: a machine's own times scatter as much.
+#: How many heat maps are drawn unless they are asked for by name.
+MAX_MAPS = 6
+#: Costs within this factor are taken for the same: nobody chooses by less.
 SAME_COST = 1.25
 
 
@@ -36,22 +40,36 @@ class FiguresReport:
 
 #: The name of a file with its figure; or what a figure would show, and why there is none.
 Drawing = tuple[str, Figure | str]
+#: The same before anything is drawn.
+Offer = tuple[str, Callable[[], Figure] | str]
 
 
-def draw_figures(studies: Sequence[Study], out_dir: Path, format: Format = "png") -> FiguresReport:
+def draw_figures(
+    studies: Sequence[Study],
+    out_dir: Path,
+    format: Format = "png",
+    only: Collection[str] = (),
+    style: Style = "screen",
+) -> FiguresReport:
     """Draw every figure that ``studies`` have the trials for into the folder ``out_dir``.
 
-    The same results give the same bytes. ``out_dir`` is made if need be; other files in it stay.
-    Raises OSError where it cannot be written.
+    ``only`` are names of figures to draw instead of all. The same results give the same bytes.
+    ``out_dir`` is made if need be; other files in it stay. Raises OSError where it cannot be
+    written, UserError for a name that no study has a figure of.
     """
     report = FiguresReport([], [])
     if not studies:
         report.left_out.append("every figure: no trial has finished yet")
         return report
+    offers = chain.from_iterable(_offers(study, only) for study in studies if only)
+    names = dict.fromkeys(name for name, offer in offers if not isinstance(offer, str))
+    if unknown := " or ".join(repr(name) for name in only if name not in names):
+        there = ", ".join(names) or "none"
+        raise UserError(f"--only: no figure here is called {unknown}; there are {there}")
     out_dir.mkdir(parents=True, exist_ok=True)
-    with styled():
+    with styled(style):
         for study in studies:
-            for name, drawn in draw_study(study):
+            for name, drawn in draw_study(study, only):
                 if isinstance(drawn, str):
                     whose = f"{study.name}: " if study.name else ""
                     report.left_out.append(f"{whose}{name}: {drawn}")
@@ -62,14 +80,25 @@ def draw_figures(studies: Sequence[Study], out_dir: Path, format: Format = "png"
     return report
 
 
-def draw_study(study: Study) -> Iterator[Drawing]:
-    """Yield the figures of ``study``, or the reasons why there are none. Call within ``styled``."""
+def draw_study(study: Study, only: Collection[str] = ()) -> Iterator[Drawing]:
+    """Yield the figures of ``study``, or the reasons why there are none. Call within ``styled``.
+
+    Of ``only`` these names, if any are given, and then no reasons.
+    """
+    for name, offer in _offers(study, only):
+        if isinstance(offer, str):
+            if not only:
+                yield name, offer
+        elif not only or name in only:
+            yield name, offer()
+
+
+def _offers(study: Study, only: Collection[str]) -> Iterator[Offer]:
     if not study.measured:
         yield "every figure", study.nothing_text
         return
-    crossed = crossing(study.configurations, "width", "depth")
-    yield from _parameters(study, crossed)
-    yield from _width_and_time(study, crossed)
+    yield from _parameters(study)
+    yield from _maps(study, MAX_MAPS if not only else None)
     yield from _importance(study)
     yield from _ranking(study)
     yield from _costs(study)
@@ -77,11 +106,11 @@ def draw_study(study: Study) -> Iterator[Drawing]:
     yield from _curves(study)
 
 
-def _parameters(study: Study, crossed: Slice | None) -> Iterator[Drawing]:
+def _parameters(study: Study) -> Iterator[Offer]:
     label = study.metric.label
     slices = parameter_slices(study.configurations)
     mixed = len(study.configurations) <= len(study.varying)
-    if not slices and not crossed:
+    if not slices:
         yield f"{label} by parameter", "every parameter has one value only"
     for shown in slices:
         if mixed and not shown.settings:
@@ -89,49 +118,47 @@ def _parameters(study: Study, crossed: Slice | None) -> Iterator[Drawing]:
             yield f"{label} by {parameter_name(shown.x)}", reason
             continue
         by = f"{shown.x}_and_{shown.line}" if shown.line else shown.x
-        yield f"{study.metric.name}_by_{by}", charts.by_parameter(shown, study)
-    if crossed:
-        yield f"{study.metric.name}_by_width_and_depth", charts.heat_map(crossed, study)
-    else:
-        yield f"{label} by width and depth", "the two are not crossed in these trials"
+        yield f"{study.metric.name}_by_{by}", partial(charts.by_parameter, shown, study)
 
 
-def _width_and_time(study: Study, crossed: Slice | None) -> Iterator[Drawing]:
-    what = f"{study.metric.label} and training time by width"
-    shown = crossed
-    # Pooled, the lines for the depths would lie in each other's spread.
-    if (not shown or shown.settings > 1) and "width" in study.varying:
-        shown = single(study.configurations, "width")
-    if not shown or shown.settings == 0:
-        yield what, "needs several widths with all else equal"
-    elif not any(c.cost("train_seconds") for cells in shown.cells.values() for c in cells):
-        yield what, "no trial has a training time"
-    else:
-        yield f"{study.metric.name}_and_time_by_width", charts.metric_and_time(shown, study)
+def _maps(study: Study, most: int | None) -> Iterator[Offer]:
+    lines = [{shown.x, shown.line} for shown in parameter_slices(study.configurations)]
+    # A pair that has lines is shown already.
+    pairs = sorted(
+        crossed_pairs(study.configurations, study.metric), key=lambda p: {p.x, p.line} in lines
+    )
+    names = [f"{study.metric.name}_map_of_{pair.x}_and_{pair.line}" for pair in pairs]
+    if not pairs:
+        yield f"maps of {study.metric.label}", "no two parameters are crossed in these trials"
+    for name, pair in list(zip(names, pairs, strict=True))[:most]:
+        yield name, partial(charts.heat_map, pair, study)
+    if most is not None and (others := names[most:]):
+        reason = f"{most} maps are drawn, of the strongest interactions; ask with --only"
+        yield ", ".join(others), reason
 
 
-def _importance(study: Study) -> Iterator[Drawing]:
+def _importance(study: Study) -> Iterator[Offer]:
     try:
         parts = importance(study.configurations, study.metric)
     except UserError as reason:
         yield "importance of the parameters", str(reason)
     else:
-        yield "importance", importance_chart(parts, study)
+        yield "importance", both_columns()(partial(importance_chart, parts, study))
 
 
-def _ranking(study: Study) -> Iterator[Drawing]:
+def _ranking(study: Study) -> Iterator[Offer]:
     if len(study.measured) < 2:
         yield "ranking", "only one configuration has a result"
     else:
-        yield "ranking", ranking_charts.ranking(study, TOP)
+        yield "ranking", partial(ranking_charts.ranking, study, TOP)
 
 
-def _costs(study: Study) -> Iterator[Drawing]:
+def _costs(study: Study) -> Iterator[Offer]:
     for cost, name in COSTS.items():
         what = f"{study.metric.label} against {name}"
         measured = (c for c in study.configurations if c.values(study.metric))
-        priced = [c for c in measured if (c.cost(cost) or 0.0) > 0]
-        prices = [c.cost(cost) or 0.0 for c in priced]
+        priced = [c for c in measured if (cost_of(c, cost) or 0.0) > 0]
+        prices = [cost_of(c, cost) or 0.0 for c in priced]
         front = pareto_front(priced, study.metric, cost)
         if not priced:
             yield what, f"no trial has a {name}"
@@ -140,11 +167,11 @@ def _costs(study: Study) -> Iterator[Drawing]:
         elif not front:
             yield what, "every configuration has a seed that diverged"
         else:
-            chart = search_charts.metric_and_cost(priced, front, cost, study)
+            chart = partial(search_charts.metric_and_cost, priced, front, cost, study)
             yield f"{study.metric.name}_by_{cost}", chart
 
 
-def _expected_best(study: Study) -> Iterator[Drawing]:
+def _expected_best(study: Study) -> Iterator[Offer]:
     fruitful, nothing = searched(study.results, study.metric)
     trials = len(fruitful) + nothing
     what = f"expected best {study.metric.label}"
@@ -156,14 +183,17 @@ def _expected_best(study: Study) -> Iterator[Drawing]:
         # Evenly over the logarithm: the curve is flat where there are many.
         counts = sorted({round(trials ** (i / 199)) for i in range(200)})
         best = expected_best(study.results, study.metric, counts)
-        yield f"expected_best_{study.metric.name}", search_charts.best_by_trials(best, study)
+        yield (
+            f"expected_best_{study.metric.name}",
+            partial(search_charts.best_by_trials, best, study),
+        )
 
 
-def _curves(study: Study) -> Iterator[Drawing]:
+def _curves(study: Study) -> Iterator[Offer]:
     best = [comparison.configuration for comparison in study.comparisons[:TOP]]
     shown = [(place, c, curve) for place, c in enumerate(best, 1) if (curve := mean_curve(c))]
     if shown:
-        yield "curves", ranking_charts.curves(shown, study)
+        yield "curves", partial(ranking_charts.curves, shown, study)
     else:
         reason = "fewer than two evaluations in a trial; set evals_per_epoch in the spec"
         yield "accuracy against steps", reason

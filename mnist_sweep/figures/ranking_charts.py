@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from mnist_sweep.analysis.configurations import Configuration, varying_values
 from mnist_sweep.analysis.curves import MeanCurve, generalisation_gap
@@ -25,15 +24,19 @@ from mnist_sweep.figures.style import (
     BACKGROUND,
     COLOURS,
     FAINT,
+    HEIGHT_INCHES,
     add_legend,
     footnote,
     frame,
+    name_axes,
     new_figure,
+    paper,
 )
-from mnist_sweep.labels import describe
+from mnist_sweep.labels import count, describe
 from mnist_sweep.metrics import TEST_ACCURACY, Metric
 
-MAX_COLUMNS_INCHES = 4.0
+#: The most of the figure's width that is for the columns.
+_COLUMNS_SHARE = 4 / 7
 #: Kind of configuration -> label, colour of the edge and of the face.
 _KINDS: Mapping[Kind, tuple[str, str, str]] = {
     "tied": ("may be the best", COLOURS[0], COLOURS[0]),
@@ -60,6 +63,7 @@ def ranking(study: Study, most: int) -> Figure:
         study.settle_text,
         study.choice_note,
         CUT_NOTE if cut else "",
+        f"Without a result: {len(study.unmeasured):,} more." if study.unmeasured else "",
     )
     figure = new_figure(
         f"The {len(shown)} best of {len(study.measured):,} configurations by {metric.label}",
@@ -68,13 +72,15 @@ def ranking(study: Study, most: int) -> Figure:
         height=1.75 + 0.32 * len(shown),
     )
     columns = Columns(
-        value_columns(configurations, list(varying_values(configurations))), MAX_COLUMNS_INCHES
+        value_columns(configurations, list(varying_values(configurations))),
+        _COLUMNS_SHARE * figure.get_figwidth() - 0.5 * paper(),
     )
     left = Columns.LEFT + columns.inches
     axes = figure.subplots(gridspec_kw=frame(figure, note, left=left))
     columns.write(axes)
     _draw_dots(axes, shown, scale)
-    scale.apply(axes, metric.label, axis="x", count=6)
+    scale.apply(axes, metric.label, axis="x", count=3 if paper() else 6)
+    axes.set_xlabel(axes.get_xlabel(), loc="right" if paper() else "center")
     axes.set_ylim(0.4 - len(shown), 0.6)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
@@ -147,6 +153,7 @@ def _legend(shown: Sequence[Comparison], metric: Metric) -> list[Line2D]:
     return handles
 
 
+_GAP_STYLE: dict[str, Any] = {"color": FAINT, "alpha": 0.4, "lw": 0.8}
 #: Curve -> label, colour, dash.
 _CURVE_STYLES = {
     "train_accuracy": ("training", COLOURS[1], "-"),
@@ -159,31 +166,30 @@ def curves(shown: Sequence[tuple[int, Configuration, MeanCurve]], study: Study) 
     """Accuracy against steps, a panel each; ``shown`` holds rank, configuration and curve."""
     configurations = [configuration for _, configuration, _ in shown]
     common = study.common_text(configurations)
+    scale, lost = _curve_scale(shown)
+    ranks = " and ".join(str(place) for place in sorted(set(lost)))
     note = footnote(
         study,
         f"All with {common}." if common and len(shown) > 1 else "",
-        "Gap: training minus test accuracy at the end, in points, with its 95 % interval. A large "
-        "one is overfitting; none at a low accuracy is underfitting. The curve of the training "
-        "accuracy is a mean over the batches since the last point, so it lags.",
+        "Gap: training minus test accuracy at the end, in points, with its 95 % interval; the grey "
+        "bar is as high. A large one is overfitting; none at a low accuracy is underfitting. The "
+        "curve of the training accuracy is a mean over the batches since the last point, distorted "
+        "where the spec says so: it may be below that of the end.",
+        f"Below the frame: {count(len(lost), 'run')} of rank {ranks}." if lost else "",
     )
-    rows = 1 if len(shown) <= 3 else 2
-    columns = -(-len(shown) // rows)
+    most = 2 if paper() else 3 if len(shown) <= 3 else 4
+    columns = min(len(shown), most)
+    rows = -(-len(shown) // columns)
     figure = new_figure(
         f"Accuracy against training steps{', best configurations' if len(shown) > 1 else ''}",
         f"Mean over {seeds_text(configurations, study.metric)}; faint: each seed; numbered by rank "
         f"in {study.metric.label}",
         note,
-        height=4.3 if rows == 1 else 5.4,
-    )
-    scale = MetricScale.fit(
-        TEST_ACCURACY,
-        chain.from_iterable(
-            values for _, _, curve in shown for seeds in curve.seeds.values() for values in seeds
-        ),
+        height=HEIGHT_INCHES + 1.1 * (rows - 1),
     )
     named = list(varying_values(configurations) if len(shown) > 1 else study.varying)
     titles = [
-        _panel_title(place, configuration, named, 96 // columns)
+        _panel_title(place, configuration, named, (40 if paper() else 96) // columns)
         for place, configuration, _ in shown
     ]
     lines = 1 + max(title.count("\n") for title in titles)
@@ -197,18 +203,52 @@ def curves(shown: Sequence[tuple[int, Configuration, MeanCurve]], study: Study) 
     for axes, title, (_, configuration, curve) in zip(panels.flat, titles, shown, strict=False):
         _draw_curve(axes, curve, scale)
         if gap := generalisation_gap(configuration):
+            beside = [1.03 * curve.steps[-1], 1.1 * curve.steps[-1]]
+            train, test, reach = gap
+            axes.fill_between(beside, scale(test), scale(train), **_GAP_STYLE)
             # Where the curves are not: below good ones, above bad ones.
             ends = [scale(means[-1]) for means in curve.means.values()]
-            bad = max(ends) < scale.low + 0.7 * (scale.high - scale.low)
-            text = f"gap {TEST_ACCURACY.text(*gap, unit=False)}"
+            bad = min(ends) < scale.low + 0.25 * (scale.high - scale.low)
+            text = f"gap {TEST_ACCURACY.text(train - test, reach, unit=False)}"
+            if max(ends) < scale.low:
+                text += f"\nmean test accuracy {TEST_ACCURACY.text(test)}: below"
             axes.text(
                 0.98, 0.96 if bad else 0.04, text, transform=axes.transAxes,
                 ha="right", va="top" if bad else "bottom", size=7.5,
             )  # fmt: skip
         axes.set_title(title, loc="left", size=7.5, pad=4)
-    _label_panels(figure, panels, scale, margins)
+        scale.apply(axes, "")
+        axes.xaxis.set_major_locator(MaxNLocator(4 if columns < 4 else 3))
+        axes.set_xlim(left=0)
+    name_axes(figure, margins, "Training steps", f"Accuracy ({scale.unit})")
     add_legend(figure, _curve_legend([curve for _, _, curve in shown]))
     return figure
+
+
+def _curve_scale(
+    shown: Sequence[tuple[int, Configuration, MeanCurve]],
+) -> tuple[MetricScale, list[int]]:
+    """The scale of all panels, and the rank of each run that is below its frame.
+
+    So are the worst runs, a quarter at most, that would take a third of the axis.
+    """
+    runs = [
+        (list(chain(*values)), place)
+        for place, _, curve in shown
+        for values in zip(*curve.seeds.values(), strict=True)
+    ]
+    runs.sort(key=lambda run: min(run[0]))
+    place = MetricScale(TEST_ACCURACY, True, 0, 1)
+    lows, top = [place(min(values)) for values, _ in runs], place(max(max(v) for v, _ in runs))
+    most = max(1, len(runs) // 4) if len(runs) > 2 else 0
+    few = (n for n in range(1, most + 1) if 2 * (lows[n] - lows[0]) > top - lows[n])
+    cut = next(few, 0)
+    lost = [rank for _, rank in runs[:cut]]
+    wanted = [value for values, _ in runs[cut:] for value in values]
+    for rank, configuration, _ in shown:
+        if rank not in lost and (gap := generalisation_gap(configuration)):
+            wanted += gap[:2]
+    return MetricScale.fit(TEST_ACCURACY, wanted), lost
 
 
 def _panel_title(
@@ -220,12 +260,6 @@ def _panel_title(
 
 
 def _draw_curve(axes: Axes, curve: MeanCurve, scale: MetricScale) -> None:
-    train, test = ([scale(v) for v in curve.means[n]] for n in ("train_accuracy", "test_accuracy"))
-    # Early on, test accuracy is above the running mean of the training accuracy: no gap at all.
-    above = [a > b for a, b in zip(train, test, strict=True)]
-    axes.fill_between(
-        curve.steps, train, test, where=above, interpolate=True, color=FAINT, alpha=0.18, lw=0
-    )
     for name, means in curve.means.items():
         _, colour, dash = _CURVE_STYLES[name]
         if len(curve.seeds[name]) > 1:
@@ -235,25 +269,10 @@ def _draw_curve(axes: Axes, curve: MeanCurve, scale: MetricScale) -> None:
         axes.plot(curve.steps, [scale(v) for v in means], color=colour, ls=dash, lw=1.5)
 
 
-def _label_panels(
-    figure: Figure, panels: NDArray[Any], scale: MetricScale, margins: dict[str, float]
-) -> None:
-    for axes in panels.flat:
-        if axes.figure is not None:
-            scale.apply(axes, "")
-            axes.xaxis.set_major_locator(MaxNLocator(4 if panels.shape[1] < 4 else 3))
-            axes.set_xlim(left=0)
-    middle = (margins["bottom"] + margins["top"]) / 2
-    figure.text(0.025, middle, f"Accuracy ({scale.unit})", rotation=90, va="center", ha="left")
-    centre = (margins["left"] + margins["right"]) / 2
-    figure.text(centre, margins["bottom"] - 0.45 / figure.get_figheight(), "Training steps",
-                ha="center", va="center")  # fmt: skip
-
-
 def _curve_legend(shown: Sequence[MeanCurve]) -> list[Line2D | Patch]:
     lines = [
         Line2D([], [], color=colour, ls=dash, lw=1.5, label=label)
         for name, (label, colour, dash) in _CURVE_STYLES.items()
         if any(name in curve.means for curve in shown)
     ]
-    return [*lines, Patch(color=FAINT, alpha=0.18, lw=0, label="generalisation gap")]
+    return [*lines, Patch(**_GAP_STYLE, label="generalisation gap at the end")]

@@ -18,7 +18,9 @@ from mnist_sweep.metrics import Metric
 
 #: With more values than this, ticks stand at round values instead.
 MAX_VALUE_TICKS = 12
-#: An upright label on one line needs this much.
+#: The width of a character of a tick's label.
+_CHARACTER_INCHES = 0.08
+#: A label on one line needs this much.
 LABEL_INCHES = 2.4
 #: The sentence for a figure that ``MetricScale.cuts``.
 CUT_NOTE = "Some intervals leave the frame."
@@ -123,8 +125,8 @@ class MetricScale:
     def apply(self, axes: Axes, label: str, axis: Literal["x", "y"] = "y", count: int = 7) -> None:
         """Set limits, ticks and label of an axis of ``axes``."""
         places, texts = self.ticks(count)
-        room = axes.bbox.height / DPI
-        between = "\n" if axis == "y" and room < LABEL_INCHES else " "
+        room = (axes.bbox.height if axis == "y" else axes.bbox.width) / DPI
+        between = "\n" if room < LABEL_INCHES else " "
         name = f"{capital(label)}{between}({self.unit})" if label else ""
         limits = {f"{axis}lim": (self.low, self.high), f"{axis}label": name}
         axes.set(**limits, **{f"{axis}ticks": places, f"{axis}ticklabels": texts})
@@ -138,13 +140,21 @@ class MetricScale:
 
 
 class ParameterAxis:
-    """Values of a hyperparameter to places on the x axis: linear, logarithmic or by name."""
+    """Values of a hyperparameter to places on the x axis: linear, logarithmic or by name.
+
+    ``zero_apart``: the axis is logarithmic, and 0, which has no logarithm, stands left of it.
+    """
 
     def __init__(self, name: str, values: Sequence[Any]) -> None:
         """``values`` are those that occur, ascending."""
         self.name, self.values = name, list(values)
         self.named = any(isinstance(value, str) for value in values)
-        self.logarithmic = not self.named and log_spaced(values)
+        self._positive = [value for value in values if not self.named and value > 0]
+        few = 0 < len(self._positive) < len(values)
+        # Where 0 is one of the values, it takes more than a factor of 4 to give up its distance.
+        self.zero_apart = few and self._positive[-1] >= 10 * self._positive[0]
+        self.zero_apart &= log_spaced(self._positive)
+        self.logarithmic = self.zero_apart or (not self.named and log_spaced(values))
         places = [self(value) for value in self.values]
         self.low, self.high = min(places), max(places)
         self.span = (self.high - self.low) or 1.0
@@ -153,31 +163,59 @@ class ParameterAxis:
 
     def __call__(self, value: Any, dodge: float = 0.0) -> float:
         """The place of ``value``, moved by ``dodge`` (a fraction of the axis)."""
-        number = self.values.index(value) if self.named else value
-        place = math.log10(number) if self.logarithmic else float(number)
+        if self.zero_apart and value == 0:
+            low, high = self(self._positive[0]), self(self._positive[-1])
+            place = low - (high - low) / min(len(self._positive) - 1, 6)
+        else:
+            number = self.values.index(value) if self.named else value
+            place = math.log10(number) if self.logarithmic else float(number)
         return place + (dodge * self.span if dodge else 0.0)
 
     def apply(self, axes: Axes, label: bool = True) -> None:
-        """Set limits, ticks (at the values that occur, round ones if they are many) and label."""
+        """Set limits, ticks (at the values of a grid, at round ones in a sample) and label."""
         margin = (0.35 if self.named else 0.07) * self.span
         axes.set_xlim(self.low - margin, self.high + margin)
-        ticks = self._ticks()
+        ticks = self._ticks(axes.bbox.width / DPI / (self.span + 2 * margin))
         axes.set_xticks([self(value) for value in ticks], value_texts(ticks, self.name))
-        text = axis_label(self.name)
-        scale = " (log scale)" if self.logarithmic else ""
-        axes.set_xlabel(f"{capital(text)}{scale}" if label else "")
+        axes.set_xlabel(self.label if label else "")
 
-    def _ticks(self) -> list[Any]:
-        if self.named or len(self.values) <= MAX_VALUE_TICKS:
-            wanted: list[Any] = self.values
-        elif self.logarithmic:
-            exponents = range(math.floor(self.low), math.ceil(self.high) + 1)
-            wanted = [digit * 10.0**exponent for exponent in exponents for digit in (1, 3)]
-        else:
-            wanted = [float(v) for v in MaxNLocator(6).tick_values(self.low, self.high)]
+    @property
+    def label(self) -> str:
+        """The hyperparameter's name, and how it is spread."""
+        apart = ", 0 apart" if self.zero_apart else ""
+        scale = f" (log scale{apart})" if self.logarithmic else ""
+        return f"{capital(axis_label(self.name))}{scale}"
+
+    def _ticks(self, inches: float) -> list[Any]:
+        """What to write below the axis, whose unit is so many ``inches``, without overlap."""
+        if self.named:
+            return self.values
+        wanted = self.values
+        if len(self.values) > MAX_VALUE_TICKS or sum(map(_is_round, self.values)) < len(wanted) / 2:
+            wanted = [0] * self.zero_apart + self._round_values()
         kept: list[Any] = []
-        for value in wanted:
-            inside = self.named or self.low <= self(value) <= self.high
-            if inside and (not kept or self(value) - self(kept[-1]) >= 0.07 * self.span):
+        end = -math.inf
+        for value, text in zip(wanted, value_texts(wanted, self.name), strict=True):
+            half = _CHARACTER_INCHES * (len(text) + 1) / 2 / inches
+            if self(value) - half >= end:
                 kept.append(value)
+                end = self(value) + half
         return kept
+
+    def _round_values(self) -> list[float]:
+        """Round values along the axis, at least two of them within it."""
+        values = self._positive if self.logarithmic else self.values
+        low, high = values[0], values[-1]
+        exponents = range(-12, 12) if self.logarithmic else ()
+        for digits in ((1,), (1, 3), (1, 2, 5)):
+            wanted = [float(f"{digit}e{exponent}") for exponent in exponents for digit in digits]
+            inside = [value for value in wanted if low <= value <= high]
+            if len(inside) >= 3:
+                return inside
+        return [float(v) for v in MaxNLocator(5).tick_values(low, high) if low <= v <= high]
+
+
+def _is_round(value: float) -> bool:
+    """Whether it looks chosen: two digits, or a small multiple of a power of two (1536)."""
+    whole = int(value)
+    return float(f"{value:.1e}") == value or (value == whole and whole / (whole & -whole) < 50)

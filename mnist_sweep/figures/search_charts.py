@@ -13,9 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from mnist_sweep.analysis.configurations import Configuration, Cost, varying_values
+from mnist_sweep.analysis.configurations import Configuration, varying_values
 from mnist_sweep.analysis.expected_best import ExpectedBest
-from mnist_sweep.analysis.pareto import COSTS
+from mnist_sweep.analysis.pareto import COSTS, FrontCost, cost_of
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.figures.charts import seeds_text
 from mnist_sweep.figures.columns import Columns, value_columns
@@ -23,13 +23,13 @@ from mnist_sweep.figures.scales import MetricScale
 from mnist_sweep.figures.style import (
     BACKGROUND,
     COLOURS,
-    WIDTH_INCHES,
     add_legend,
     footnote,
     frame,
     new_figure,
+    paper,
 )
-from mnist_sweep.labels import capital
+from mnist_sweep.labels import capital, count
 from mnist_sweep.metrics import Metric
 
 #: Configurations of a front that are named.
@@ -37,10 +37,10 @@ MAX_NAMED = 8
 _TABLE_ROW, _PLOT_INCHES = 0.2, 2.6
 #: Points of the front whose numbers would be nearer than this (a share of the axes) share one.
 _APART = 0.055
-#: Cost -> label of its axis, head of its column.
-_COSTS: dict[Cost, tuple[str, str]] = {
-    "train_seconds": ("Training time of one trial (s)", "train s"),
-    "parameters": ("Parameters of the network", "parameters"),
+#: Cost -> label of its axis, head of its column, how much of it the axis counts as one.
+_COSTS: dict[FrontCost, tuple[str, str, float]] = {
+    "work": ("Planned work of one trial (TFLOP)", "TFLOP", 1e12),
+    "parameters": ("Parameters of the network", "parameters", 1.0),
 }
 
 
@@ -55,7 +55,7 @@ class _Point(NamedTuple):
 def metric_and_cost(
     configurations: Sequence[Configuration],
     front: Sequence[Configuration],
-    cost: Cost,
+    cost: FrontCost,
     study: Study,
 ) -> Figure:
     """The metric against ``cost``, with the Pareto ``front`` named below.
@@ -65,14 +65,14 @@ def metric_and_cost(
     may be below the frame, and is counted.
     """
     metric = study.metric
+    label, head, one = _COSTS[cost]
     points, on_front = (
-        [_Point(c, c.cost(cost) or 0.0, c.mean(metric) or 0.0) for c in several]
+        [_Point(c, (cost_of(c, cost) or 0.0) / one, c.mean(metric) or 0.0) for c in several]
         for several in (configurations, front)
     )
     scale = _scale(points, on_front, metric)
     below = sum(scale(point.value) < scale.low for point in points)
-    devices = {r.device for point in points for r in point.configuration.results}
-    common = study.common_text(front)
+    common, total = study.common_text(front), len(study.configurations)
     logarithmic = max(p.cost for p in points) >= 4 * min(p.cost for p in points)
     named = _named(on_front, scale, logarithmic)
     note = footnote(
@@ -81,7 +81,8 @@ def metric_and_cost(
         + (f"; all with {common}." if common else "."),
         f"On it without a number: {len(on_front) - len(named)}." * (len(on_front) > len(named)),
         f"Worse, below the frame: {below:,}." * (below > 0),
-        f"Timed on {len(devices)} kinds of device." * (cost != "parameters" and len(devices) > 1),
+        "Work: matrix products of training, on as many images as MNIST has." * (cost == "work"),
+        f"Shown: {len(points):,} of {total:,} configurations." if len(points) < total else "",
         "Neighbours whose intervals overlap may change places.",
     )
     height = 2.35 + _PLOT_INCHES + _TABLE_ROW * len(named) + 0.14 * note.count("\n")
@@ -104,9 +105,9 @@ def metric_and_cost(
         alpha=0.5 if len(points) < 200 else 0.3,
     )
     _draw_front(axes, on_front, named, scale)
-    _scale_cost(axes, _COSTS[cost][0], logarithmic)
+    _scale_cost(axes, label, logarithmic)
     scale.apply(axes, metric.label)
-    _write_table(figure, named, list(varying_values(front)), cost, metric, margins["bottom"])
+    _write_table(figure, named, list(varying_values(front)), head, metric, margins["bottom"])
     add_legend(
         figure,
         [
@@ -190,17 +191,17 @@ def _write_table(
     figure: Figure,
     named: Sequence[_Point],
     differing: Sequence[str],
-    cost: Cost,
+    head: str,
     metric: Metric,
     bottom: float,
 ) -> None:
     """Which configurations the numbers on the front are, from ``bottom`` (of the figure) down."""
     configurations = [point.configuration for point in named]
-    prices = [f"{p.cost:.1f}" if cost == "train_seconds" else f"{p.cost:,.0f}" for p in named]
+    prices = [f"{p.cost:,.0f}" if p.cost >= 100 else f"{p.cost:.3g}" for p in named]
     columns = [
         *value_columns(configurations, differing),
         (metric.label, [c.text(metric) for c in configurations]),
-        (_COSTS[cost][1], prices),
+        (head, prices),
     ]
     height = figure.get_figheight()
     rows = len(named)
@@ -209,7 +210,7 @@ def _write_table(
     axes = figure.add_axes((0, bottom - 0.56 / height, 1, share))
     axes.set_axis_off()
     axes.set_ylim(0.5 - rows, 1.4)
-    Columns(columns, WIDTH_INCHES - Columns.LEFT - 0.3).write(axes, above=1.0)
+    Columns(columns, figure.get_figwidth() - Columns.LEFT - 0.3).write(axes, above=1.0)
 
 
 def best_by_trials(best: ExpectedBest, study: Study) -> Figure:
@@ -219,6 +220,7 @@ def best_by_trials(best: ExpectedBest, study: Study) -> Figure:
         study,
         "Over all subsets of the trials that were run; every seed is a trial, a diverged one finds "
         "nothing.",
+        f"Without {count(failed, 'failed trial')}." if (failed := study.count("failed")) else "",
         study.choice_note,
     )
     n = best.trials[-1]
@@ -241,7 +243,7 @@ def best_by_trials(best: ExpectedBest, study: Study) -> Figure:
                   label="test accuracy of that trial", **style)  # fmt: skip
     if n > 20:
         axes.set_xscale("log")
-        _log_ticks(axes, many=n >= 2_000)
+        _log_ticks(axes, many=n >= (100 if paper() else 2_000))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import matplotlib.style
+from matplotlib import rc_context, rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,10 +19,20 @@ from matplotlib.lines import Line2D
 from mnist_sweep.analysis.study import Study
 
 Format = Literal["png", "svg", "pdf"]
+#: "paper": as wide as a column, without title and notes, which a paper has in its caption.
+Style = Literal["screen", "paper"]
 
 WIDTH_INCHES, HEIGHT_INCHES, DPI = 7.0, 4.3, 200
-_NOTE_CHARACTERS = 126
+_NOTE_CHARACTERS = 118
+#: What titles take above the legend, less what two more rows of it take in a column.
+_TITLES_INCHES = 0.3
+#: A longer title is written smaller.
+_TITLE_CHARACTERS = 64
+#: The width of a character of the labels of axes, roughly.
+_CHARACTER_INCHES = 0.085
 BACKGROUND, INK, FAINT, GRID = "#fdfdfc", "#222222", "#5f5f5f", "#e3e3e0"
+
+PAPER_WIDTH_INCHES = 3.3
 
 #: Okabe and Ito's palette, which colour-blind readers can tell apart, less its yellow (too pale).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -47,25 +58,48 @@ _RC: dict[str, Any] = {
     "grid.color": GRID,
     "axes.grid": True,
     "axes.axisbelow": True,
+    "figure.figsize": (WIDTH_INCHES, HEIGHT_INCHES),
     "svg.hashsalt": "mnist-sweep",
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
 }
 
 
+_PAPER_RC: dict[str, Any] = {
+    "figure.figsize": (PAPER_WIDTH_INCHES, HEIGHT_INCHES),
+    "font.size": 8,
+    "axes.titlesize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    # Searched, copied and set in the paper's own size by whoever typesets it.
+    "svg.fonttype": "none",
+}
+
+
 @contextmanager
-def styled() -> Iterator[None]:
+def styled(style: Style = "screen") -> Iterator[None]:
     """matplotlib's own defaults plus this look, whatever the user's settings.
 
     Of all characters that the font lacks there is one warning, at the end.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", r"Glyph \d+ ")
-        with matplotlib.style.context(["default", _RC]):
+        look = _RC | (_PAPER_RC if style == "paper" else {})
+        with matplotlib.style.context(["default", look]):
             yield
     glyphs = [re.match(r"Glyph (\d+) ", str(warning.message)) for warning in caught]
     if letters := "".join(dict.fromkeys(chr(int(glyph[1])) for glyph in glyphs if glyph)):
         warnings.warn(f"the figures have boxes for {letters}: their font lacks them", stacklevel=3)
+
+
+def both_columns() -> Any:
+    """A context manager for what has too many words for one column of a paper."""
+    return rc_context({"figure.figsize": _RC["figure.figsize"]})
+
+
+def paper() -> bool:
+    """Whether figures are for a paper: only there the text of an SVG is text."""
+    return bool(rcParams["svg.fonttype"] == "none")
 
 
 def footnote(study: Study, *sentences: str) -> str:
@@ -77,11 +111,17 @@ def new_figure(title: str, subtitle: str, note: str, height: float = HEIGHT_INCH
     """An empty figure, 7 inches wide, with its texts in place.
 
     ``title`` and ``subtitle`` stand at the top left, ``note`` (which may have several lines) at
-    the bottom, footnote size. Axes go in with ``frame``.
+    the bottom, footnote size. Axes go in with ``frame``. For a paper there are no texts, nor the
+    part of ``height`` that is theirs.
     """
-    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI, facecolor=BACKGROUND)
+    width, _ = rcParams["figure.figsize"]
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
-    figure.text(0.025, 1 - 0.12 / height, title, size=11.5, weight="bold", va="top")
+    if paper():
+        figure.set_figheight(height - _TITLES_INCHES - 0.14 * (note.count("\n") + 1))
+        return figure
+    size = min(11.5, 11.5 * _TITLE_CHARACTERS / len(title))
+    figure.text(0.025, 1 - 0.12 / height, title, size=size, weight="bold", va="top")
     figure.text(0.025, 1 - 0.36 / height, subtitle, size=8.5, color=FAINT, va="top")
     figure.text(0.025, 0.1 / height, note, size=7.5, color=FAINT, va="bottom", linespacing=1.25)
     return figure
@@ -95,33 +135,54 @@ def frame(
     ``left`` and, for what stands over the axes, ``above`` are in inches; the bottom makes room for
     the axis label and the lines of ``note``, the top for the titles and a row of legend entries.
     """
-    height = figure.get_figheight()
-    lines = note.count("\n") + 1
+    width, height = figure.get_size_inches()
+    lines, titles = (0, _TITLES_INCHES) if paper() else (note.count("\n") + 1, 0.0)
     return {
-        "left": left / WIDTH_INCHES,
-        "right": 1 - 0.25 / WIDTH_INCHES,
+        "left": left / width,
+        "right": 1 - 0.25 / width,
         "bottom": (0.68 + 0.14 * lines) / height,
-        "top": 1 - (above + (0.92 if legend else 0.68)) / height,
+        "top": 1 - (above + (0.92 if legend else 0.68) - titles) / height,
     }
 
 
+def name_axes(figure: Figure, margins: Mapping[str, float], x: str, y: str) -> None:
+    """Name the axes of all panels within ``margins`` once, in the middle below and left of them."""
+    low, high = margins["bottom"], margins["top"]
+    # It may be a little longer than the panels are high.
+    room = (high - low) * figure.get_figheight() + 0.5
+    size = rcParams["font.size"] * min(1.0, room / (len(y) * _CHARACTER_INCHES))
+    left = 0.12 / figure.get_figwidth()
+    figure.text(left, (low + high) / 2, y, rotation=90, va="center", size=size)
+    centre = (margins["left"] + margins["right"]) / 2
+    figure.text(centre, low - 0.46 / figure.get_figheight(), x, ha="center", va="center")
+
+
 def add_legend(figure: Figure, handles: Sequence[Line2D | Any], title: str = "") -> None:
-    """One row of legend entries under the subtitle, left-aligned with it."""
-    height = figure.get_figheight()
+    """Legend entries under the subtitle, left-aligned with it, in one row if they fit."""
+    width, height = figure.get_size_inches()
+    size, top = (7.0, 0.06) if paper() else (8.5, 0.55)
     if title:
-        figure.text(0.025, 1 - 0.585 / height, f"{title}:", size=8.5, va="top")
-    # The legend cannot know how wide the text before it is; 0.011 is a wide letter's share.
+        figure.text(0.025, 1 - (top + 0.035) / height, f"{title}:", size=size, va="top")
+    # The legend cannot know how wide the text before it is; this is a wide letter's share.
+    left = 0.025 * width + (0.035 + 0.009 * size * len(title) if title else 0.0)
+    entries = [0.45 + 0.0078 * size * len(str(handle.get_label())) for handle in handles]
+
+    def fits(columns: int) -> bool:
+        rows = -(-len(entries) // columns)
+        widest = [max(entries[i : i + rows]) for i in range(0, len(entries), rows)]
+        return bool(left + sum(widest) <= width)
+
     figure.legend(
         handles=list(handles),
         loc="upper left",
-        bbox_to_anchor=(0.025 + (0.005 + 0.011 * len(title) if title else 0), 1 - 0.55 / height),
-        ncols=len(handles),
+        bbox_to_anchor=(left / width, 1 - top / height),
+        ncols=next((n for n in range(len(entries), 1, -1) if fits(n)), 1),
         frameon=False,
-        fontsize=8.5,
+        fontsize=size,
         borderpad=0.2,
         columnspacing=1.3,
         handletextpad=0.5,
-        handlelength=2.2,
+        handlelength=1.7 if paper() else 2.2,
         borderaxespad=0,
     )
 
