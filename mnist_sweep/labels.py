@@ -61,8 +61,13 @@ def count(number: int, noun: str) -> str:
 
 
 def dataset_text(label: str) -> str:
-    """A data set's label in a sentence: "mnist, validation size 5,000"."""
-    name, *sizes = label.split(";")
+    """A data set's label in a sentence: "mnist, validation size 5,000", "fashion (0123456789ab)".
+
+    Early versions put a folder's path there, of which the last part is its name.
+    """
+    path, *sizes = label.split(";")
+    name, at, digest = path.rstrip("/").rpartition("/")[2].rpartition("@")
+    name = f"{name} ({digest})" if name and at else name + at + digest
     pairs = (size.split("=") for size in sizes)
     return ", ".join([name, *(f"{key.replace('_', ' ')} {int(n):,}" for key, n in pairs)])
 

@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sweep.cache import cache_dir
-from mnist_sweep.data.idx import PIXELS, LabelledImages, idx_header, pixel_sums
+from mnist_sweep.data.idx import idx_header
+from mnist_sweep.data.images import PIXELS, LabelledImages, pixel_sums
 from mnist_sweep.errors import DataError, UserError
 from mnist_sweep.files import replace_file
 from mnist_sweep.models import SIDE

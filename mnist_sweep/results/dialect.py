@@ -51,14 +51,21 @@ def translated(content: bytes, kind: Kind) -> Translation:
     A line keeps its number, the header is the first; what is neither a row nor a header is empty.
     Raises ValueError for a file without a line of column names.
     """
-    first = _cells(content.partition(b"\n")[0].decode("UTF-8-sig", "replace"), ",")
+    line = content.partition(b"\n")[0].removesuffix(b"\r").decode("UTF-8-sig", "replace")
+    first = _cells(line, ",")
     # Almost every file is ours, and long.
-    plain = _is_header(first, kind) and content.count(kind.columns[0].encode()) == 1
+    plain = (
+        "\r" not in line
+        and _is_header(first, kind)
+        and content.count(kind.columns[0].encode()) == 1
+    )
     if plain and b'"0,' not in content and b'"-0,' not in content:
         return Translation(content, first, [])
     encoding = next((e for bom, e in _ENCODINGS.items() if content.startswith(bom)), "UTF-8")
     how = [] if encoding.startswith("UTF-8") else [encoding]
-    text = content.decode(encoding, "replace").replace("\r\n", "\n").replace("\r", "\n")
+    text = content.decode(encoding, "replace").replace("\r\n", "\n")
+    how += ["carriage returns as line ends"] if "\r" in text else []
+    text = text.replace("\r", "\n")
     lines = text.split("\n")
     separator, start = _find_header(lines, kind, content)
     rows = [_cells(line, separator) for line in lines]

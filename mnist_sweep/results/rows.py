@@ -11,7 +11,6 @@ another program has spelt it; that nothing was changed, the trial_id proves.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import math
@@ -68,6 +67,7 @@ _NOTHING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "none", "null"})
 _GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}([,'\u2019\s]\d{3})+(\.\d*)?")
 #: Digits that a number keeps in every program; some keep no more.
 _KEPT_DIGITS = 15
+_ID = re.compile("[0-9a-f]{12}")
 #: Fewest digits by which a number is told to be a trial_id.
 _ID_DIGITS = 3
 #: Trials that are tried where digits were lost.
@@ -77,18 +77,6 @@ _MAX_TRIED = 3_000
 _FORMULA_START = "=+-@"
 #: Put before such text. Text that begins with it anyway gets one more, so reading is exact.
 _ESCAPE = "'"
-
-
-#: What is no UTF-8 is taken for what Western Windows writes.
-_WESTERN = "mnist_sweep.cp1252"
-
-
-def _western(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeDecodeError)
-    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
-
-
-codecs.register_error(_WESTERN, _western)
 
 
 class Kind(NamedTuple):
@@ -216,17 +204,21 @@ def parse_row(line: bytes, layout: Layout = OUR_RESULTS) -> tuple[TrialResult, b
     return TrialResult(trial=whole, status=cast(Status, status), **values), whole is not trial
 
 
-def _says_id(cell: str, trial_id: str) -> bool:
-    """Whether ``cell`` is ``trial_id``, or the number that a program took it for."""
-    if cell == trial_id:
-        return True
+def _says_id(cell: str, trial_id: str, exactly: bool = False) -> bool:
+    """Whether ``cell`` is ``trial_id``, or the number that a program took it for.
+
+    Of such a number a few digits do, unless ``exactly``: so little may be so by chance.
+    """
+    if cell == trial_id or _ID.fullmatch(cell):
+        return cell == trial_id
     try:
         number, meant = float(_tidy(cell)), float(trial_id)
     except ValueError:
         return False
-    digits = len(re.sub(r"[eE].*|\D", "", cell).lstrip("0")) - 1
-    shown = [f"{value:.{digits}e}" for value in (number, meant)] if digits >= _ID_DIGITS - 1 else []
-    return number == meant or len(set(shown)) == 1
+    if exactly or number == meant:
+        return number == meant and (not exactly or math.isfinite(number))
+    digits = len(re.sub(r"[eE].*|\D", "", cell).lstrip("0"))
+    return digits >= _ID_DIGITS and f"{number:.{digits - 1}e}" == f"{meant:.{digits - 1}e}"
 
 
 def known_ids(cells: Collection[str], ids: Collection[str]) -> dict[str, str]:
@@ -250,7 +242,7 @@ def _with_all_digits(trial: Trial, cell: str) -> Trial:
         canonical = trial.canonical
         for (name, value), other in zip(values.items(), chosen, strict=True):
             canonical = canonical.replace(f'"{name}":{value!r}', f'"{name}":{other!r}')
-        if _says_id(cell, id_of(canonical)):
+        if _says_id(cell, id_of(canonical), exactly=True):
             config = vars(trial.config) | dict(zip(values, chosen, strict=True))
             return Trial(HPConfig(**config), trial.dataset)
     raise ValueError(
@@ -329,7 +321,8 @@ def trial_id_of(line: bytes, layout: Layout) -> str:
 def _text(line: bytes) -> str:
     if len(line) > MAX_LINE:
         raise ValueError(f"has more than {MAX_LINE} bytes")
-    return line.decode(errors=_WESTERN).removesuffix("\n").removesuffix("\r")
+    # What is no UTF-8 stays visible in a message's text and is refused everywhere else.
+    return line.decode(errors="replace").removesuffix("\n").removesuffix("\r")
 
 
 def split(text: str, separator: str = ",") -> list[str]:
