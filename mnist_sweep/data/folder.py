@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import warnings
 import zipfile
 import zlib
 from collections import defaultdict
@@ -176,8 +177,9 @@ def _table(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
         with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rt") as file:
             names = file.readline(_LONGEST_LINE).strip().replace('"', "").lower().split(",")
         headed = not names[0].isdigit()
-        values = np.loadtxt(path, np.int16, delimiter=",", skiprows=int(headed), ndmin=2)
-    except (OSError, ValueError, EOFError, zlib.error) as error:
+        with warnings.catch_warnings(action="error"):  # of a table without rows
+            values = np.loadtxt(path, np.int16, delimiter=",", skiprows=int(headed), ndmin=2)
+    except (OSError, ValueError, EOFError, UserWarning, zlib.error) as error:
         raise DataError(f"{path}: no table of whole numbers: {error}") from error
     label = names.index("label") if headed and "label" in names else 0
     if values.shape[1] == PIXELS:

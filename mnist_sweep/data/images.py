@@ -97,5 +97,6 @@ def _whole(values: NDArray[Any], most: int) -> bool:
 def _described(values: NDArray[Any]) -> str:
     """An array in words: "20 x 28 x 28 x 3 values of type int32, from 0 to 46"."""
     shape = " x ".join(f"{size:,}" for size in values.shape) or "1"
-    span = f", from {values.min()} to {values.max()}" if values.size and values.ndim else ""
-    return f"{shape} values of type {values.dtype.name}{span if values.dtype.kind in 'iuf' else ''}"
+    numbers = values.size and values.dtype.kind in "iuf"
+    span = f", from {values.min()} to {values.max()}" if numbers else ""
+    return f"{shape} values of type {values.dtype.name}{span}"
