@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -66,8 +67,7 @@ def dataset_text(label: str) -> str:
     Early versions put a folder's path there, of which the last part is its name.
     """
     path, *sizes = label.split(";")
-    name, at, digest = path.rstrip("/").rpartition("/")[2].rpartition("@")
-    name = f"{name} ({digest})" if name and at else name + at + digest
+    name = re.sub(r"@([0-9a-f]{12})$", r" (\1)", path.rstrip("/").rpartition("/")[2])
     pairs = (size.split("=") for size in sizes)
     return ", ".join([name, *(f"{key.replace('_', ' ')} {int(n):,}" for key, n in pairs)])
 
