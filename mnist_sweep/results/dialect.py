@@ -31,8 +31,7 @@ _OTHER_FILES = {
     b"PK": "is a spreadsheet or an archive: save it as CSV, or unpack it",
     b"\x1f\x8b": "is compressed: unpack it",
 }
-#: A number below 1 as it is nowhere but where fractions have commas, and any fraction there.
-_BELOW_ONE = re.compile(r'(?m)(?:^|[;\t|"])-?0,\d')
+#: A number where fractions have commas.
 _FRACTION = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
 _ROW = re.compile(r'"?[0-9a-f]{12}"?[,;\t|]')
 
@@ -54,12 +53,8 @@ def translated(content: bytes, kind: Kind) -> Translation:
     line = content.partition(b"\n")[0].removesuffix(b"\r").decode("UTF-8-sig", "replace")
     first = _cells(line, ",")
     # Almost every file is ours, and long.
-    plain = (
-        "\r" not in line
-        and _is_header(first, kind)
-        and content.count(kind.columns[0].encode()) == 1
-    )
-    if plain and b'"0,' not in content and b'"-0,' not in content:
+    again = content.count(kind.columns[0].encode()) > 1 or "\r" in line
+    if _is_header(first, kind) and not again and not re.search(rb'"-?0,\d', content):
         return Translation(content, first, [])
     encoding = next((e for bom, e in _ENCODINGS.items() if content.startswith(bom)), "UTF-8")
     how = [] if encoding.startswith("UTF-8") else [encoding]
@@ -74,7 +69,9 @@ def translated(content: bytes, kind: Kind) -> Translation:
     current = rows[start]
     if len(names) == len(current):
         names = current  # which may have a column of no name several times
-    commas = bool(_BELOW_ONE.search(text))
+    # A number below 1 is told from a thousand.
+    start_of_cell = '"' if separator == "," else rf'(?:^|{re.escape(separator)})"?'
+    commas = bool(re.search(rf"(?m){start_of_cell}-?0,\d", text))
     how += [f"{_SEPARATORS[separator]} between its cells"] if separator != "," else []
     how += ["decimal commas"] if commas else []
     how += ["several headers"] if any(cells != current for cells in headers) else []
