@@ -62,6 +62,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_run(commands)
     _add_views(commands)
+    data = commands.add_parser(
+        "data",
+        help="show what a data set holds",
+        description="Print the images, classes and digest of the data set at PATH, and samples.",
+    )
+    data.add_argument(
+        "path", metavar="PATH", help="a folder of IDX files or tables, or an .npz file"
+    )
+    data.set_defaults(command=_data)
     doctor = commands.add_parser(
         "doctor",
         help="show versions, devices, the compiler, caches and data",
@@ -313,6 +322,13 @@ def _report(arguments: argparse.Namespace) -> int:
         raise UserError(f"-o {output} is no HTML file; name one, such as report.html")
     write_report(_read(arguments), output)
     show(str(output))
+    return DONE
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    from mnist_sweep.data.samples import describe
+
+    show(describe(arguments.path))
     return DONE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -83,8 +84,12 @@ def duration(seconds: float) -> str:
 
 
 def dataset_text(label: str) -> str:
-    """A data set's label in a sentence: "mnist, validation size 5,000"."""
-    name, *sizes = label.split(";")
+    """A data set's label in a sentence: "mnist, validation size 5,000", "fashion (0123456789ab)".
+
+    Early versions put a folder's path there, of which the last part is its name.
+    """
+    path, *sizes = label.split(";")
+    name = re.sub(r"@([0-9a-f]{12})$", r" (\1)", path.rstrip("/").rpartition("/")[2])
     pairs = (size.split("=") for size in sizes)
     return ", ".join([name, *(f"{key.replace('_', ' ')} {int(n):,}" for key, n in pairs)])
 

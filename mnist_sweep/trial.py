@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from mnist_sweep.config import HPConfig, settings
 
@@ -15,41 +16,62 @@ Status = Literal["ok", "diverged", "failed"]
 #: Name of the data set that ships with the package.
 BUNDLED_DATASET = "mnist"
 
+#: How many images its training and its test file hold.
+BUNDLED_IMAGES = 60_000, 10_000
+
 SPLIT_SIZES = ("validation_size", "train_size", "test_size")
+
+_DIGEST = re.compile(r"(.+)@([0-9a-f]{12})")
 
 
 @dataclass(frozen=True)
 class DatasetConfig:
     """Which data a trial uses, and how it is split.
 
-    ``name`` is ``"mnist"`` for the data in the package, else the folder of four IDX files as it was
-    written (a folder of that very name is ``"./mnist"``). Sizes are numbers of images:
-    ``validation_size`` are taken out of the training set (0: none); ``train_size`` and
-    ``test_size`` are kept of what is there (None: all).
+    ``name`` is ``"mnist"`` for the data in the package, else what people call it; its contents are
+    known by their ``digest``, and ``path`` is where they are, which decides nothing. Without a
+    digest any other name is a path: so early versions named what they found there. Sizes are
+    numbers of images: ``validation_size`` are taken out of the training set (0: none);
+    ``train_size`` and ``test_size`` are kept of what is there (None: all).
     """
 
     name: str = BUNDLED_DATASET
     validation_size: int = 0
     train_size: int | None = None
     test_size: int | None = None
+    digest: str = ""
+    path: str = field(default="", compare=False)
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether it is the data in the package."""
+        return self.name == BUNDLED_DATASET and not self.digest
+
+    @property
+    def test_images(self) -> int | None:
+        """How many images test, where that can be told without the data."""
+        return self.test_size or (BUNDLED_IMAGES[1] if self.is_bundled else None)
 
     @property
     def label(self) -> str:
-        """The ``dataset`` cell of the CSV, such as ``"mnist;validation_size=5000"``."""
+        """The ``dataset`` cell of the CSV: ``"mnist;validation_size=5000"``, ``"NAME@DIGEST"``."""
+        name = f"{self.name}@{self.digest}" if self.digest else self.name
         sizes = [(key, getattr(self, key)) for key in SPLIT_SIZES]
-        return ";".join([self.name, *(f"{key}={size}" for key, size in sizes if size)])
+        return ";".join([name, *(f"{key}={size}" for key, size in sizes if size)])
 
     @classmethod
     def from_label(cls, label: str) -> DatasetConfig:
         """The inverse of ``label``. Raises ValueError on anything that ``label`` cannot produce."""
         name, *parts = label.split(";")
-        sizes = {}
+        sizes: dict[str, Any] = {}
         for part in parts:
             key, _, size = part.partition("=")
             if key not in SPLIT_SIZES or not (size.isascii() and size.isdigit()):
                 raise ValueError(f"dataset: cannot read {part!r} in {label!r}")
             sizes[key] = int(size)
-        config = cls(name=name, **sizes)
+        known = _DIGEST.fullmatch(name)
+        name, digest = known.groups() if known else (name, "")
+        config = cls(name, digest=digest, **sizes)
         if not name or config.label != label:
             raise ValueError(f"dataset: cannot read {label!r}")
         return config
@@ -64,13 +86,26 @@ class Trial:
 
     @cached_property
     def trial_id(self) -> str:
-        """12 hex digits that are equal for two trials exactly if their settings are.
+        """12 hex digits that are equal for two trials exactly if their settings are."""
+        return id_of(self.canonical)
 
-        A hyperparameter that is off does not enter, so that ids outlive the ones yet to come.
+    @property
+    def canonical(self) -> str:
+        """Everything that decides the result, as JSON.
+
+        What is off does not enter, so that ids outlive what is yet to come.
         """
-        decisive = {"config": settings(self.config), "dataset": vars(self.dataset)}
-        canonical = json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+        known = ("name", *SPLIT_SIZES, *(["digest"] if self.dataset.digest else []))
+        decisive = {
+            "config": settings(self.config),
+            "dataset": {name: getattr(self.dataset, name) for name in known},
+        }
+        return json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def id_of(canonical: str) -> str:
+    """The trial_id of the trial whose ``canonical`` this is."""
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -97,7 +132,7 @@ class TrialResult:
 
     Values that were not reached are None (a failed trial has no accuracy). ``error`` is the first
     line of the exception of a failed trial, else empty. Times are seconds; ``finished_at`` is UTC,
-    ISO 8601.
+    ISO 8601. ``val_images`` and ``test_images`` are how many images the accuracies are of.
     """
 
     sweep: str
@@ -118,4 +153,6 @@ class TrialResult:
     tinygrad_version: str = ""
     mnist_sweep_version: str = ""
     finished_at: str = ""
+    val_images: int | None = None
+    test_images: int | None = None
     curve: tuple[CurvePoint, ...] = ()

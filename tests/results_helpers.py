@@ -31,7 +31,11 @@ def result(seed: int = 0, status: Status = "ok", points: int = 2, **changes: Any
         "trial": Trial(HPConfig(lr=3e-4, seed=seed)),
         "status": status,
         "error": 'ValueError: no, "really" not' if status == "failed" else "",
+        "train_loss": 0.25,
+        "train_accuracy": 0.5,
         "test_accuracy": (0.1 + seed / 1000) % 1,
+        "val_images": 0 if status != "failed" else None,
+        "test_images": 10_000 if status != "failed" else None,
         "device": "CPU",
         "finished_at": "2026-11-24T16:30:05+00:00",
         "curve": tuple(

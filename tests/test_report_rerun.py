@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+import yaml
 
 from mnist_sweep.analysis.configurations import configurations
 from mnist_sweep.analysis.ranking import rank
@@ -22,6 +23,7 @@ from mnist_sweep.report.rerun import Reruns, evaluations, rerun_spec, sweep_name
 from mnist_sweep.spec.load import load_spec
 from mnist_sweep.trial import DatasetConfig, TrialResult
 from tests import synthetic
+from tests.data_helpers import SMALL, write_folder
 from tests.report_helpers import STUDIES, by_rank, page, specs, study
 from tests.spec_helpers import trials
 
@@ -38,14 +40,15 @@ def reloaded(results: Sequence[TrialResult], folder: Path) -> set[str]:
         (HPConfig(), DatasetConfig()),
         (HPConfig(model="cnn", lr=3e-3), DatasetConfig(validation_size=5000)),
         (HPConfig(lr=0.1234567890123456, lr_decay=1e-10), DatasetConfig(test_size=10)),
-        (HPConfig(lr_schedule="cosine", epochs=3), DatasetConfig("./a: {b} #c 'd' \"é\"", 0, 64)),
-        (HPConfig(activation_fn="relu", opt="sgd"), DatasetConfig("./mnist")),
-        (HPConfig(), DatasetConfig("null")),
+        (HPConfig(lr_schedule="cosine", epochs=3), DatasetConfig("null", 0, 64, digest=SMALL)),
+        (HPConfig(activation_fn="relu", opt="sgd"), DatasetConfig("mnist", digest=SMALL)),
     ],
 )
 def test_the_spec_has_exactly_the_trials_it_was_made_of(
-    config: HPConfig, dataset: DatasetConfig, tmp_path: Path
+    config: HPConfig, dataset: DatasetConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    write_folder(tmp_path / dataset.name)
+    monkeypatch.chdir(tmp_path)
     results = synthetic.sweep([replace(config, seed=s) for s in (4, 0, 2**32 - 1)], dataset)
     assert reloaded(results, tmp_path) == {result.trial.trial_id for result in results}
 
@@ -123,10 +126,14 @@ def data_of(name: str) -> Any:
 def test_every_row_has_a_spec_of_its_trials_and_no_others(name: str, tmp_path: Path) -> None:
     path = tmp_path / "row.yaml"
     rows = by_rank(STUDIES[name]())
+    folder = write_folder(tmp_path / "elsewhere")
     for place, (text, results) in enumerate(zip(specs(data_of(name)), rows, strict=True), 1):
         path.write_text(text, encoding="utf-8")
-        spec = load_spec(path)
-        assert {trial.trial_id for trial in trials(spec)} == {r.trial.trial_id for r in results}
+        dataset = results[0].trial.dataset
+        # Of a folder, an old row has but a path: what is there now is other data.
+        assert dataset.is_bundled or yaml.safe_load(text)["dataset"]["dir"] == dataset.name
+        spec = load_spec(path, data_dir=None if dataset.is_bundled else str(folder))
+        assert {trial.config for trial in trials(spec)} == {r.trial.config for r in results}
         assert spec.name == f"study_rank_{place}"
         points = max(len(result.curve) for result in results) // results[0].trial.config.epochs
         # All seeds of one row diverged before their first evaluation.

@@ -208,9 +208,10 @@ def test_a_fifo_is_refused_without_waiting_for_its_other_end(path: Path) -> None
     write(path, result())
     curves_path(path).unlink()
     os.mkfifo(curves_path(path))
-    assert "no regular file" in refusal(path)
-    assert "no regular file" in refusal(path, overwrite=True)
     assert "no regular file" in read_results(path).notes[0]
+    with ResultsWriter(path) as writer:
+        assert "no regular file" in writer.notes[0]
+    assert read_results(path).notes == ()
 
 
 def test_a_path_under_a_file_is_refused(path: Path) -> None:
@@ -260,17 +261,19 @@ def test_a_file_is_continued_with_what_it_holds(path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "problem"),
     [
-        ("trial_id,sweep\n", "missing: model, dataset, batch_size"),
+        ("trial_id,sweep\n", "lacks the column model, dataset, batch_size"),
         (
             HEADER.replace("lr_decay", "decay"),
-            "has other columns (missing: lr_decay; not expected: decay)",
+            "lacks the column lr_decay and has decay, which is not ours; give the columns their",
         ),
         (HEADER.replace("seed,", "seed,seed,"), "has two columns of one name (seed)"),
-        (HEADER.replace(",", ";"), "not expected: trial_id;sweep"),
+        (HEADER.replace(",", " "), "is no results file: no line of it names the columns trial_id"),
+        (f"{result().trial.trial_id},mlp_phase2,mlp\n", "has lost the line with the names of its"),
+        ("PK\x03\x04\x14", "is a spreadsheet or an archive: save it as CSV"),
         (CURVE_HEADER, "holds curves, not results"),
-        ("no results at all", "has other columns"),
-        ("\n", "has other columns"),
-        ("\x00\x7fELF\x80\n", "has other columns"),
+        ("no results at all", "is no results file"),
+        ("\n", "is no results file"),
+        ("\x00\x7fELF\x80\n", "is no results file"),
     ],
 )
 def test_other_columns_are_refused_by_name_and_left_alone(
@@ -286,14 +289,18 @@ def test_other_columns_are_refused_by_name_and_left_alone(
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_other_columns_of_the_curves_file_are_refused_too(path: Path) -> None:
+def test_a_curves_file_that_is_something_else_is_kept_and_blocks_nothing(path: Path) -> None:
     write(path, result())
     curves_path(path).write_text("step,loss\n1,2\n")
-    assert f"{curves_path(path)} has other columns" in refusal(path)
     read = read_results(path)
     assert read.results == (result(points=0),)
-    assert "has other columns" in read.notes[0]
-    assert curves_path(path).read_text() == "step,loss\n1,2\n"
+    assert "is no results file" in read.notes[0]
+    with ResultsWriter(path) as writer:
+        assert "they are kept as results.2" in writer.notes[0]
+        writer.append(result(2))
+    (kept,) = path.parent.glob("results.2*.curves.csv")
+    assert kept.read_text() == "step,loss\n1,2\n"
+    assert read_results(path).results == (result(points=0), result(2))
 
 
 @pytest.mark.parametrize(
@@ -305,8 +312,9 @@ def test_other_columns_of_the_curves_file_are_refused_too(path: Path) -> None:
         (",mnist,", ",mnist;size=1,", "dataset: cannot read 'size=1'"),
         (",mnist,", ",=mnist,", "dataset: a spreadsheet"),
         (",ok,", ",fine,", "status: is not one of ok, diverged, failed"),
-        (",0.101,", ",nan,", "test_accuracy: 'nan' is not a number"),
-        (",0.101,", ",10.1 %,", "test_accuracy: '10.1 %' is not a number"),
+        (",0.101,", ",much,", "test_accuracy: 'much' is not a number"),
+        (",0.101,", ",1.01,", "test_accuracy: 1.01 is no fraction"),
+        (",0.101,", ",10.1.1,", "test_accuracy: '10.1.1' is not a number"),
         (",CPU,", ",", f"has {len(COLUMNS) - 1} cells instead of {len(COLUMNS)}"),
         (",CPU,", ',"C"PU,', "is not one line of CSV"),
         (",CPU,", ",C\rPU,", "is not one line of CSV"),
@@ -348,12 +356,12 @@ def test_rows_that_do_not_count_are_noted_with_the_reason(path: Path) -> None:
     path.write_text(path.read_text() + "".join(line + "\n" for line in more))
     ids = [result(seed).trial.trial_id for seed in range(4)]
     notes = (
-        f"{path}: passed over 1 row of trials that an earlier row has with the same result, the "
-        f"first at line 6 of trial {ids[3]} (see line 4)",
-        f"{path}: passed over 2 rows of failed trials that another row has finished, the first at "
-        f"line 3 of trial {ids[2]} (see line 7)",
-        f"{path}: passed over 2 rows with another result than that of an earlier row, which "
+        f"{path}: left out 2 rows with another result than that of an earlier row, which "
         f"counts, the first at line 5 of trial {ids[1]} (see line 2)",
+        f"{path}: left out 1 row of trials that another row has with the same result, the "
+        f"first at line 6 of trial {ids[3]} (see line 4)",
+        f"{path}: left out 2 rows of failed trials that another row has finished, the first at "
+        f"line 3 of trial {ids[2]} (see line 7)",
     )
     assert read_results(path).notes == notes
     assert read_results(path).results == (result(1), result(2, points=0), result(3))
@@ -417,16 +425,20 @@ def test_a_damaged_line_of_a_curve_is_left_out_with_a_note(path: Path) -> None:
     assert f"{curves}: left out 1 damaged line, the first at line 3: " in read.notes[0]
 
 
-def test_unused_lines_of_a_curve_without_a_row_are_dropped(path: Path) -> None:
+def test_lines_of_a_curve_without_a_row_are_set_aside(path: Path) -> None:
     write(path, result(1), result(2, points=7), result(3))
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:2] + lines[3:]))
     assert read_results(path).results == (result(1), result(3))
     with ResultsWriter(path) as writer:
-        assert writer.notes == (f"{curves_path(path)}: dropped 7 lines of trials that have no row",)
+        assert writer.notes == (
+            f"{curves_path(path)}: moved 7 lines of trials that have no row to "
+            "results.curves.csv.torn",
+        )
         writer.append(result(2, points=5))
     assert read_results(path).results == (result(1), result(3), result(2, points=5))
     assert len(curves_path(path).read_text().splitlines()) == 1 + 2 + 2 + 5
+    assert len(path.with_name("results.curves.csv.torn").read_text().splitlines()) == 7
 
 
 # --overwrite and --retry-failed
@@ -464,11 +476,12 @@ def test_retry_failed_takes_out_the_failed_rows_and_no_others(path: Path) -> Non
         assert len(writer.finished) == 4
     with ResultsWriter(path, retry_failed=True) as writer:
         assert len(writer.finished) == 2
-        assert f"{path}: took out 2 failed rows" in writer.notes
+        assert f"{path}: moved 2 failed rows to results.csv.torn" in writer.notes
         writer.append(result(3))
     rows: tuple[TrialResult, ...] = (result(0), result(2, status="diverged"), result(3))
     assert read_results(path).results == rows
     assert len(curves_path(path).read_text().splitlines()) == 1 + 3 * 2
+    assert path.with_name("results.csv.torn").read_text().count(",failed,") == 2
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 

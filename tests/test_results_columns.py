@@ -127,5 +127,5 @@ def test_a_file_without_a_column_that_a_trial_needs_is_refused_by_its_name(
 ) -> None:
     place = COLUMNS.index(column)
     _save(released, [row[:place] + row[place + 1 :] for row in _cells(released)])
-    with pytest.raises(ResultsError, match=rf"has other columns \(missing: {column}\)"):
+    with pytest.raises(ResultsError, match=rf"lacks the column {column}; give the"):
         read_results(released)

@@ -7,7 +7,7 @@ import csv
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -187,10 +187,13 @@ def trial_results(draw: st.DrawFn) -> TrialResult:
         draw(st.none() | st.integers(1, 60_000)),
     )
     steps = sorted(draw(st.sets(st.integers(1, 10**9), max_size=4)))
+    status: Any = draw(st.sampled_from(["ok", "diverged", "failed"]))
     return TrialResult(
         sweep=draw(st.text(max_size=20)),
         trial=Trial(config, dataset),
-        status=draw(st.sampled_from(["ok", "diverged", "failed"])),
+        status=status,
+        val_images=dataset.validation_size if status != "failed" else None,
+        test_images=dataset.test_size or (draw(counts) if status != "failed" else None),
         error=draw(st.text()),
         train_loss=draw(st.none() | finite),
         test_accuracy=draw(st.none() | st.floats(0, 1)),
@@ -212,7 +215,8 @@ def test_any_result_is_one_line_that_reads_back_to_the_same_line(result: TrialRe
     line = format_row(result)
     assert line.count(b"\n") == 1
     assert line.endswith(b"\n")
-    read = parse_row(line)
+    read, rounded = parse_row(line)
+    assert not rounded
     assert format_row(read) == line
     assert read.trial == result.trial
     assert (read.status, read.train_loss, read.train_seconds, read.best_step) == (

@@ -16,7 +16,7 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import METRICS, TEST_ACCURACY, VAL_ACCURACY
 from mnist_sweep.results.file import ResultsFile
 from mnist_sweep.results.lines import spec_path
-from mnist_sweep.results.merge import merge
+from mnist_sweep.results.merge import Place, merge
 from mnist_sweep.results.spec_beside import spec_metric
 from mnist_sweep.trial import TrialResult
 from tests import synthetic
@@ -47,13 +47,14 @@ def file(path: Path | str, results: Sequence[TrialResult]) -> ResultsFile:
 def test_a_finished_row_counts_before_a_failed_one_and_else_the_first(
     rows: list[TrialResult], counts: TrialResult, why: str
 ) -> None:
-    merged, passed = merge(zip(rows, ("a", "b"), strict=True))
+    places = Place(Path("a")), Place(Path("b"))
+    merged, passed = merge(zip(rows, places, strict=True))
     assert merged == [counts]
     assert merged[0] is counts
     (left_out,) = passed
     assert left_out.why == why
-    assert rows["ab".index(left_out.counted)] is counts
-    assert rows["ab".index(left_out.place)] is left_out.row
+    assert rows[places.index(left_out.counted)] is counts
+    assert rows[places.index(left_out.place)] is left_out.row
 
 
 def test_every_row_either_counts_or_is_reported() -> None:
@@ -61,7 +62,7 @@ def test_every_row_either_counts_or_is_reported() -> None:
     pool = [DONE, FAILED, DIVERGED, OTHER, *synthetic.quickstart()]
     for _ in range(50):
         rows = rng.choices(pool, k=12)
-        merged, passed = merge((row, place) for place, row in enumerate(rows))
+        merged, passed = merge((row, Place(Path("a"), line)) for line, row in enumerate(rows))
         assert len(merged) + len(passed) == len(rows)
         ids = [row.trial.trial_id for row in merged]
         assert ids == list(dict.fromkeys(row.trial.trial_id for row in rows))
@@ -77,11 +78,11 @@ def test_what_does_not_count_is_noted_with_its_file() -> None:
     assert sources.name == "a, b, c"
     trial_id = two.trial.trial_id
     assert sources.notes == [
-        "a.csv: left out 1 row of failed trials that another file has finished, the first of "
+        "a.csv: left out 1 row of failed trials that another row has finished, the first of "
         f"trial {DONE.trial.trial_id} (see b.csv)",
-        "b.csv: left out 1 row with another result than that of an earlier file, which counts, "
+        "b.csv: left out 1 row with another result than that of an earlier row, which counts, "
         f"the first of trial {trial_id} (see a.csv)",
-        "c.csv: left out 1 row of trials that another file has with the same result, the first of "
+        "c.csv: left out 1 row of trials that another row has with the same result, the first of "
         f"trial {trial_id} (see a.csv)",
     ]
 

@@ -25,6 +25,7 @@ from mnist_sweep.search.methods import METHODS
 from mnist_sweep.spec.keys import KEYS
 from mnist_sweep.spec.load import SweepSpec, load_spec
 from mnist_sweep.trial import DatasetConfig
+from tests.data_helpers import SMALL, TEST_LABELS, idx_files, write_folder
 from tests.spec_helpers import FOLDER_OF_MANY, best, configs, load, problems, trials
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -288,22 +289,52 @@ def test_data_set_is_a_name_or_a_mapping(tmp_path: Path) -> None:
     text = (
         "dataset: {name: fashion, dir: data/f, validation_size: 5, train_size: 6, test_size: 7}\n"
     )
-    assert load(tmp_path, text).dataset == DatasetConfig("data/f", 5, 6, 7)
-    assert {trial.dataset.name for trial in trials(load(tmp_path, text))} == {"data/f"}
+    text = text.replace("data/f", str(write_folder(tmp_path / "f")))
+    dataset = load(tmp_path, text).dataset
+    assert dataset == DatasetConfig("fashion", 5, 6, 7, SMALL)
+    assert {trial.dataset for trial in trials(load(tmp_path, text))} == {dataset}
 
 
 def test_a_folder_called_mnist_is_not_the_bundled_data(tmp_path: Path) -> None:
-    assert load(tmp_path, "dataset: {dir: mnist}\n").dataset.name == "./mnist"
+    folder = write_folder(tmp_path / "mnist")
+    for text in (f"dataset: {{dir: {folder}}}\n", f"dataset: {{name: mnist, dir: {folder}}}\n"):
+        dataset = load(tmp_path, text).dataset
+        assert dataset.label == f"mnist@{SMALL}"
+        assert not dataset.is_bundled
+
+
+def test_every_way_to_name_the_same_files_means_the_same_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "data" / "dat")
+    (tmp_path / "link").symlink_to(folder)
+    ways = ["data/dat", "data/dat/", "./data/../data/dat", str(folder), "link", "data"]
+    monkeypatch.chdir(tmp_path)
+    ids = {trials(load(tmp_path, f"dataset: {{dir: {way}}}"))[0].trial_id for way in ways}
+    assert len(ids) == 1
+    (folder / TEST_LABELS).write_bytes(idx_files(9)[TEST_LABELS])
+    other = load(tmp_path, "dataset: {dir: link}").dataset
+    assert (other.name, other.digest != SMALL) == ("dat", True)
+
+
+@pytest.mark.parametrize("name", ["a;b", "=x", "a/b", "é", "''"])
+def test_a_name_that_no_cell_or_title_should_hold_is_refused(tmp_path: Path, name: str) -> None:
+    folder = write_folder(tmp_path / "f")
+    noted = problems(tmp_path, f"dataset: {{name: {name}, dir: {folder}}}") if name != "''" else []
+    assert all("cannot name data; use at most 80 letters" in problem for problem in noted)
 
 
 @pytest.mark.parametrize("section", ["seeds: 1", "dataset: fashion", "dataset: {dir: old}"])
 def test_data_dir_replaces_the_data_set_of_the_file(tmp_path: Path, section: str) -> None:
-    assert load(tmp_path, section, data_dir="data/new").dataset.name == "data/new"
+    folder = write_folder(tmp_path / "new")
+    dataset = load(tmp_path, section, data_dir=str(folder)).dataset
+    assert (dataset.label, dataset.path) == (f"new@{SMALL}", str(folder))
 
 
 def test_data_dir_keeps_the_sizes_of_the_file(tmp_path: Path) -> None:
-    spec = load(tmp_path, "dataset: {name: mnist, test_size: 9}\n", data_dir="new")
-    assert spec.dataset == DatasetConfig("new", test_size=9)
+    folder = write_folder(tmp_path / "new")
+    spec = load(tmp_path, "dataset: {name: mnist, test_size: 9}\n", data_dir=str(folder))
+    assert spec.dataset == DatasetConfig("new", test_size=9, digest=SMALL)
 
 
 @pytest.mark.parametrize(
@@ -387,10 +418,9 @@ def reloaded(folder: Path, spec: SweepSpec, **arguments: Any) -> SweepSpec:
 def test_the_resolved_text_of_a_published_spec_stands_for_the_same(
     tmp_path: Path, path: Path
 ) -> None:
-    spec = load_published(path.stem, overrides=["epochs=7", "seeds=[4, 5]"], data_dir="data/new")
-    assert {(trial.config.epochs, trial.dataset.name) for trial in trials(spec)} == {
-        (7, "data/new")
-    }
+    folder = str(write_folder(tmp_path / "new"))
+    spec = load_published(path.stem, overrides=["epochs=7", "seeds=[4, 5]"], data_dir=folder)
+    assert {(t.config.epochs, t.dataset.digest) for t in trials(spec)} == {(7, SMALL)}
     again = reloaded(tmp_path, spec, best_configs=EARLIER[spec.model])
     # Warnings name the file's lines.
     assert replace(again, warnings=spec.warnings) == spec
@@ -406,6 +436,9 @@ def test_the_resolved_text_of_a_published_spec_stands_for_the_same(
 def test_a_resolved_text_keeps_every_scalar_as_it_was(
     tmp_path: Path, grids: dict[str, Any], folder: str
 ) -> None:
+    folder = str(tmp_path / folder)
+    if not Path(folder).exists():
+        write_folder(Path(folder))
     text = yaml.safe_dump({"seeds": 1} | ({"grids": grids} if grids else {}), allow_unicode=True)
     try:
         spec = load(tmp_path, text.replace("'1e-3'", "1e-3"), data_dir=folder)
@@ -427,7 +460,8 @@ def test_a_resolved_text_says_what_a_later_default_could_change(tmp_path: Path) 
         "method": "grid",
     }
     assert "\nbase: {lr: 3e-4, activation_fn: relu}\n" in spec.resolved
-    assert "dataset: {dir: 'a b'}\n" in load(tmp_path, "seeds: 1\n", data_dir="a b").resolved
+    folder = str(write_folder(tmp_path / "a b"))
+    assert f"dataset: {{dir: '{folder}'}}\n" in load(tmp_path, "seeds: 1", data_dir=folder).resolved
 
 
 # Points from earlier results

@@ -6,6 +6,8 @@ each; ``...`` at the end stands for words of the YAML library.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +26,8 @@ from mnist_sweep.search.methods import METHODS
 from mnist_sweep.spec import yaml_lines
 from mnist_sweep.spec.keys import KEYS
 from mnist_sweep.spec.load import SweepSpec, load_spec
+from mnist_sweep.trial import DatasetConfig
+from tests.data_helpers import write_folder
 from tests.spec_helpers import trials
 
 CORPUS = sorted(Path(__file__).with_name("spec_corpus").glob("*.yaml"))
@@ -228,18 +232,19 @@ def test_any_dotted_override_gives_a_spec_or_problems(override: str) -> None:
 
 
 @QUIET
-@given(st.text())
-def test_any_data_folder_fits_one_cell_or_is_refused(data_dir: str) -> None:
+@given(st.text(), st.booleans())
+def test_any_data_folder_fits_one_cell_or_is_refused(data_dir: str, there: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sweep.yaml"
         path.write_text("seeds: 1\n")
+        if there:
+            data_dir = f"{folder}/_{data_dir}"
+            with contextlib.suppress(OSError, ValueError):
+                write_folder(Path(data_dir))
         outcome = outcome_of(path, data_dir=data_dir)
     if isinstance(outcome, SweepSpec):
-        name = outcome.dataset.name
-        assert name.isprintable()
-        assert ";" not in name
-        assert name[0] not in "=+-@ "
-        assert name == ("./mnist" if data_dir == "mnist" else data_dir)
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", outcome.dataset.name)
+        assert DatasetConfig.from_label(outcome.dataset.label) == outcome.dataset
     else:
         assert len(outcome) == 1
         assert outcome[0].startswith("--data-dir ")

@@ -29,7 +29,6 @@ parameters:
         ("parameters.lr=[3e-3, 1e-4]", "lr: [1e-3, 1e-2]", "lr: [3e-3, 1e-4]"),
         ("parameters.opt.values=[sgd]", "[adam, sgd]", "[sgd]"),
         ("dataset.test_size=1000", "dataset: mnist", "dataset: {name: mnist, test_size: 1000}"),
-        ("dataset={dir: ./x}", "dataset: mnist", "dataset: {dir: ./x}"),
         ("model=mlp", "seeds: 3", "seeds: 3\nmodel: mlp"),
         ("base={lr_decay: 0.5}", "{epochs: 1, depth: 3}", "{lr_decay: 0.5}"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnist_sweep.config import FIELD_NAMES, FIELDS, HPConfig
+from mnist_sweep.labels import dataset_text
 from mnist_sweep.trial import DatasetConfig, Trial
 
 SIZES = st.none() | st.integers(min_value=1, max_value=10**9)
@@ -78,6 +80,28 @@ def test_label_reads_back_as_the_same_data_set(
 ) -> None:
     dataset = DatasetConfig(name, validation_size, train_size, test_size)
     assert DatasetConfig.from_label(dataset.label) == dataset
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("mnist;validation_size=5000", "mnist, validation size 5,000"),
+        ("fashion@0123456789ab", "fashion (0123456789ab)"),
+        ("/home/me/data/fashion/;test_size=7", "fashion, test size 7"),
+        ("../d@ta", "d@ta"),
+    ],
+)
+def test_people_see_a_name_and_never_a_path(label: str, text: str) -> None:
+    assert dataset_text(label) == text
+
+
+def test_where_the_files_are_decides_nothing() -> None:
+    here, there = (DatasetConfig("fashion", digest="0123456789ab", path=p) for p in ("/a", "/b"))
+    assert here == there
+    assert Trial(HPConfig(), here).trial_id == Trial(HPConfig(), there).trial_id
+    others = [DatasetConfig("f", digest="0123456789ab"), replace(here, digest="ab0123456789")]
+    assert len({Trial(HPConfig(), d).trial_id for d in (here, *others)}) == 3
+    assert DatasetConfig.from_label(here.label) == here
 
 
 @pytest.mark.parametrize(

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_sweep.analysis.ranking import check_metric
 from mnist_sweep.analysis.study import Study, split_studies
-from mnist_sweep.labels import count
 from mnist_sweep.metrics import METRICS
 from mnist_sweep.results.file import ResultsFile, read_results
 from mnist_sweep.results.lines import spec_path
-from mnist_sweep.results.merge import Passed, merge
+from mnist_sweep.results.merge import Place, merge, passed_notes
 from mnist_sweep.results.spec_beside import spec_metric
 from mnist_sweep.trial import TrialResult
 
 _MAX_NAMES = 3
-_WHY = {
-    "same": "of trials that another file has with the same result",
-    "failed": "of failed trials that another file has finished",
-    "differs": "with another result than that of an earlier file, which counts",
-}
 
 
 @dataclass(frozen=True)
@@ -56,8 +49,8 @@ def join(files: Sequence[ResultsFile], by: str | None = None) -> Sources:
     else by validation accuracy where a trial has it, else by test accuracy. Raises UserError if
     ``by`` cannot rank their trials.
     """
-    results, passed = merge((row, file.path) for file in files for row in file.results)
-    notes = [note for file in files for note in file.notes] + _passed_notes(passed)
+    results, passed = merge((row, Place(file.path)) for file in files for row in file.results)
+    notes = [note for file in files for note in file.notes] + passed_notes(passed)
     metric = check_metric(by, results) if by is not None else None
     specs = [] if metric else [spec_metric(file.path) for file in files]
     wanted = {preference.name for preference in specs if preference}
@@ -86,14 +79,3 @@ def _name(files: Sequence[ResultsFile]) -> str:
     names = list(dict.fromkeys(stems))
     more = len(names) - _MAX_NAMES
     return ", ".join(names[:_MAX_NAMES]) + (f" and {more} more" if more > 0 else "")
-
-
-def _passed_notes(passed: Sequence[Passed[Path]]) -> list[str]:
-    groups: dict[tuple[Path, str], list[Passed[Path]]] = defaultdict(list)
-    for one in passed:
-        groups[one.place, one.why].append(one)
-    return [
-        f"{place}: left out {count(len(group), 'row')} {_WHY[why]}, the first of trial "
-        f"{group[0].row.trial.trial_id} (see {group[0].counted})"
-        for (place, why), group in groups.items()
-    ]

@@ -25,13 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sweep.cache import cache_dir
-from mnist_sweep.data.idx import PIXELS, LabelledImages, idx_header, pixel_sums
+from mnist_sweep.data.idx import idx_header
+from mnist_sweep.data.images import PIXELS, LabelledImages, pixel_sums
 from mnist_sweep.errors import DataError, UserError
 from mnist_sweep.files import replace_file
 from mnist_sweep.models import SIDE
+from mnist_sweep.trial import BUNDLED_IMAGES
 
 PACKED = Path(__file__).parent / "mnist"
-N_TRAIN, N_TEST = 60_000, 10_000
+N_TRAIN, N_TEST = BUNDLED_IMAGES
 COUNT = N_TRAIN + N_TEST
 
 #: SHA-256 of the four original IDX files, uncompressed, in the order of ``idx.FILE_NAMES``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sweep.data.bundled import N_TEST, N_TRAIN, describe_bundled, load_bundled
-from mnist_sweep.data.idx import CLASSES, PIXELS, LabelledImages, read_folder
+from mnist_sweep.data.folder import read_folder
+from mnist_sweep.data.images import PIXELS, LabelledImages
 from mnist_sweep.errors import DataError
-from mnist_sweep.trial import BUNDLED_DATASET, SPLIT_SIZES, DatasetConfig
+from mnist_sweep.trial import SPLIT_SIZES, DatasetConfig
 
-__all__ = ["Dataset", "describe_bundled", "load_dataset", "read_images", "train_images"]
+__all__ = [
+    "Dataset",
+    "describe_bundled",
+    "identified",
+    "load_dataset",
+    "read_images",
+    "train_images",
+]
 
 #: Seeds of the shuffles before splitting. Results depend on them: they never change.
 TRAIN_SHUFFLE_SEED = 0
@@ -44,9 +53,28 @@ class Dataset:
 def read_images(config: DatasetConfig) -> LabelledImages:
     """The images and labels that ``config`` names, before they are split.
 
-    Raises DataError if they are missing or damaged.
+    Raises DataError if they are missing or damaged, or are not what ``config`` was made for.
     """
-    return load_bundled() if config.name == BUNDLED_DATASET else read_folder(_folder(config.name))
+    if config.is_bundled:
+        return load_bundled()
+    data = read_folder(_path(config.path or config.name)).data
+    if config.digest and config.digest != data.digest:
+        raise DataError(
+            f"{config.path or config.name}: does not hold {config.name} ({config.digest}) any more "
+            f"but other data ({data.digest}); run the sweep again to train on that"
+        )
+    return data
+
+
+def identified(path: str, name: str = "") -> tuple[DatasetConfig, str]:
+    """The whole data set at ``path``, known by its contents, and a note on it for the user.
+
+    ``name`` is what to call it, else what it is called there. Raises DataError if there is none.
+    """
+    folder = read_folder(_path(path))
+    fitting = re.sub(r"[^A-Za-z0-9_.-]+", "-", name or folder.name).lstrip("-_.")[:80]
+    where = str(_path(path).absolute())
+    return DatasetConfig(fitting or "data", digest=folder.data.digest, path=where), folder.note
 
 
 def load_dataset(config: DatasetConfig, data: LabelledImages | None = None) -> Dataset:
@@ -71,7 +99,7 @@ def load_dataset(config: DatasetConfig, data: LabelledImages | None = None) -> D
             "of one and the same colour; nothing can be learned from them"
         )
     return Dataset(
-        data.images, data.labels, train_rows, validation_rows, test_rows, mean, std, CLASSES
+        data.images, data.labels, train_rows, validation_rows, test_rows, mean, std, data.classes
     )
 
 
@@ -82,14 +110,14 @@ def train_images(config: DatasetConfig) -> int:
     damaged, or if the sizes do not fit.
     """
     n_train, n_test = N_TRAIN, N_TEST
-    if config.name != BUNDLED_DATASET:
-        data = read_folder(_folder(config.name))
+    if not config.is_bundled:
+        data = read_images(config)
         n_train, n_test = data.n_train, len(data.labels) - data.n_train
     _check_sizes(config, n_train, n_test)
     return config.train_size or n_train - config.validation_size
 
 
-def _folder(name: str) -> Path:
+def _path(name: str) -> Path:
     try:
         return Path(name).expanduser()
     except RuntimeError as error:

@@ -12,7 +12,7 @@ import yaml
 
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.config import HPConfig, settings
-from mnist_sweep.trial import BUNDLED_DATASET, SPLIT_SIZES, DatasetConfig, TrialResult
+from mnist_sweep.trial import SPLIT_SIZES, DatasetConfig, TrialResult
 
 #: A spec takes names of 80 characters; the rank of a row comes behind this one.
 _MAX_NAME = 72
@@ -59,9 +59,12 @@ def rerun_parts(results: Sequence[TrialResult], evaluations: int = 1) -> list[st
 # YAML is slow to write, and rows have most of it in common.
 @cache
 def _head(model: str, dataset: DatasetConfig, seeds: Sequence[int], evaluations: int) -> str:
-    where = "name" if dataset.name == BUNDLED_DATASET else "dir"
+    known = dataset.is_bundled or dataset.digest
+    data: dict[str, Any] = {"name": dataset.name} if known else {}
+    # Where a folder was, no row says: most likely in one that is called like it.
+    data |= {} if dataset.is_bundled else {"dir": dataset.name}
     sizes = {size: getattr(dataset, size) for size in SPLIT_SIZES}
-    data = {where: dataset.name} | {size: count for size, count in sizes.items() if count}
+    data |= {size: count for size, count in sizes.items() if count}
     plan: dict[str, Any] = {"model": model, "dataset": data, "seeds": list(seeds)}
     if evaluations > 1:
         plan["evals_per_epoch"] = evaluations

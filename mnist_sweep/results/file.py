@@ -1,7 +1,7 @@
 """results.csv and results.curves.csv: reading them, and writing them so that nothing is lost.
 
 A trial is finished exactly if results.csv holds its row. Its curve is durable before its row is,
-so after a kill between the two there are curve lines without a row; the next run drops them.
+so after a kill between the two there are curve lines without a row; the next run sets them aside.
 
 A damaged line is treated by what is at stake. A reader leaves the line out and says so, for the
 other rows are worth seeing. A writer refuses the file and names the line: going on would train
@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from errno import EINVAL
 from pathlib import Path
 from types import MappingProxyType
 
@@ -31,9 +30,9 @@ from mnist_sweep.results.lines import (
     curves_path,
     left_out,
     parse_rows,
-    passed_over,
     read_curves,
     reason,
+    saved_by_another,
     spec_path,
     unknown_columns,
     whole_lines,
@@ -47,6 +46,7 @@ from mnist_sweep.results.rows import (
     format_curve,
     format_row,
     header,
+    known_ids,
     trial_id_of,
 )
 from mnist_sweep.trial import TrialResult
@@ -82,8 +82,8 @@ class ResultsFile:
 def read_results(path: Path) -> ResultsFile:
     """Read ``path`` and its curves. Takes no lock: it works while a run is writing.
 
-    Damaged lines are left out with a note. Raises ResultsError if ``path`` cannot be read or has
-    other columns.
+    Damaged lines are left out with a note. Raises ResultsError if ``path`` cannot be read, is
+    something else, or has rows of which none can be read.
     """
     advice = "give a results file that mnist-sweep run wrote"
     real = _real_path(path, advice)
@@ -91,13 +91,16 @@ def read_results(path: Path) -> ResultsFile:
     with _garbage_collector_paused():
         rows = parse_rows(file, path)
         # After the rows, so that the curve of every row is there already.
-        curves, curve_notes = read_curves(curves_path(real), curves_path(path))
+        curves, curve_notes = read_curves(curves_path(real), curves_path(path), rows.by_id)
+    if rows.damaged and not rows.by_id:
+        (note,) = left_out(rows.damaged, path)
+        raise ResultsError(f"{note}; no row is left: {advice}")
     results = tuple(
         replace(result, curve=curves[trial_id]) if trial_id in curves else result
         for trial_id, result in rows.by_id.items()
     )
-    notes = [*file.notes, *unknown_columns(file.layout, path)]
-    notes += left_out(rows.damaged, path) + passed_over(rows, path) + curve_notes
+    notes = [*file.notes, *saved_by_another(file, path), *unknown_columns(file.layout, path)]
+    notes += left_out(rows.damaged, path) + rows.notes + curve_notes
     return ResultsFile(path, results, tuple(notes))
 
 
@@ -140,11 +143,12 @@ class ResultsWriter:
     def __init__(self, path: Path, *, overwrite: bool = False, retry_failed: bool = False) -> None:
         """Open ``path`` to continue it, or create it with its folder.
 
-        A torn last line is moved to ``<name>.torn``, curve lines without a row are dropped; a file
-        that lacks columns gets them, with the defaults that it was made with, in one step. With
-        ``overwrite`` the old file and its curves get a dated name first. With ``retry_failed`` the
-        rows of failed trials are taken out, all in one step; a crash before such a trial ends
-        again loses the record that it failed, never the trial, which is then simply unfinished.
+        A torn last line and curve lines without a row are moved to ``<name>.torn``; a file that
+        lacks columns gets them, with the defaults that it was made with, in one step. What another
+        program has saved is kept under a dated name, and goes on in our form; so are curves that
+        cannot be read, which then begin anew. With ``overwrite`` the old file and its curves get a
+        dated name first. With ``retry_failed`` the rows of failed trials are moved to
+        ``<name>.torn``; a crash before such a trial ends again leaves it simply unfinished.
 
         Raises ResultsError if another run is writing the file, if it is something else than a
         results file, has a damaged line, or cannot be written here.
@@ -234,14 +238,11 @@ class ResultsWriter:
         """Give the file, its curves and its spec a dated name; the file last.
 
         A crash between two then leaves rows without curves. The other way round it would leave
-        curves without rows, and those are dropped.
+        curves without rows, and those are taken apart from them.
         """
         old = {kind: path for kind in _KINDS if (path := kind(self._path)).exists()}
         if not old:
             return []
-        for path in old.values():
-            if not path.is_file():
-                raise OSError(EINVAL, f"{path.name} is no regular file")
         aside = self._dated()
         for kind, path in old.items():
             path.rename(kind(aside))
@@ -262,7 +263,6 @@ class ResultsWriter:
         """Make both files whole, and find what is finished. What is refused is left as it is."""
         shown_curves = curves_path(self._shown)
         file = self._lines(self._path, OUR_RESULTS, self._shown)
-        curves = self._lines(self._curves_path, OUR_CURVES, shown_curves)
         rows = parse_rows(file, self._shown)
         if rows.damaged:
             number, problem = rows.damaged[0]
@@ -270,24 +270,36 @@ class ResultsWriter:
                 f"{self._shown}:{number}: {problem}; put the line right or remove it (its trial is "
                 "then run again), or start again with --overwrite, which keeps this file"
             )
-        notes = [
-            *_mend(self._path, file, self._shown),
-            *_mend(self._curves_path, curves, shown_curves),
-            *passed_over(rows, self._shown),
+        notes = []
+        try:
+            curves = self._lines(self._curves_path, OUR_CURVES, shown_curves)
+        except ResultsError as error:
+            # They are worth less than the trials to come.
+            aside = curves_path(self._dated())
+            self._curves_path.rename(aside)
+            notes.append(f"{error}: they are kept as {aside.name}, new ones begin")
+            curves = Lines(OUR_CURVES, [], [])
+        notes += [
+            *self._mend(self._path, file, self._shown),
+            *self._mend(self._curves_path, curves, shown_curves),
+            *rows.notes,
             *unknown_columns(file.layout, self._shown),
         ]
         file, curves = _upgraded(self._path, file), _upgraded(self._curves_path, curves)
         finished = rows.by_id
         if retry_failed and rows.failed:
+            failed = (file.lines[number - 1] for number in sorted(rows.failed))
+            aside = journal.set_aside(self._path, _joined(failed))
             kept = (line for number, line in enumerate(file.lines, 1) if number not in rows.failed)
             replace_file(self._path, _joined(kept))
             # A failed row counts only where its trial has no other.
             finished = {i: row for i, row in finished.items() if row.status != "failed"}
-            notes.append(f"{self._shown}: took out {count(len(rows.failed), 'failed row')}")
+            moved = count(len(rows.failed), "failed row")
+            notes.append(f"{self._shown}: moved {moved} to {aside.name}")
         self._layout, self._curve_layout = file.layout, curves.layout
         self.finished = MappingProxyType(finished)
         self._ids = set(finished)
-        return notes + self._drop_curves_without_row(curves, shown_curves)
+        return notes + self._set_curves_without_row_aside(curves, shown_curves)
 
     def _lines(self, path: Path, ours: Layout, shown: Path) -> Lines:
         """The whole lines of ``path``; none if it is missing, empty or cut off in its header."""
@@ -296,19 +308,40 @@ class ResultsWriter:
         advice = f"{_OTHER_FILE}, or start again with --overwrite"
         return whole_lines(path, ours, shown, advice)
 
-    def _drop_curves_without_row(self, file: Lines, shown: Path) -> list[str]:
-        kept = [line for line in file.lines[1:] if trial_id_of(line, file.layout) in self._ids]
-        dropped = len(file.lines[1:]) - len(kept)
-        if not dropped:
+    def _set_curves_without_row_aside(self, file: Lines, shown: Path) -> list[str]:
+        cells = [trial_id_of(line, file.layout) for line in file.lines]
+        known = known_ids(set(cells), self._ids)
+        kept: list[bytes] = []
+        moved: list[bytes] = []
+        for line, cell in zip(file.lines, cells, strict=True):
+            stays = cell in known or line == file.lines[0] or not line.strip()
+            (kept if stays else moved).append(line)
+        if not moved:
             return []
-        replace_file(self._curves_path, _joined([file.lines[0], *kept]))
-        return [f"{shown}: dropped {count(dropped, 'line')} of trials that have no row"]
+        aside = journal.set_aside(self._curves_path, _joined(moved))
+        replace_file(self._curves_path, _joined(kept))
+        lines = count(len(moved), "line")
+        return [f"{shown}: moved {lines} of trials that have no row to {aside.name}"]
+
+    def _mend(self, path: Path, file: Lines, shown: Path) -> list[str]:
+        """Let ``path`` hold ``file``'s whole lines, in our form; keep whatever else it held."""
+        if file.foreign:
+            dated = self._dated()
+            aside = dated if path == self._path else curves_path(dated)
+            replace_file(aside, path.read_bytes())
+            replace_file(path, _joined(file.lines) or header(file.layout.names))
+            (note,) = saved_by_another(file, shown)
+            return [f"{note}; it is kept as {aside.name}, and goes on in our form"]
+        return _mend(path, file, shown)
 
 
 def _mend(path: Path, file: Lines, shown: Path) -> list[str]:
     """Set the torn end of ``path`` aside; create it if it has no lines."""
     notes = []
-    if path.exists() and (aside := journal.set_torn_end_aside(path)):
+    if file.unended:
+        with path.open("ab", buffering=0) as end:
+            end.write(b"\n")
+    elif path.exists() and (aside := journal.set_torn_end_aside(path)):
         notes.append(f"{shown}: its last line was not whole; moved it to {aside.name}")
     if not file.lines:
         replace_file(path, header(file.layout.names))

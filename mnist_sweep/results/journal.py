@@ -64,8 +64,24 @@ def torn_at(content: bytes) -> int:
     return start if last.count(b'"') % 2 or b"\0" in last else end
 
 
+def set_aside(path: Path, lines: bytes) -> Path:
+    """Add ``lines`` of the file to ``<name>.torn`` beside it, durably; returns that.
+
+    Raises OSError.
+    """
+    aside = path.with_name(f"{path.name}.torn")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_WAIT, 0o666)
+    try:
+        write_all(descriptor, lines.removesuffix(b"\n") + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_folder(path.parent)
+    return aside
+
+
 def set_torn_end_aside(path: Path) -> Path | None:
-    """Move the torn end of the file, if it has one, to the end of ``<name>.torn`` beside it.
+    """Move the torn end of the file, if it has one, as ``set_aside`` does.
 
     It is durable there before it is cut off here. Returns where it is now, or None. Raises OSError,
     and then the file is as it was.
@@ -75,14 +91,7 @@ def set_torn_end_aside(path: Path) -> Path | None:
     torn = content[torn_at(content) :]
     if not torn:
         return None
-    aside = path.with_name(f"{path.name}.torn")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_WAIT, 0o666)
-    try:
-        write_all(descriptor, torn.removesuffix(b"\n") + b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    sync_folder(path.parent)
+    aside = set_aside(path, torn)
     descriptor = os.open(path, os.O_WRONLY | _NO_WAIT)
     try:
         os.ftruncate(descriptor, len(content) - len(torn))

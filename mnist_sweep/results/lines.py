@@ -6,20 +6,27 @@ Files are opened by their real path; messages name them as the user did (``shown
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from mnist_sweep.config import FIELD_NAMES
 from mnist_sweep.errors import ResultsError
 from mnist_sweep.labels import count
 from mnist_sweep.results import journal
-from mnist_sweep.results.merge import Passed, merge
+from mnist_sweep.results.dialect import translated
+from mnist_sweep.results.merge import Place, merge, passed_notes
 from mnist_sweep.results.rows import (
-    MAX_LINE,
+    LATER,
     OUR_CURVES,
+    OUR_RESULTS,
     Layout,
     header,
+    known_ids,
     listed,
     parse_point,
     parse_row,
@@ -31,12 +38,8 @@ from mnist_sweep.trial import CurvePoint, TrialResult
 _MAX_PROBLEM = 200
 #: Damaged lines after which a file is given up, so that no garbage takes minutes to read.
 _MAX_DAMAGED = 1_000
-#: Why rows do not count, as part of a sentence.
-_WHY = {
-    "same": "of trials that an earlier row has with the same result",
-    "failed": "of failed trials that another row has finished",
-    "differs": "with another result than that of an earlier row, which counts",
-}
+#: What every finished trial has.
+_ALWAYS_MEASURED = ("train_loss", "train_accuracy", "test_accuracy")
 
 #: A line's number, and what is wrong with it.
 Damage = tuple[int, str]
@@ -55,11 +58,17 @@ def spec_path(path: Path) -> Path:
 
 
 class Lines(NamedTuple):
-    """The whole lines of a file, its header included, none if it is empty; notes on the rest."""
+    """The whole lines of a file, its header included, none if it is empty; notes on the rest.
+
+    Where another program has saved the file, they are as we would have written them: ``foreign``.
+    ``unended``: the last one is whole, but lacks its line end.
+    """
 
     layout: Layout
     lines: list[bytes]
     notes: list[str]
+    foreign: str = ""
+    unended: bool = False
 
 
 def whole_lines(path: Path, ours: Layout, shown: Path, advice: str) -> Lines:
@@ -70,12 +79,11 @@ def whole_lines(path: Path, ours: Layout, shown: Path, advice: str) -> Lines:
     """
     try:
         with journal.open_regular(path) as file:
-            content = file.read(MAX_LINE)
-            if _is_cut_header(content, ours):
-                return Lines(ours, [], [f"{shown} is empty"])
-            # A file that is something else is refused before all of it is read.
-            layout = read_layout(content.partition(b"\n")[0], ours.kind)
-            content += file.read()
+            content = file.read()
+        if _is_cut_header(content, ours):
+            return Lines(ours, [], [f"{shown} is empty"])
+        content, names, how = translated(content, ours.kind)
+        layout = read_layout(names, ours.kind)
     except FileNotFoundError as error:
         raise ResultsError(f"{shown} does not exist; {advice}") from error
     except OSError as error:
@@ -85,14 +93,41 @@ def whole_lines(path: Path, ours: Layout, shown: Path, advice: str) -> Lines:
         problem = "holds curves, not results" if curves else error
         raise ResultsError(f"{shown} {problem}; {advice}") from error
     end = journal.torn_at(content)
+    lines, rest = content[:end].split(b"\n")[:-1], content[end:]
+    unended = ours is OUR_RESULTS and bool(lines) and _is_whole_row(rest, layout, lines)
+    lines += [rest] if unended else []
     notes = []
-    if end < len(content):
+    if rest and not unended:
         notes.append(
             f"{shown}: left out the last line, which is not whole; a run is writing it, or was cut "
             "off then and sets it aside when it is continued"
         )
-    lines = content[:end].split(b"\n")[:-1]
-    return Lines(layout if lines else ours, lines, notes)
+    return Lines(layout if lines else ours, lines, notes, ", ".join(how), unended)
+
+
+def _is_whole_row(line: bytes, layout: Layout, lines: Sequence[bytes]) -> bool:
+    """Whether ``line`` is cut off nowhere but at its end: its last cell must prove to be whole."""
+    try:
+        result, _ = parse_row(line, layout)
+    except ValueError:
+        return False
+    dataset, last = result.trial.dataset, layout.names[-1]
+    if last not in LATER:
+        return last in (*FIELD_NAMES, "dataset")  # which the trial_id proves
+    cell = line.rpartition(b",")[2]
+    if result.status == "failed":
+        return not cell
+    told = dict(zip(LATER, (dataset.validation_size, dataset.test_images), strict=True))[last]
+    if told is not None:
+        return cell == str(told).encode()
+    # A data set has one test file.
+    same = (other for other in lines if dataset.label.encode() in other)
+    return bool(cell) and any(other.rpartition(b",")[2] == cell for other in same)
+
+
+def saved_by_another(file: Lines, shown: Path) -> list[str]:
+    """The note on a file that another program has saved, if it has."""
+    return [f"{shown}: another program has saved it ({file.foreign})"] if file.foreign else []
 
 
 def unknown_columns(layout: Layout, shown: Path) -> list[str]:
@@ -103,7 +138,7 @@ def unknown_columns(layout: Layout, shown: Path) -> list[str]:
 
 def _is_of_curves(content: bytes) -> bool:
     try:
-        return bool(read_layout(content.partition(b"\n")[0], OUR_CURVES.kind))
+        return bool(translated(content, OUR_CURVES.kind))
     except ValueError:
         return False
 
@@ -117,12 +152,12 @@ def _is_cut_header(content: bytes, ours: Layout) -> bool:
 class Rows:
     """The rows of a results file; a line's number counts from 1, which is the header.
 
-    ``by_id`` has the row that counts of each trial, in the file's order, ``passed`` those that do
-    not (see ``merge``).
+    ``by_id`` has the row that counts of each trial, in the file's order (see ``merge``); ``notes``
+    are on those that do not, and on what another program took from those that do.
     """
 
     by_id: dict[str, TrialResult]
-    passed: list[Passed[int]]
+    notes: list[str]
     failed: set[int]  # line numbers
     damaged: list[Damage]
 
@@ -134,34 +169,59 @@ def parse_rows(file: Lines, shown: Path) -> Rows:
     """
     damaged: list[Damage] = []
     parsed = list(_parsed(file, parse_row, damaged, shown))
-    results, passed = merge(parsed)
-    failed = {number for result, number in parsed if result.status == "failed"}
-    return Rows({result.trial.trial_id: result for result in results}, passed, failed, damaged)
+    results, passed = merge((result, Place(shown, number)) for (result, _), number in parsed)
+    failed = {number for (result, _), number in parsed if result.status == "failed"}
+    notes = passed_notes(passed)
+    if rounded := sum(lost for (_, lost), _ in parsed):
+        notes.append(
+            f"{shown}: another program has rounded settings of {count(rounded, 'row')}; those that "
+            "make the trial_id are taken"
+        )
+    emptied = [(number, name) for (r, _), number in parsed if (name := _emptied(r))]
+    if emptied:
+        number, name = emptied[0]
+        notes.append(
+            f"{shown}: {count(len(emptied), 'row')} of ok trials without what all of them have, "
+            f"the first at line {number}: {name}; it was removed"
+        )
+    return Rows({result.trial.trial_id: result for result in results}, notes, failed, damaged)
 
 
-def read_curves(path: Path, shown: Path) -> tuple[dict[str, tuple[CurvePoint, ...]], list[str]]:
-    """The curve of each trial, and notes. A missing or unreadable file is a note, no error.
+def _emptied(result: TrialResult) -> str:
+    """What a row lacks though its trial was finished; empty if nothing."""
+    names = _ALWAYS_MEASURED + ("val_accuracy",) * (result.trial.dataset.validation_size > 0)
+    lacking = [name for name in names if getattr(result, name) is None]
+    return ", ".join(lacking) if result.status == "ok" else ""
 
-    Where a file that was joined by hand holds several curves of a trial, the first counts.
+
+def read_curves(
+    path: Path, shown: Path, ids: Collection[str]
+) -> tuple[dict[str, tuple[CurvePoint, ...]], list[str]]:
+    """The curves of the trials with ``ids``, and notes.
+
+    A missing or unreadable file is a note, no error. Points may stand in any order. Where a file
+    that was joined by hand holds several curves of a trial, the first counts.
     """
     if not os.path.exists(path):
         return {}, []
-    curves: dict[str, list[CurvePoint]] = {}
-    ended: set[str] = set()
+    points: dict[str, list[CurvePoint]] = defaultdict(list)
     damaged: list[Damage] = []
     try:
         file = whole_lines(path, OUR_CURVES, shown, "results are shown without curves")
         for (trial_id, point), _ in _parsed(file, parse_point, damaged, shown):
-            curve = curves.setdefault(trial_id, [])
-            # A step that is not beyond the last one begins another curve of the same trial.
-            if trial_id in ended or (curve and point.step <= curve[-1].step):
-                ended.add(trial_id)
-            else:
-                curve.append(point)
+            points[trial_id].append(point)
     except ResultsError as error:
         return {}, [str(error)]
     notes = file.notes + left_out(damaged, shown)
-    return {trial_id: tuple(curve) for trial_id, curve in curves.items()}, notes
+    return {i: _curve(points[cell]) for cell, i in known_ids(points, ids).items()}, notes
+
+
+def _curve(points: list[CurvePoint]) -> tuple[CurvePoint, ...]:
+    """The first curve that ``points`` hold: a step that comes again begins another one."""
+    if len({point.step for point in points}) < len(points):
+        again = (n for n, (a, b) in enumerate(pairwise(points), 1) if b.step <= a.step)
+        points = points[: next(again)]
+    return tuple(sorted(points, key=attrgetter("step")))
 
 
 def _parsed(
@@ -170,7 +230,7 @@ def _parsed(
     """What each line says, and its number; those that cannot be read are added to ``damaged``."""
     for number, line in enumerate(file.lines, start=1):
         # Files that were joined have a header within.
-        if not line.strip() or line == file.lines[0]:
+        if line == file.lines[0] or line[:1] == b"#" or not line.strip(b' ,"\t\r'):
             continue
         try:
             value = parse(line, file.layout)
@@ -196,19 +256,6 @@ def left_out(damaged: Sequence[Damage], shown: Path) -> list[str]:
     number, problem = damaged[0]
     lines = count(len(damaged), "damaged line")
     return [f"{shown}: left out {lines}, the first at line {number}: {problem}"]
-
-
-def passed_over(rows: Rows, shown: Path) -> list[str]:
-    """The notes on rows that do not count, one for each reason."""
-    notes = []
-    for why, text in _WHY.items():
-        if group := [one for one in rows.passed if one.why == why]:
-            first = min(group, key=lambda one: one.place)
-            notes.append(
-                f"{shown}: passed over {count(len(group), 'row')} {text}, the first at line "
-                f"{first.place} of trial {first.row.trial.trial_id} (see line {first.counted})"
-            )
-    return notes
 
 
 def reason(error: OSError) -> str:

@@ -1,11 +1,12 @@
 """The lines of results.csv and results.curves.csv: their columns, and values to text and back.
 
 A row is exactly one line of UTF-8 (RFC 4180, line ends "\\n"): no cell ever holds a line break, so
-what follows the last line end is never a whole row. Floats are written as ``repr`` does, which
+what follows the last line end is seldom a whole row. Floats are written as ``repr`` does, which
 reads back to the same bits; a value that was not reached is an empty cell.
 
 Cells are found by the names at the head of the file. Columns that came later than a file have
-their defaults in it, and columns that nobody here knows stay as they are.
+their defaults in it, and columns that nobody here knows stay as they are. A number is read however
+another program has spelt it; that nothing was changed, the trial_id proves.
 """
 
 from __future__ import annotations
@@ -13,14 +14,23 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
+from itertools import islice, product
 from numbers import Integral
 from typing import Any, NamedTuple, cast, get_args
 
-from mnist_sweep.config import EXTRA_NAMES, FIELD_NAMES, HPConfig
-from mnist_sweep.trial import CurvePoint, DatasetConfig, Status, Trial, TrialResult
+from mnist_sweep.config import (
+    EXTRA_NAMES,
+    FIELD_NAMES,
+    FIELDS,
+    HPConfig,
+    int_or_none,
+    parse_number,
+)
+from mnist_sweep.trial import CurvePoint, DatasetConfig, Status, Trial, TrialResult, id_of
 
 _HYPERPARAMETERS = tuple(name for name in FIELD_NAMES if name not in ("model", *EXTRA_NAMES))
 #: What came of a trial and how it was made, in the order of TrialResult's fields: name -> type.
@@ -32,14 +42,16 @@ _MEASURED = {
 _TEXTS = ("sweep", *(name for name, kind in _MEASURED.items() if kind == "str"))
 _INTEGERS = tuple(name for name, kind in _MEASURED.items() if kind == "int | None")
 _REALS = tuple(name for name, kind in _MEASURED.items() if kind == "float | None")
+#: What was not measured from the first version on.
+LATER = ("val_images", "test_images")
 
 _STATUSES = get_args(Status)
 
-#: The columns of results.csv, in their order: extras are at the end, so that what reads columns by
-#: their number goes on working.
+#: The columns of results.csv, in their order: what came later is at the end, so that what reads
+#: columns by their number goes on working.
 COLUMNS: tuple[str, ...] = (
-    *("trial_id", "sweep", "model", "dataset"),
-    *(*_HYPERPARAMETERS, *_MEASURED, *EXTRA_NAMES),
+    *("trial_id", "sweep", "model", "dataset", *_HYPERPARAMETERS),
+    *(*(name for name in _MEASURED if name not in LATER), *EXTRA_NAMES, *LATER),
 )
 #: The columns of results.curves.csv, in their order.
 CURVE_COLUMNS: tuple[str, ...] = ("trial_id", *(f.name for f in fields(CurvePoint)))
@@ -49,6 +61,17 @@ MAX_TEXT = 500
 #: Bytes of the longest line that is taken for a row; a row that we wrote is far shorter.
 MAX_LINE = 65_536
 _MAX_LABEL = 4_096
+#: What stands where other programs have nothing to write.
+_NOTHING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "none", "null"})
+#: Digits that commas, blanks or apostrophes hold together: 1,024.
+_GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}([,'\u2019\s]\d{3})+(\.\d*)?")
+#: Digits that a number keeps in every program; some keep no more.
+_KEPT_DIGITS = 15
+_ID = re.compile("[0-9a-f]{12}")
+#: Fewest digits by which a number is told to be a trial_id.
+_ID_DIGITS = 3
+#: Trials that are tried where digits were lost.
+_MAX_TRIED = 3_000
 
 #: What spreadsheets take for the start of a formula; control characters never get into a cell.
 _FORMULA_START = "=+-@"
@@ -115,19 +138,10 @@ def header(columns: Sequence[str]) -> bytes:
     return (",".join(columns) + "\n").encode()
 
 
-def read_layout(line: bytes, kind: Kind) -> Layout:
-    """The layout that the first line of a file says. Raises ValueError if it is not of ``kind``."""
-    try:
-        names = _cells(line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8-sig"))
-    except ValueError:
-        problem = "has no line of column names; it is not a CSV file of results"
-        raise ValueError(problem) from None
-    if missing := [name for name in kind.columns if name in kind.needed and name not in names]:
-        extra = [name for name in names if name not in kind.columns]
-        expected = f"; not expected: {listed(extra)}" if extra else ""
-        raise ValueError(f"has other columns (missing: {listed(missing)}{expected})")
+def read_layout(names: Sequence[str], kind: Kind) -> Layout:
+    """The layout with the columns ``names``. Raises ValueError if two of ours have one name."""
     if twice := [name for name in kind.columns if names.count(name) > 1]:
-        raise ValueError(f"has two columns of one name ({listed(twice)})")
+        raise ValueError(f"has two columns of one name ({listed(twice)}); remove one of them")
     return Layout(kind, tuple(names))
 
 
@@ -163,37 +177,99 @@ def format_curve(result: TrialResult, layout: Layout = OUR_CURVES) -> bytes:
     )
 
 
-def parse_row(line: bytes, layout: Layout = OUR_RESULTS) -> TrialResult:
-    """The inverse of ``format_row``, without a curve; a line end is allowed, not needed.
+def parse_row(line: bytes, layout: Layout = OUR_RESULTS) -> tuple[TrialResult, bool]:
+    """The inverse of ``format_row``, without a curve; and whether its settings had lost digits.
 
-    Raises ValueError, with a message that starts with the column, for a line that is no whole row,
-    a cell that cannot be read, and a trial_id that the row's settings do not make.
+    A line end is allowed, not needed. Raises ValueError, with a message that starts with the
+    column, for a line that is no whole row, a cell that cannot be read, and a trial_id that the
+    row's settings do not make.
     """
     row = dict(zip(layout.kind.columns, _ordered(line, layout), strict=True))
-    trial = Trial(_parse_config(row), _parse_dataset(row["dataset"]))
-    if row["trial_id"] != trial.trial_id:
-        raise ValueError(
-            f"trial_id: is not {trial.trial_id}, which its settings make; was the row edited?"
-        )
-    if row["status"] not in _STATUSES:
+    trial = whole = Trial(_parse_config(row), _parse_dataset(row["dataset"]))
+    if not _says_id(row["trial_id"], trial.trial_id):
+        whole = _with_all_digits(trial, row["trial_id"])
+    status = row["status"]
+    if status not in _STATUSES:
         raise ValueError(f"status: is not one of {', '.join(_STATUSES)}")
     values: dict[str, Any] = {name: _unguarded(row[name]) for name in _TEXTS}
-    values |= {name: _optional(name, row[name], int) for name in _INTEGERS}
+    values |= {name: _optional(name, row[name], _whole) for name in _INTEGERS}
     values |= {name: _optional(name, row[name], _finite) for name in _REALS}
     for name in _REALS:
         if name.endswith("accuracy") and not 0 <= (values[name] or 0) <= 1:
             raise ValueError(f"{name}: {row[name]} is no fraction from 0 to 1")
-    return TrialResult(trial=trial, status=cast(Status, row["status"]), **values)
+    if status != "failed":
+        told = whole.dataset.validation_size, whole.dataset.test_images
+        for name, images in zip(LATER, told, strict=True):
+            values[name] = images if values[name] is None else values[name]
+    return TrialResult(trial=whole, status=cast(Status, status), **values), whole is not trial
+
+
+def _says_id(cell: str, trial_id: str, exactly: bool = False) -> bool:
+    """Whether ``cell`` is ``trial_id``, or the number that a program took it for.
+
+    Of such a number a few digits do, unless ``exactly``: so little may be so by chance.
+    """
+    if cell == trial_id or _ID.fullmatch(cell):
+        return cell == trial_id
+    try:
+        number, meant = float(_tidy(cell)), float(trial_id)
+    except ValueError:
+        return False
+    if exactly or number == meant:
+        return number == meant and (not exactly or math.isfinite(number))
+    digits = len(re.sub(r"[eE].*|\D", "", cell).lstrip("0"))
+    return digits >= _ID_DIGITS and f"{number:.{digits - 1}e}" == f"{meant:.{digits - 1}e}"
+
+
+def known_ids(cells: Collection[str], ids: Collection[str]) -> dict[str, str]:
+    """The trial_id among ``ids`` that each cell says; cells that say none are left out."""
+    known = set(ids)
+    numbers = [each for each in known if each.replace("e", "", 1).isdigit()]
+    said = ((cell, [cell] if cell in known else numbers) for cell in cells)
+    return {cell: each for cell, ids in said for each in ids if _says_id(cell, each)}
+
+
+def _with_all_digits(trial: Trial, cell: str) -> Trial:
+    """The trial with the id that ``cell`` says whose numbers were those of ``trial`` after some
+    program had rounded them. Raises ValueError if there is none.
+    """
+    values = {
+        name: value
+        for name, value in vars(trial.config).items()
+        if isinstance(value, float) and value != FIELDS[name].default
+    }
+    for chosen in islice(product(*map(_alike, values.values())), _MAX_TRIED):
+        canonical = trial.canonical
+        for (name, value), other in zip(values.items(), chosen, strict=True):
+            canonical = canonical.replace(f'"{name}":{value!r}', f'"{name}":{other!r}')
+        if _says_id(cell, id_of(canonical), exactly=True):
+            config = vars(trial.config) | dict(zip(values, chosen, strict=True))
+            return Trial(HPConfig(**config), trial.dataset)
+    raise ValueError(
+        f"trial_id: is not {trial.trial_id}, which its settings make; one of them was edited, or "
+        f"rounded to fewer than {_KEPT_DIGITS} digits"
+    )
+
+
+def _alike(value: float) -> list[float]:
+    """The numbers, ``value`` first, that are the same in the digits that every program keeps."""
+    text, alike = f"{value:.{_KEPT_DIGITS}g}", [value]
+    for end in (-math.inf, math.inf):
+        other = math.nextafter(value, end)
+        while f"{other:.{_KEPT_DIGITS}g}" == text:
+            alike.append(other)
+            other = math.nextafter(other, end)
+    return alike
 
 
 def _ordered(line: bytes, layout: Layout) -> list[str]:
     """The cells of ``line`` in the order of the kind's columns; empty for those that it lacks."""
-    text = _text(line)
-    cells = _cells(text) if '"' in text or "\r" in text else text.split(",")
-    if len(cells) != len(layout.names):
-        raise ValueError(f"has {len(cells)} cells instead of {len(layout.names)}")
-    cells.append("")  # where the places of missing columns point
-    return [cells[place] for place in layout.places]
+    cells = split(_text(line))
+    expected = len(layout.names)
+    if len(cells) < expected or any(cells[expected:]):
+        raise ValueError(f"has {len(cells)} cells instead of {expected}")
+    cells[expected:] = [""]  # where the places of missing columns point
+    return [cells[place].strip() for place in layout.places]
 
 
 @lru_cache(maxsize=64)  # the rows of a file have a few data sets
@@ -204,8 +280,11 @@ def _parse_dataset(cell: str) -> DatasetConfig:
 def _parse_config(row: Mapping[str, str]) -> HPConfig:
     # An empty cell is an extra that is off, or a hyperparameter that the model lacks; for the
     # others it is an error.
+    cells = {name: None if row[name].lower() in _NOTHING else row[name] for name in FIELD_NAMES}
     values: dict[str, Any] = {
-        name: row[name] or None for name in FIELD_NAMES if row[name] or name not in EXTRA_NAMES
+        name: _tidy(cell) if cell and FIELDS[name].metadata["type"] is not str else cell
+        for name, cell in cells.items()
+        if cell is not None or name not in EXTRA_NAMES
     }
     return HPConfig(**values)
 
@@ -219,7 +298,7 @@ def parse_point(line: bytes, layout: Layout = OUR_CURVES) -> tuple[str, CurvePoi
     cells = _ordered(line, layout)
     trial_id, step, epoch, lr, loss, train_accuracy, val_accuracy, test_accuracy = cells
     return trial_id, CurvePoint(
-        int(step),
+        _whole(step),
         _finite(epoch),
         _finite(lr),
         _finite(loss) if loss else math.nan,
@@ -246,9 +325,12 @@ def _text(line: bytes) -> str:
     return line.decode(errors="replace").removesuffix("\n").removesuffix("\r")
 
 
-def _cells(text: str) -> list[str]:
+def split(text: str, separator: str = ",") -> list[str]:
+    """The cells of a line. Raises ValueError if it is not one line of CSV."""
+    if '"' not in text and "\r" not in text:
+        return text.split(separator)
     try:
-        return next(csv.reader([text], strict=True), [])
+        return next(csv.reader([text], strict=True, delimiter=separator), [])
     except csv.Error as error:
         raise ValueError(f"is not one line of CSV ({error})") from error
 
@@ -264,16 +346,34 @@ def _cell(value: str | float | None) -> str:
 
 def _optional(name: str, cell: str, parse: Callable[[str], int | float]) -> int | float | None:
     try:
-        return parse(cell) if cell else None
+        return None if cell.lower() in _NOTHING else parse(cell)
     except ValueError as error:
-        raise ValueError(f"{name}: {cell[:40]!r} is not a number") from error
+        kind = "a whole number" if parse is _whole else "a number"
+        raise ValueError(f"{name}: {cell[:40]!r} is not {kind}") from error
 
 
 def _finite(cell: str) -> float:
-    number = float(cell)
+    share = 100 if cell.endswith("%") else 1
+    number = float(_tidy(cell.removesuffix("%"))) / share
     if not math.isfinite(number):
         raise ValueError(f"{cell!r} is not finite")
     return number
+
+
+def _whole(cell: str) -> int:
+    number = parse_number(_tidy(cell))
+    whole = None if number is None else int_or_none(number)
+    if whole is None:
+        raise ValueError(f"{cell!r} is not whole")
+    return whole
+
+
+def _tidy(cell: str) -> str:
+    """A number as Python spells it; what is none stays as it is."""
+    cell = cell.strip()
+    if _GROUPED.fullmatch(cell):
+        return re.sub(r"[^-+\d.]", "", cell)
+    return cell.replace(",", ".", 1)
 
 
 def _printable(text: str) -> str:

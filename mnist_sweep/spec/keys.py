@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_sweep.config import SPEC_FIELDS, HPConfig
-from mnist_sweep.errors import UserError
+from mnist_sweep.errors import DataError, UserError
 from mnist_sweep.metrics import CHOICE_METRICS, METRICS, Metric
 from mnist_sweep.models import MODELS
 from mnist_sweep.search.methods import METHODS
@@ -67,11 +67,11 @@ def _dataset(draft: Draft, node: Node) -> DatasetConfig | None:
     before = len(draft.problems)
     table = node.named().mapping("dataset", "{name: mnist, validation_size: 5000}")
     draft.check_keys(table, ("name", "dir", *SPLIT_SIZES))
+    default = Scalar(table.place, BUNDLED_DATASET)
     if "dir" in table.entries:
-        name = draft.attempt(_folder, table.entries["dir"])
+        dataset = draft.attempt(_folder, draft, table)
     else:
-        default = Scalar(table.place, BUNDLED_DATASET)
-        name = draft.attempt(_dataset_name, table.entries.setdefault("name", default))
+        dataset = draft.attempt(_bundled, table.entries.setdefault("name", default))
     # Nothing to validate on is a choice, nothing to train or test on is not.
     sizes: dict[str, Any] = {
         key: draft.attempt(
@@ -80,10 +80,10 @@ def _dataset(draft: Draft, node: Node) -> DatasetConfig | None:
         for key in SPLIT_SIZES
         if key in table.entries
     }
-    return None if len(draft.problems) > before else DatasetConfig(name or "", **sizes)
+    return replace(dataset, **sizes) if dataset and len(draft.problems) == before else None
 
 
-def _dataset_name(node: Node) -> str:
+def _bundled(node: Node) -> DatasetConfig:
     name = node.scalar("dataset").text
     if name != BUNDLED_DATASET:
         raise NodeError(
@@ -92,25 +92,28 @@ def _dataset_name(node: Node) -> str:
             f"{suggest(name, [BUNDLED_DATASET])}; for a folder of IDX files write "
             "dataset: {dir: FOLDER}",
         )
-    return name
+    return DatasetConfig()
 
 
-def _folder(node: Node) -> str:
-    """The folder as results.csv records it: one cell that no spreadsheet takes for a formula."""
-    folder = node.scalar("dataset.dir").text
-    shown = printable(folder)
-    if not folder.strip():
-        problem = "is empty; give the folder of the four IDX files"
-    elif ";" in folder or not folder.isprintable() or folder != folder.strip():
-        problem = (
-            f"'{shown}' has a ';', a control character or a space at an end, which results.csv "
-            "cannot hold; rename the folder or link to it"
-        )
-    elif folder[0] in "=+-@":
-        problem = f"a spreadsheet would take '{shown}' for a formula; write it as './{shown}'"
-    else:
-        return f"./{folder}" if folder == BUNDLED_DATASET else folder
-    raise NodeError(node, f"dataset.dir: {problem}")
+def _folder(draft: Draft, table: Table) -> DatasetConfig:
+    """The data set in the folder ``dir``, called ``name`` if that says more than a default."""
+    # Imported here because it needs numpy, which a spec of MNIST need not wait for.
+    from mnist_sweep.data.dataset import identified
+
+    node, given = table.entries["dir"], table.entries.get("name")
+    name = given.scalar("dataset.name").text if given else ""
+    try:
+        path = node.scalar("dataset.dir").text
+        if not path.isprintable():
+            raise DataError(f"{path} has a control character; rename the folder or link to it")
+        dataset, note = identified(path, name if name != BUNDLED_DATASET else "")
+    except DataError as error:
+        raise NodeError(node, f"dataset.dir: {printable(str(error), 1_000)}") from error
+    if name not in ("", BUNDLED_DATASET, dataset.name):
+        problem = f"dataset.name: '{printable(name)}' cannot name data; use {_NAME_RULE}"
+        raise NodeError(given or node, problem)
+    draft.warnings += [f"dataset.dir: {note}"] if note else []
+    return dataset
 
 
 def _seeds(draft: Draft, node: Node) -> list[int]:

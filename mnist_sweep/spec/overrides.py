@@ -39,6 +39,9 @@ def set_data_dir(draft: Draft, data_dir: str) -> None:
     """Let the spec's data set be the folder ``data_dir``. Raises NodeError."""
     place = Place(f"--data-dir {printable(data_dir)}")
     _put(draft.root, ["dataset", "dir"], Scalar(place, data_dir, quoted=True), place)
+    dataset = draft.root.entries["dataset"]
+    if isinstance(dataset, Table):
+        dataset.entries.pop("name", None)  # that of the data set which was replaced
 
 
 def _put(root: Table, path: Sequence[str], node: Node, place: Place) -> None:

@@ -297,6 +297,8 @@ class CompiledShape:
                     steps=progress.steps,
                     parameters=self.parameters,
                     train_seconds=seconds,
+                    val_images=len(self.data.dataset.validation_rows),
+                    test_images=len(self.data.dataset.test_rows),
                     curve=tuple(progress.curve),
                 )
             )
