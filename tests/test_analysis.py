@@ -413,3 +413,26 @@ def test_an_inert_parameter_makes_no_difference_and_a_strong_one_does() -> None:
         (c.configuration.config.opt, c.verdict in ("best", "tied"))
         for c in compared(synthetic.sweep(points))
     } == {("adam", True), ("sgd", False)}
+
+
+@pytest.mark.parametrize("images", [1000, 5000, 10_000])
+@pytest.mark.parametrize("accuracy", [0.85, 0.97, 0.985])
+def test_an_interval_over_the_images_that_were_tested_covers_the_accuracy(
+    images: int, accuracy: float
+) -> None:
+    """Exactly, over all counts of right images, each with its binomial probability."""
+    dataset = DatasetConfig("fashion", digest="0123456789ab")
+    spread = math.sqrt(images * accuracy * (1 - accuracy))
+    covered = 0.0
+    for right in range(max(0, int(images * accuracy - 6 * spread)), images + 1):
+        row = replace(result(right / images, dataset=dataset), test_images=images)
+        interval = only([row]).interval(TEST_ACCURACY)
+        assert interval is not None
+        if interval.low <= accuracy <= interval.high:
+            covered += stats.binom.pmf(right, images, accuracy)
+    assert 0.93 < covered < 0.965
+
+
+def test_where_nobody_knows_how_many_images_were_tested_there_is_no_interval_over_them() -> None:
+    folder = DatasetConfig("old/folder")
+    assert only([result(0.97, dataset=folder)]).interval(TEST_ACCURACY) is None

@@ -15,8 +15,6 @@ from mnist_sweep.trial import DatasetConfig, TrialResult
 
 #: Columns of results.csv: seconds of training, and the number of trained parameters.
 Cost = Literal["train_seconds", "parameters"]
-#: Images in the test file of a data set in MNIST's format.
-TEST_IMAGES = 10_000
 
 
 @dataclass(frozen=True)
@@ -71,11 +69,14 @@ class Configuration:
     def images(self, metric: Metric) -> int | None:
         """How many held-out images ``metric`` is a proportion of; None if it is not one.
 
-        A folder's test file is taken to hold 10,000 images, as MNIST's does.
+        Or if nobody knows, as of a folder's test images in rows of early versions.
         """
         if metric == VAL_ACCURACY:
             return self.dataset.validation_size or None
-        return self.dataset.test_size or TEST_IMAGES if metric == TEST_ACCURACY else None
+        if metric != TEST_ACCURACY:
+            return None
+        counted = (r.test_images for r in self.results if r.test_images)
+        return next(counted, self.dataset.test_images)
 
     def cost(self, name: Cost) -> float | None:
         """The mean of a cost over the seeds; None where there is no value."""
