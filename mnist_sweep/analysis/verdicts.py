@@ -15,6 +15,12 @@ from mnist_sweep.analysis.intervals import LEVEL, t_upper_p
 from mnist_sweep.analysis.noise import Floats, Noise, noise
 from mnist_sweep.metrics import Metric
 
+_NORMAL = NormalDist()
+#: Places and weights that integrate over a normal variable.
+_NODES = [(u / 4, _NORMAL.pdf(u / 4) / 4) for u in range(-32, 33)]
+#: A p-value so small that nobody asks how small.
+_SURE = 1e-6
+
 Verdict = Literal["best", "tied", "worse", "untested"]
 Kind = Literal["best", "tied", "noisy", "worse", "untested"]
 
@@ -66,8 +72,8 @@ def compare_with_best(ranked: Sequence[Configuration], metric: Metric) -> list[C
     The promise: with a probability of at least 95 % the truly best configuration is "best" or
     "tied". This is subset selection (Gupta, "On some multiple decision rules", 1965; Hsu, "Multiple
     Comparisons", 1996, chapter 4): a configuration is worse if any of those that rank before it is
-    better by a one-sided t-test of mean log errors, corrected for its k - 1 rivals by Sidak's
-    inequality, which bounds the multivariate t. ``noise`` says where the variances come from.
+    better by a one-sided t-test of mean log errors, corrected for its k - 1 rivals as Dunnett does
+    for comparisons that share one mean. ``noise`` says where the variances come from.
 
     A true best is a mean that no other passes; seeds are taken for independent draws with roughly
     normal log errors. scripts/calibrate simulates what the promise is worth without that: with the
@@ -114,8 +120,27 @@ def _p_values(found: Noise, variances: Floats) -> list[float]:
         t, df = (found.means[i] - found.means[:i]) / spread, np.minimum(freedom, found.freedom[:i])
         largest = ((float(t[df == f].max()), float(f)) for f in np.unique(df))
         p = min((t_upper_p(*pair) for pair in largest), default=1.0)
-        adjusted.append(-math.expm1((len(found.means) - 1) * math.log1p(-p)) if p < 1 else 1.0)
+        # What comparisons share: this one's mean. No more is counted on than of equal noise, since
+        # one that seems noisy may be so by chance.
+        shared = min(float((of_mean[i] / (of_mean[i] + of_rivals)).mean()), 0.5)
+        adjusted.append(_adjusted(p, len(found.means) - 1, shared))
     return adjusted
+
+
+def _adjusted(p: float, rivals: int, shared: float) -> float:
+    """The probability that the smallest of ``rivals`` p-values is ``p`` or less.
+
+    Of normal variables that all have the part ``shared`` of their variance in common (Dunnett and
+    Sobel, 1955), or by Sidak's inequality where that is so small that sums would lose it.
+    """
+    if p >= 1:
+        return 1.0
+    independent = -math.expm1(rivals * math.log1p(-p))
+    if independent < _SURE:
+        return independent
+    z, common, own = -_NORMAL.inv_cdf(p), math.sqrt(shared), math.sqrt(1 - shared)
+    none = math.fsum(weight * _NORMAL.cdf((z + common * u) / own) ** rivals for u, weight in _NODES)
+    return min(independent, 1 - none)
 
 
 def _seeds_needed(found: Noise, i: int) -> int | None:
@@ -123,8 +148,7 @@ def _seeds_needed(found: Noise, i: int) -> int | None:
     difference = float(found.means[i] - found.means[0])
     if difference <= 0:
         return None
-    normal = NormalDist()
-    reach = normal.inv_cdf(LEVEL ** (1 / (len(found.means) - 1))) + normal.inv_cdf(_POWER)
+    reach = _NORMAL.inv_cdf(LEVEL ** (1 / (len(found.means) - 1))) + _NORMAL.inv_cdf(_POWER)
     spread = float(found.variances[0] + found.variances[i])
     needed = math.ceil(reach**2 * spread / difference**2)
     return max(needed, 1 + int(min(found.seeds[0], found.seeds[i])))
