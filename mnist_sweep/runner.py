@@ -21,7 +21,7 @@ from mnist_sweep.plan import flops, plan
 from mnist_sweep.progress import Progress
 from mnist_sweep.results.file import ResultsWriter, read_results
 from mnist_sweep.results.spec_beside import spec_evaluations
-from mnist_sweep.search.protocol import Search
+from mnist_sweep.search.protocol import Search, missing
 from mnist_sweep.spec.load import SweepSpec
 from mnist_sweep.trial import Trial, TrialResult
 
@@ -60,7 +60,10 @@ def best_of_file(path: Path, count: int, metric: Metric) -> Sequence[HPConfig]:
     """
     if not path.exists():
         raise ResultsError(f"{path} does not exist; run the sweep that makes it first")
-    return best_configs(read_results(path).results, count, metric)
+    results = read_results(path).results
+    # Where a search has gone on with the best, these are what counts.
+    last = [*dict.fromkeys(result.stage for result in results)][-1:]
+    return best_configs([r for r in results if r.stage in last], count, metric)
 
 
 def default_output(spec: SweepSpec) -> Path:
@@ -84,7 +87,7 @@ def describe_plan(
     or UserError if the data set does not have what the spec asks for, and ResultsError if
     ``output`` cannot be read.
     """
-    _check_batch_sizes(spec.search.propose({}), train_images(spec.dataset))
+    _check_batch_sizes(missing(spec.search, {}), train_images(spec.dataset))
     earlier = read_results(output) if output.exists() and not overwrite else None
     rows = {
         result.trial.trial_id: result
@@ -147,12 +150,13 @@ def run_sweep(
     """
     # Loading it here also unpacks it, if need be, before several workers would.
     images = len(load_dataset(spec.dataset).train_rows)
-    _check_batch_sizes(spec.search.propose({}), images)
+    _check_batch_sizes(missing(spec.search, {}), images)
     with ResultsWriter(output, overwrite=overwrite, retry_failed=retry_failed) as writer:
         state = _State(spec.search, writer.finished)
         before = spec_evaluations(output)
         writer.leave_spec(spec.resolved)
-        for note in (*spec.warnings, *writer.notes, *_differences(spec, writer, device)):
+        ours = {t.dataset.label for t in (*(r.trial for r in state.rows.values()), *state.proposed)}
+        for note in (*spec.warnings, *writer.notes, *_differences(ours, writer, device)):
             say(note)
         if state.rows and before not in (None, spec.evals_per_epoch):
             say(
@@ -199,9 +203,15 @@ class _State:
 
     def _ask(self) -> None:
         while True:
-            self.proposed = self._search.propose(self.rows)
-            ids = [trial.trial_id for trial in self.proposed]
-            known = {i: self._earlier[i] for i in ids if i in self._earlier}
+            asked = {
+                trial.trial_id: (trial, part.stage)
+                for part in reversed(self._search.asked(self.rows))
+                for trial in part.trials
+            }
+            todo = {i: asked[i] for i in asked if i not in self.rows}
+            self.proposed = [trial for trial, _ in todo.values()]
+            self._stages = {i: stage for i, (_, stage) in todo.items()}
+            known = {i: self._earlier[i] for i in todo if i in self._earlier}
             if not known:
                 return
             self.rows |= known
@@ -219,9 +229,10 @@ class _State:
         while todo := self.proposed[: None if limit is None else limit - self._new]:
             _check_batch_sizes(todo, images)
             for result in session.run(plan(todo)):
-                self.rows[result.trial.trial_id] = result
+                trial_id = result.trial.trial_id
+                self.rows[trial_id] = replace(result, stage=self._stages[trial_id])
                 self._new += 1
-                yield result
+                yield self.rows[trial_id]
             if any(trial.trial_id not in self.rows for trial in todo):
                 self._interrupted = True
                 return
@@ -251,16 +262,17 @@ def _check_batch_sizes(trials: Sequence[Trial], images: int) -> None:
         )
 
 
-def _differences(spec: SweepSpec, writer: ResultsWriter, device: str) -> list[str]:
-    """Notes about rows that were made in another way than the rows to come."""
+def _differences(datasets: set[str], writer: ResultsWriter, device: str) -> list[str]:
+    """Notes about rows that were made in another way than the rows to come, on ``datasets``."""
     rows = [r for r in writer.finished.values() if r.status != "failed"]
     made_with = {
-        "tinygrad": (version("tinygrad"), {r.tinygrad_version for r in rows}),
-        "device": (device, {r.device for r in rows}),
-        "data set": (spec.dataset.label, {r.trial.dataset.label for r in rows}),
+        "tinygrad": ({version("tinygrad")}, {r.tinygrad_version for r in rows}),
+        "device": ({device}, {r.device for r in rows}),
+        "data set": (datasets, {r.trial.dataset.label for r in rows}),
     }
     return [
-        f"the file has rows made with {what} {', '.join(sorted(others))}; this run uses {now}"
+        f"the file has rows made with {what} {', '.join(sorted(before - now))}; this run uses "
+        f"{', '.join(sorted(now))}"
         for what, (now, before) in made_with.items()
-        if (others := before - {now})
+        if before - now
     ]

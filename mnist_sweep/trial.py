@@ -132,7 +132,8 @@ class TrialResult:
 
     Values that were not reached are None (a failed trial has no accuracy). ``error`` is the first
     line of the exception of a failed trial, else empty. Times are seconds; ``finished_at`` is UTC,
-    ISO 8601. ``val_images`` and ``test_images`` are how many images the accuracies are of.
+    ISO 8601. ``stage`` is the part of the search that asked for it, "" for its method.
+    ``val_images`` and ``test_images`` are how many images the accuracies are of.
     """
 
     sweep: str
@@ -153,6 +154,7 @@ class TrialResult:
     tinygrad_version: str = ""
     mnist_sweep_version: str = ""
     finished_at: str = ""
+    stage: str = ""
     val_images: int | None = None
     test_images: int | None = None
     curve: tuple[CurvePoint, ...] = ()

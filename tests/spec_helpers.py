@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import SpecError
+from mnist_sweep.search.protocol import missing
 from mnist_sweep.spec.draft import BestConfigs
 from mnist_sweep.spec.load import SweepSpec, load_spec
 from mnist_sweep.trial import Trial
@@ -42,7 +43,7 @@ def problems(folder: Path, text: str, *overrides: str, **arguments: Any) -> list
 
 def trials(spec: SweepSpec) -> list[Trial]:
     """What the sweep's search proposes before there are results."""
-    return list(spec.search.propose({}))
+    return list(missing(spec.search, {}))
 
 
 def configs(spec: SweepSpec, *names: str) -> list[tuple[Any, ...]]:

@@ -15,6 +15,7 @@ from mnist_sweep.executors.local import LocalExecutor
 from mnist_sweep.executors.worker import InProcessExecutor
 from mnist_sweep.results.file import read_results
 from mnist_sweep.runner import Summary, describe_plan, run_sweep
+from mnist_sweep.search.protocol import Asked
 from mnist_sweep.spec.load import SweepSpec, load_spec
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
 from tests.test_executors import _children
@@ -37,19 +38,19 @@ class Climb:
     most: int = 7
     warnings: tuple[str, ...] = ()
 
-    def propose(self, rows: Mapping[str, TrialResult]) -> Sequence[Trial]:
+    def asked(self, rows: Mapping[str, TrialResult]) -> Sequence[Asked]:
         tried: list[Trial] = []
         proposal = [_trial(lr) for lr in (1e-4, 1e-3, 1e-2)]
         for _ in range(3):
-            if missing := [trial for trial in proposal if trial.trial_id not in rows]:
-                return missing
             tried += proposal
+            if any(trial.trial_id not in rows for trial in proposal):
+                break
             best = max(tried, key=lambda trial: rows[trial.trial_id].test_accuracy or 0).config
             if len(tried) == 3:
                 proposal = [_trial(best.lr / 2), _trial(best.lr * 2)]
             else:
                 proposal = [_trial(best.lr, seed) for seed in (1, 2)]
-        return []
+        return [Asked("", tried)]
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ class Noted(Climb):
 
     workers: list[frozenset[int]] = field(default_factory=list)
 
-    def propose(self, rows: Mapping[str, TrialResult]) -> Sequence[Trial]:
+    def asked(self, rows: Mapping[str, TrialResult]) -> Sequence[Asked]:
         self.workers.append(frozenset(_children()))
-        return super().propose(rows)
+        return super().asked(rows)
 
 
 @pytest.fixture(scope="module")
@@ -157,9 +158,9 @@ def test_a_later_proposal_that_the_data_is_too_small_for_is_an_error_that_loses_
     spec: SweepSpec, tmp_path: Path
 ) -> None:
     class Growing(Climb):
-        def propose(self, rows: Mapping[str, TrialResult]) -> Sequence[Trial]:
+        def asked(self, rows: Mapping[str, TrialResult]) -> Sequence[Asked]:
             large = Trial(HPConfig(width=16, depth=1, batch_size=2000), DATA)
-            return [large] if rows else [_trial(1e-3)]
+            return [Asked("", [_trial(1e-3), large] if rows else [_trial(1e-3)])]
 
     output = tmp_path / "out.csv"
     with pytest.raises(UserError, match="batch_size 2000: larger than the training split"):

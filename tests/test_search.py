@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mnist_sweep.config import SCHEDULES
 from mnist_sweep.runner import describe_plan
 from mnist_sweep.search.methods import METHODS
+from mnist_sweep.search.protocol import missing
 from mnist_sweep.spec.keys import KEYS
 from mnist_sweep.trial import TrialResult
 from tests.spec_helpers import FOLDER_OF_MANY, configs, load, problems, trials
@@ -19,6 +20,8 @@ from tests.spec_helpers import FOLDER_OF_MANY, configs, load, problems, trials
 SPECS = {
     "grid": "seeds: 2\ngrids: {a: {lr: [1e-3, 1e-2], depth: [1, 2]}, b: {depth: [2, 3]}}\n",
     "random": "seeds: 2\nmethod: random\ncount: 5\nparameters: {lr: {min: 1e-4, max: 1}}\n",
+    # With as many as the first batch; what comes after that is for the tests of stages.
+    "bayes": "seeds: 2\nmethod: bayes\ncount: 5\nparameters: {lr: {min: 1e-4, max: 1}}\n",
 }
 
 
@@ -33,10 +36,10 @@ def test_what_is_proposed_is_what_has_no_row_in_the_order_of_the_spec(
     tmp_path: Path, text: str, chosen: set[int], order: random.Random
 ) -> None:
     search = load(tmp_path, text).search
-    everything = search.propose({})
+    everything = missing(search, {})
     rows = [TrialResult("sweep", trial, "ok") for i, trial in enumerate(everything) if i in chosen]
     order.shuffle(rows)
-    proposed = search.propose({row.trial.trial_id: row for row in rows})
+    proposed = missing(search, {row.trial.trial_id: row for row in rows})
     assert list(proposed) == [trial for i, trial in enumerate(everything) if i not in chosen]
 
 
@@ -45,9 +48,9 @@ def test_a_finished_search_proposes_nothing_whatever_came_of_its_trials(
     tmp_path: Path, text: str
 ) -> None:
     search = load(tmp_path, text).search
-    rows = {t.trial_id: TrialResult("sweep", t, "failed") for t in search.propose({})}
+    rows = {t.trial_id: TrialResult("sweep", t, "failed") for t in missing(search, {})}
     assert len(rows) == search.most == 10
-    assert not search.propose(rows)
+    assert not missing(search, rows)
 
 
 def test_a_key_of_a_method_is_a_key_of_the_spec() -> None:

@@ -71,6 +71,7 @@ FIRST_SEED = {"mlp_confirmation": 10, "cnn_phase3": 2, "mlp_final": 20, "cnn_fin
         ("cnn_phase3", 10, 1, "val_accuracy"),
         ("cnn_phase4", 8, 1, "val_accuracy"),
         ("mlp_full_grid", 1600, 1, "val_accuracy"),
+        ("mlp_search", 16, 1, "val_accuracy"),  # of 65, those that come first
         ("mlp_sgd", 16, 3, "val_accuracy"),
         ("mlp_schedule", 24, 3, "val_accuracy"),
         # 6 + 8 + 6 + 3 + 8, of which the grids share 3

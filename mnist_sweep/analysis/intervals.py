@@ -101,7 +101,7 @@ def f_upper_p(f: float, df: float, df_error: float) -> float:
 
 
 @cache
-def t_quantile(level: float, df: int) -> float:
+def t_quantile(level: float, df: float) -> float:
     """The t for which P(\\|T\\| < t) = ``level``, 0 < level < 1."""
     return _root(lambda t: t_two_sided_p(t, df), 1 - level)
 

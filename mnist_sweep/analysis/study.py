@@ -182,29 +182,36 @@ def split_studies(
     preferred: Metric | None = None,
     rerun: str = Study.rerun,
 ) -> list[Study]:
-    """Group ``results``, one row of each trial, by model and data set, in order of appearance.
+    """Group ``results``, one row of each trial, by model, data set and stage of the search.
+
+    In order of appearance, but a later stage of a search before those that it goes back on.
 
     Without ``metric`` each study has its ``default_metric``: ``preferred`` where it was measured.
     ``title`` names the results, ``rerun`` is the command that goes on with them.
     """
-    groups: dict[tuple[str, str], list[TrialResult]] = {}
+    groups: dict[tuple[str, str, str], list[TrialResult]] = {}
     for result in results:
-        key = result.trial.config.model, result.trial.dataset.label
+        key = result.stage, result.trial.config.model, result.trial.dataset.label
         groups.setdefault(key, []).append(result)
-    several_models = len({model for model, _ in groups}) > 1
-    several_datasets = len({dataset for _, dataset in groups}) > 1
+    several_stages, several_models, several_datasets = (
+        len({key[i] for key in groups}) > 1 for i in range(3)
+    )
+    order = [*dict.fromkeys(stage for stage, _, _ in groups)][::-1]
     studies = []
-    for (model, dataset), group in groups.items():
+    for (stage, model, dataset), group in sorted(
+        groups.items(), key=lambda item: order.index(item[0][0])
+    ):
         data = dataset_text(dataset)
-        names = [model] * several_models + [data] * several_datasets
-        parts = [model] * several_models + [_file_name(dataset)] * several_datasets
+        first = [stage or "search"] * several_stages + [model] * several_models
+        names = first + [data] * several_datasets
+        parts = first + [dataset] * several_datasets
         studies.append(
             Study(
                 group,
                 metric or default_metric(group, preferred),
                 f"{title}: {model}, {data}." if title else f"{model}, {data}.",
                 ", ".join(names),
-                "".join(f"{part}_" for part in parts),
+                "".join(f"{_file_name(part)}_" for part in parts),
                 rerun,
             )
         )

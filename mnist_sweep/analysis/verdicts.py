@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from mnist_sweep.analysis.configurations import Configuration
-from mnist_sweep.analysis.intervals import LEVEL, t_upper_p
+from mnist_sweep.analysis.intervals import LEVEL, t_quantile, t_upper_p
 from mnist_sweep.analysis.noise import Floats, Noise, noise
 from mnist_sweep.metrics import Metric
 
@@ -66,10 +66,12 @@ class Comparison:
         return "noisy" if self.noisy else self.verdict
 
 
-def compare_with_best(ranked: Sequence[Configuration], metric: Metric) -> list[Comparison]:
+def compare_with_best(
+    ranked: Sequence[Configuration], metric: Metric, level: float = LEVEL
+) -> list[Comparison]:
     """Which of ``ranked`` (best first, all of a study) may be the best.
 
-    The promise: with a probability of at least 95 % the truly best configuration is "best" or
+    The promise: with a probability of at least ``level`` the truly best configuration is "best" or
     "tied". This is subset selection (Gupta, "On some multiple decision rules", 1965; Hsu, "Multiple
     Comparisons", 1996, chapter 4): a configuration is worse if any of those that rank before it is
     better by a one-sided t-test of mean log errors, corrected for its k - 1 rivals as Dunnett does
@@ -96,11 +98,11 @@ def compare_with_best(ranked: Sequence[Configuration], metric: Metric) -> list[C
     lead = best.mean(metric) or 0.0
     compared = {id(best): Comparison(best, "best")}
     for i, configuration in enumerate(others, 1):
-        tied = p_values[i] > 1 - LEVEL
+        tied = p_values[i] > 1 - level
         compared[id(configuration)] = Comparison(
             configuration,
             "tied" if tied else "worse",
-            tied and typical[i] <= 1 - LEVEL,
+            tied and typical[i] <= 1 - level,
             lead - (configuration.mean(metric) or 0.0),
             p_values[i],
             _seeds_needed(found, i) if tied else None,
@@ -152,6 +154,24 @@ def _seeds_needed(found: Noise, i: int) -> int | None:
     spread = float(found.variances[0] + found.variances[i])
     needed = math.ceil(reach**2 * spread / difference**2)
     return max(needed, 1 + int(min(found.seeds[0], found.seeds[i])))
+
+
+def most_lost(ranked: Sequence[Configuration], metric: Metric, level: float = LEVEL) -> float:
+    """How much better than the first of ``ranked`` any other may be, in the metric's own unit.
+
+    An upper bound at ``level``, by the same tests; infinite where their noise is not known.
+    """
+    found = noise(ranked, metric)
+    if found is None:
+        return math.inf
+    one_sided = level ** (1 / max(len(ranked) - 1, 1))
+    lost = 0.0
+    for i in range(1, len(ranked)):
+        df = float(min(found.freedom[0], found.freedom[i]))
+        spread = float(found.variances[0] / found.seeds[0] + found.variances[i] / found.seeds[i])
+        least = found.means[i] - t_quantile(2 * one_sided - 1, df) * math.sqrt(spread)
+        lost = max(lost, math.exp(found.means[0]) - math.exp(least))
+    return lost
 
 
 @dataclass(frozen=True)

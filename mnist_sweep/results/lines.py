@@ -21,7 +21,7 @@ from mnist_sweep.results import journal
 from mnist_sweep.results.dialect import translated
 from mnist_sweep.results.merge import Place, merge, passed_notes
 from mnist_sweep.results.rows import (
-    LATER,
+    COUNTS,
     OUR_CURVES,
     OUR_RESULTS,
     Layout,
@@ -112,12 +112,12 @@ def _is_whole_row(line: bytes, layout: Layout, lines: Sequence[bytes]) -> bool:
     except ValueError:
         return False
     dataset, last = result.trial.dataset, layout.names[-1]
-    if last not in LATER:
+    if last not in COUNTS:
         return last in (*FIELD_NAMES, "dataset")  # which the trial_id proves
     cell = line.rpartition(b",")[2]
     if result.status == "failed":
         return not cell
-    told = dict(zip(LATER, (dataset.validation_size, dataset.test_images), strict=True))[last]
+    told = dict(zip(COUNTS, (dataset.validation_size, dataset.test_images), strict=True))[last]
     if told is not None:
         return cell == str(told).encode()
     # A data set has one test file.

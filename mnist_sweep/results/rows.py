@@ -43,9 +43,9 @@ _TEXTS = ("sweep", *(name for name, kind in _MEASURED.items() if kind == "str"))
 _INTEGERS = tuple(name for name, kind in _MEASURED.items() if kind == "int | None")
 _REALS = tuple(name for name, kind in _MEASURED.items() if kind == "float | None")
 #: What was not measured from the first version on.
-LATER = ("val_images", "test_images")
+COUNTS = ("val_images", "test_images")
+LATER = ("stage", *COUNTS)
 
-_STATUSES = get_args(Status)
 
 #: The columns of results.csv, in their order: what came later is at the end, so that what reads
 #: columns by their number goes on working.
@@ -189,8 +189,8 @@ def parse_row(line: bytes, layout: Layout = OUR_RESULTS) -> tuple[TrialResult, b
     if not _says_id(row["trial_id"], trial.trial_id):
         whole = _with_all_digits(trial, row["trial_id"])
     status = row["status"]
-    if status not in _STATUSES:
-        raise ValueError(f"status: is not one of {', '.join(_STATUSES)}")
+    if status not in get_args(Status):
+        raise ValueError(f"status: is not one of {', '.join(get_args(Status))}")
     values: dict[str, Any] = {name: _unguarded(row[name]) for name in _TEXTS}
     values |= {name: _optional(name, row[name], _whole) for name in _INTEGERS}
     values |= {name: _optional(name, row[name], _finite) for name in _REALS}
@@ -199,7 +199,7 @@ def parse_row(line: bytes, layout: Layout = OUR_RESULTS) -> tuple[TrialResult, b
             raise ValueError(f"{name}: {row[name]} is no fraction from 0 to 1")
     if status != "failed":
         told = whole.dataset.validation_size, whole.dataset.test_images
-        for name, images in zip(LATER, told, strict=True):
+        for name, images in zip(COUNTS, told, strict=True):
             values[name] = images if values[name] is None else values[name]
     return TrialResult(trial=whole, status=cast(Status, status), **values), whole is not trial
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from mnist_sweep.search.bayes import bayes_search
 from mnist_sweep.search.grid import grid_search
 from mnist_sweep.search.protocol import Search
 from mnist_sweep.search.random import random_search
@@ -31,6 +32,13 @@ METHODS: Mapping[str, Method] = {
     "random": Method(
         random_search,
         keys=("count", "sampling_seed"),
+        needs=("parameters", "count"),
+        refuses=("grids", "from_results"),
+        ranges=True,
+    ),
+    "bayes": Method(
+        bayes_search,
+        keys=("count", "batch", "sampling_seed"),
         needs=("parameters", "count"),
         refuses=("grids", "from_results"),
         ranges=True,

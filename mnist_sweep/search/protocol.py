@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.search.space import Point, Sieve, Space
 from mnist_sweep.trial import Trial, TrialResult
+
+
+class Asked(NamedTuple):
+    """The ``trials`` that a part of a search has asked for so far, in their order.
+
+    ``stage`` names the part in rows and figures: "" for the method itself.
+    """
+
+    stage: str
+    trials: Sequence[Trial]
 
 
 class Search(Protocol):
@@ -17,7 +27,7 @@ class Search(Protocol):
 
     @property
     def most(self) -> int:
-        """How many trials it may propose in all."""
+        """How many trials it may ask for in all."""
         ...
 
     @property
@@ -25,12 +35,19 @@ class Search(Protocol):
         """What a person should know before it begins, a line each."""
         ...
 
-    def propose(self, rows: Mapping[str, TrialResult]) -> Sequence[Trial]:
-        """The trials to run next, none of which has a row yet; empty when the search is over.
+    def asked(self, rows: Mapping[str, TrialResult]) -> Sequence[Asked]:
+        """What it has asked for, given the ``rows`` so far by trial_id, stage by stage.
 
-        ``rows`` are the results so far by trial_id, those of other sweeps perhaps among them.
+        Each next part depends on the rows of those before it, which it waits for; the search is
+        over when no trial is without a row. Rows of trials that it did not ask for say nothing.
         """
         ...
+
+
+def missing(search: Search, rows: Mapping[str, TrialResult]) -> list[Trial]:
+    """The trials to run next, none of which has a row yet; empty when the search is over."""
+    asked = {t.trial_id: t for part in search.asked(rows) for t in part.trials}
+    return [trial for trial_id, trial in asked.items() if trial_id not in rows]
 
 
 class SearchError(ValueError):
@@ -39,7 +56,7 @@ class SearchError(ValueError):
 
 @dataclass(frozen=True)
 class Listed:
-    """A search that proposes all of ``trials``, which are distinct, at once."""
+    """A search that asks for all of ``trials``, which are distinct, at once."""
 
     trials: tuple[Trial, ...]
     warnings: tuple[str, ...] = ()
@@ -49,9 +66,9 @@ class Listed:
         """How many trials there are."""
         return len(self.trials)
 
-    def propose(self, rows: Mapping[str, TrialResult]) -> Sequence[Trial]:
-        """The trials without a row, in their order."""
-        return [trial for trial in self.trials if trial.trial_id not in rows]
+    def asked(self, rows: Mapping[str, TrialResult]) -> Sequence[Asked]:
+        """All of them, whatever the rows."""
+        return [Asked("", self.trials)]
 
 
 def listed(space: Space, points: Iterable[Point], count: int | None = None) -> Listed:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from mnist_sweep.config import HPConfig, normalised
 from mnist_sweep.labels import value_text, value_texts
+from mnist_sweep.metrics import VAL_ACCURACY, Metric
 from mnist_sweep.trial import DatasetConfig
 
 #: Values that a warning names.
@@ -30,6 +31,15 @@ class Interval:
         low, high = map(math.log, ends) if self.log else ends
         value = low + fraction * (high - low)
         return min(max(math.exp(value) if self.log else value, self.low), self.high)
+
+    def fraction(self, value: float) -> float:
+        """How far ``value`` is of the way from low to high: the inverse of ``at``."""
+        low, high, value = (
+            map(math.log, (self.low, self.high, value))
+            if self.log
+            else (self.low, self.high, value)
+        )
+        return (value - low) / (high - low)
 
 
 #: What a parameter may take: distinct values in their order, or an interval.
@@ -66,8 +76,8 @@ class Exclusion:
 class Space:
     """What a sweep may try: around each of ``starts``, each of ``grids``.
 
-    Every configuration is trained on ``dataset`` with each of ``seeds``. A start has a value for
-    every hyperparameter of ``model``.
+    Every configuration is trained on ``dataset`` with each of ``seeds``, for the best ``metric``. A
+    start has a value for every hyperparameter of ``model``.
     """
 
     model: str
@@ -76,6 +86,7 @@ class Space:
     starts: Sequence[Point]
     grids: Sequence[Grid]
     exclusions: Sequence[Exclusion] = ()
+    metric: Metric = VAL_ACCURACY
 
     @property
     def size(self) -> float:

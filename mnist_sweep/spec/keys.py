@@ -16,12 +16,12 @@ from mnist_sweep.search.methods import METHODS
 from mnist_sweep.search.space import Exclusion, Grid
 from mnist_sweep.spec.draft import Draft
 from mnist_sweep.spec.fields import read_base, read_exclusion, read_grid
-from mnist_sweep.spec.nodes import Items, Node, NodeError, Scalar, Table, printable, suggest
+from mnist_sweep.spec.nodes import Node, NodeError, Scalar, Table, printable, suggest
+from mnist_sweep.spec.seeds import MAX_SEED, MAX_TRIALS, read_seeds
+from mnist_sweep.spec.stages import read_confirm, read_race, read_rungs
 from mnist_sweep.trial import BUNDLED_DATASET, SPLIT_SIZES, DatasetConfig
 
-MAX_TRIALS = 100_000
 MAX_EVALS_PER_EPOCH = 10_000
-MAX_SEED = 2**32 - 1
 MAX_IMAGES = 2**31 - 1
 
 # A name becomes a file's name and a cell of the CSV, where a spreadsheet must not execute it.
@@ -114,14 +114,6 @@ def _folder(draft: Draft, table: Table) -> DatasetConfig:
         raise NodeError(given or node, problem)
     draft.warnings += [f"dataset.dir: {note}"] if note else []
     return dataset
-
-
-def _seeds(draft: Draft, node: Node) -> list[int]:
-    """The distinct seeds in their order; a number n stands for 0 to n-1."""
-    if not isinstance(node, Items):
-        return list(range(node.whole("seeds", 1, MAX_TRIALS)))
-    seeds = (draft.attempt(child.whole, "seeds", 0, MAX_SEED) for child in node.items("seeds"))
-    return list(dict.fromkeys(seed for seed in seeds if seed is not None))
 
 
 def _default_metric(draft: Draft) -> str:
@@ -249,17 +241,21 @@ KEYS: Mapping[str, Key] = {
     "name": Key(_name, lambda draft: draft.path.stem),
     "model": Key(_model, _default_model),
     "dataset": Key(_dataset, lambda _: BUNDLED_DATASET),
-    "seeds": Key(_seeds, lambda _: "1"),
+    "seeds": Key(read_seeds, lambda _: "1"),
     "metric": Key(_metric, _default_metric),
     "evals_per_epoch": Key(_whole("evals_per_epoch", 1, MAX_EVALS_PER_EPOCH), lambda _: "1"),
     "base": Key(read_base),
     "method": Key(_method, lambda _: "grid"),
     "count": Key(_whole("count", 1, MAX_TRIALS)),
+    "batch": Key(_whole("batch", 1, MAX_TRIALS), lambda _: "4"),
     "sampling_seed": Key(_whole("sampling_seed", 0, MAX_SEED), lambda _: "0"),
     "parameters": Key(lambda draft, node: [read_grid(draft, node, "parameters")]),
     "grids": Key(_grids),
     "exclude": Key(_exclude),
     "from_results": Key(_from_results),
+    "rungs": Key(read_rungs),
+    "race": Key(read_race),
+    "confirm": Key(read_confirm),
 }
 
 #: Keys that people put beside those of the spec, and where they belong.
@@ -271,6 +267,8 @@ _ELSEWHERE = dict.fromkeys(SPEC_FIELDS, "fix it in base: or sweep it in paramete
 def read_keys(draft: Draft) -> None:
     """Read every key of the spec into ``draft.values``, noting each problem."""
     entries, values = draft.root.entries, draft.values
+    if "run_cap" in entries and "count" not in entries:  # W&B's name
+        draft.root.put("count", entries.pop("run_cap"), draft.root.key_places.pop("run_cap"))
     draft.check_keys(draft.root, KEYS, _ELSEWHERE)
     for key, entry in KEYS.items():
         owners = [name for name, method in METHODS.items() if key in method.keys]

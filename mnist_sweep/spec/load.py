@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnist_sweep.config import SPEC_FIELDS, HPConfig
@@ -17,10 +17,13 @@ from mnist_sweep.metrics import Metric
 from mnist_sweep.search.methods import DRAWING, METHODS
 from mnist_sweep.search.protocol import Search, SearchError
 from mnist_sweep.search.space import Space
+from mnist_sweep.search.stages import Staged
 from mnist_sweep.spec.draft import BestConfigs, Draft
-from mnist_sweep.spec.keys import KEYS, MAX_TRIALS, read_keys
+from mnist_sweep.spec.keys import KEYS, read_keys
 from mnist_sweep.spec.nodes import Table
 from mnist_sweep.spec.overrides import set_data_dir, set_key
+from mnist_sweep.spec.seeds import MAX_TRIALS
+from mnist_sweep.spec.stages import stages_of
 from mnist_sweep.spec.yaml_lines import as_yaml, read_file
 from mnist_sweep.trial import DatasetConfig
 
@@ -81,6 +84,11 @@ def load_spec(
 def _search(draft: Draft) -> Search:
     """What the method makes of all that may be tried. Raises SpecError if anything is wrong."""
     values, base = draft.values, draft.values["base"] or {}
+    dataset, seeds = values["dataset"], values["seeds"] or ()
+    for first in (values["rungs"] or ())[:1]:
+        base = base | dict(first.changes)
+        seeds = first.seeds or seeds
+        dataset = dataset and replace(dataset, train_size=first.train_size or dataset.train_size)
     grids = [*(values["parameters"] or ()), *(values["grids"] or ())]
     configs = [HPConfig(model=values["model"] or HPConfig.model)]
     if "from_results" in draft.root.entries:
@@ -92,13 +100,14 @@ def _search(draft: Draft) -> Search:
     ]
     space = Space(
         model=values["model"],
-        dataset=values["dataset"],
-        seeds=values["seeds"] or (),
+        dataset=dataset,
+        seeds=seeds,
         starts=starts,
         grids=grids or [{}],
         exclusions=values["exclude"] or (),
+        metric=values["metric"],
     )
-    for name in base:
+    for name in values["base"] or ():
         if grids and all(name in grid for grid in grids):
             swept_in = "parameters" if values["parameters"] else "every grid"
             table = draft.root.entries["base"]
@@ -110,10 +119,12 @@ def _search(draft: Draft) -> Search:
         raise draft.error()
     method = METHODS[values["method"]]
     try:
-        return method.build(space, **{key: values[key] for key in method.keys})
+        search: Search = method.build(space, **{key: values[key] for key in method.keys})
     except SearchError as error:
         draft.note(*error.args)
         raise draft.error() from error
+    stages = stages_of(draft, dataset, seeds)
+    return Staged(search, stages, search.warnings) if stages else search
 
 
 def _check_size(draft: Draft, space: Space) -> None:

@@ -1,0 +1,167 @@
+"""Stages: what a search goes on with, once its method has finished."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from mnist_sweep.analysis.configurations import Configuration, configurations
+from mnist_sweep.analysis.intervals import LEVEL
+from mnist_sweep.analysis.ranking import rank
+from mnist_sweep.config import HPConfig
+from mnist_sweep.metrics import Metric
+from mnist_sweep.search.protocol import Asked, Search
+from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
+
+#: What stays of a stage's configurations: a number of the best, a share, or all that may be best.
+Keep = int | float | None
+
+
+class Stage(Protocol):
+    """A part of a search that begins when the one before it is complete."""
+
+    @property
+    def name(self) -> str:
+        """What rows and figures call it."""
+        ...
+
+    def most(self, configurations: int) -> int:
+        """How many trials it may ask for, of at most so many ``configurations`` before it."""
+        ...
+
+    def asked(self, before: Sequence[TrialResult], rows: Mapping[str, TrialResult]) -> list[Trial]:
+        """The trials that it has asked for, given the rows of the stage ``before``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A search by a ``method``, and then by ``stages``, each of which waits for the one before."""
+
+    method: Search
+    stages: Sequence[Stage]
+    warnings: Sequence[str] = ()
+
+    @property
+    def most(self) -> int:
+        """How many trials it may ask for, if no stage ends early."""
+        total = width = self.method.most
+        for stage in self.stages:
+            total += stage.most(width)
+            width = min(width, stage.most(width))
+        return total
+
+    def asked(self, rows: Mapping[str, TrialResult]) -> Sequence[Asked]:
+        """The method's trials and, as far as the stages before are complete, each stage's."""
+        parts = list(self.method.asked(rows))
+        for stage in self.stages:
+            before = [rows.get(trial.trial_id) for part in parts[-1:] for trial in part.trials]
+            finished = [row for row in before if row is not None]
+            if len(finished) < len(before):
+                break
+            parts.append(Asked(stage.name, stage.asked(finished, rows)))
+        return parts
+
+
+@dataclass(frozen=True)
+class Rung:
+    """The best of the stage before, ``keep`` of them, with other settings.
+
+    ``changes`` are hyperparameters (more epochs), ``dataset`` and ``seeds`` those of its trials.
+    """
+
+    name: str
+    keep: Keep
+    changes: Mapping[str, Any]
+    dataset: DatasetConfig
+    seeds: Sequence[int]
+    metric: Metric
+
+    def most(self, configurations: int) -> int:
+        """All seeds of as many as may be kept."""
+        return _most_kept(self.keep, configurations) * len(self.seeds)
+
+    def asked(self, before: Sequence[TrialResult], rows: Mapping[str, TrialResult]) -> list[Trial]:
+        """Every seed of those kept, best first."""
+        return [
+            Trial(replace(config, **self.changes, seed=seed), self.dataset)
+            for config in kept(before, self.keep, self.metric)
+            for seed in self.seeds
+        ]
+
+
+def _most_kept(keep: Keep, configurations: int) -> int:
+    share = 1.0 if keep is None else keep
+    return min(
+        share if isinstance(share, int) else math.ceil(share * configurations), configurations
+    )
+
+
+def kept(results: Sequence[TrialResult], keep: Keep, metric: Metric) -> list[HPConfig]:
+    """The configurations (seed 0) of ``results`` that go on, best first; all have the metric."""
+    ranked = [c for c in rank(configurations(results), metric) if c.values(metric)]
+    if keep is None:
+        # Imported here, as below, because a search without it need not wait for numpy.
+        from mnist_sweep.analysis.verdicts import compare_with_best
+
+        compared = compare_with_best(ranked, metric)
+        ranked = [c.configuration for c in compared if c.verdict != "worse"]
+        return [c.config for c in ranked]
+    number = keep if isinstance(keep, int) else math.ceil(keep * len(ranked))
+    return [c.config for c in ranked[:number]]
+
+
+@dataclass(frozen=True)
+class Race:
+    """Seed after seed for what may still be the best (Maron and Moore, "Hoeffding races", 1994).
+
+    Of the stage before, ``keep`` begin.
+
+    After each seed from the second on, those are dropped that the verdicts tell from the best, at a
+    level that is divided by the number of looks, so that the true best is lost in at most 5 % of
+    races. Over when one is left, when no other may be better by ``margin`` (a fraction for
+    accuracies) or more, or when the ``seeds`` are used up.
+    """
+
+    seeds: Sequence[int]
+    margin: float
+    metric: Metric
+    keep: Keep
+    name: str
+
+    def most(self, configurations: int) -> int:
+        """Every seed of all that are kept."""
+        return _most_kept(self.keep, configurations) * len(self.seeds)
+
+    def asked(self, before: Sequence[TrialResult], rows: Mapping[str, TrialResult]) -> list[Trial]:
+        """Round after round, as far as the rows go."""
+        dataset = before[0].trial.dataset
+        running = kept(before, self.keep, self.metric)
+        level = 1 - (1 - LEVEL) / max(len(self.seeds) - 1, 1)
+        asked: list[Trial] = []
+        for i, seed in enumerate(self.seeds):
+            asked += (Trial(replace(config, seed=seed), dataset) for config in running)
+            results = [rows.get(trial.trial_id) for trial in asked]
+            known = [result for result in results if result is not None]
+            if len(known) < len(asked):
+                break
+            if i:
+                running = self._running(running, configurations(known), level)
+            if len(running) < 2:
+                break
+        return asked
+
+    def _running(
+        self, running: Sequence[HPConfig], raced: Sequence[Configuration], level: float
+    ) -> list[HPConfig]:
+        """Those that go on; one or none if nothing is left to find out."""
+        from mnist_sweep.analysis.verdicts import compare_with_best, most_lost
+
+        ranked = rank([c for c in raced if c.config in set(running)], self.metric)
+        compared = compare_with_best(ranked, self.metric, level)
+        left = [c for c in compared if c.verdict in ("best", "tied")]
+        if most_lost([c.configuration for c in left], self.metric, level) < self.margin:
+            return []
+        return [c.configuration.config for c in left]

@@ -1,0 +1,136 @@
+"""The keys ``rungs``, ``race`` and ``confirm``: what a search goes on with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from mnist_sweep.config import parse_number
+from mnist_sweep.search.stages import Keep, Race, Rung, Stage
+from mnist_sweep.spec.draft import Draft
+from mnist_sweep.spec.fields import read_base
+from mnist_sweep.spec.nodes import Node, NodeError, Scalar, Table
+from mnist_sweep.spec.seeds import MAX_TRIALS, read_seeds
+from mnist_sweep.trial import DatasetConfig
+
+_RUNG = "{epochs: 1, keep: 1/4}"
+_RACE = "{seeds: 10, margin: 0.1}"
+_CONFIRM = "{top: 5, seeds: [20, 21, 22]}"
+
+
+@dataclass(frozen=True)
+class RungSpec:
+    """An entry of ``rungs``: what it changes, and how many stay after it."""
+
+    changes: Mapping[str, Any]
+    train_size: int | None
+    seeds: Sequence[int] | None
+    keep: Keep
+
+
+def read_rungs(draft: Draft, node: Node) -> list[RungSpec]:
+    """The entries of ``rungs``, two or more."""
+    rungs = [draft.attempt(_rung, draft, child) for child in node.items("rungs")]
+    read = [rung for rung in rungs if rung is not None]
+    if len(rungs) < 2:
+        raise NodeError("rungs", f"needs two stages or more, such as {_RUNG}")
+    for child, rung in zip(node.items("rungs")[:-1], rungs, strict=False):
+        if rung is not None and "keep" not in getattr(child, "entries", {}):
+            draft.note(
+                child, "rungs: say how many stay after this stage: keep: 64, 1/4, contenders"
+            )
+    return read
+
+
+def _rung(draft: Draft, node: Node) -> RungSpec:
+    table = node.mapping("rungs", _RUNG)
+    own = {
+        key: table.entries[key] for key in ("keep", "seeds", "train_size") if key in table.entries
+    }
+    rest = {key: child for key, child in table.entries.items() if key not in own}
+    changes = read_base(draft, Table(table.place, rest, table.key_places)) if rest else {}
+    size = own.get("train_size")
+    return RungSpec(
+        {name: value for name, value in changes.items() if value is not None},
+        draft.attempt(size.whole, "rungs.train_size", 1, 2**31 - 1) if size else None,
+        draft.attempt(read_seeds, draft, own["seeds"]) if "seeds" in own else None,
+        draft.attempt(_keep, own["keep"]) if "keep" in own else 1.0,
+    )
+
+
+def _keep(node: Node) -> Keep:
+    """A number of configurations, a share of them, or all that may be the best."""
+    text = node.scalar("keep").text
+    if text == "contenders":
+        return None
+    above, slash, below = text.partition("/")
+    numbers = [parse_number(part) for part in (above, below if slash else "1")]
+    if all(isinstance(number, int) and number > 0 for number in numbers):
+        share = numbers[0] / numbers[1]  # type: ignore[operator]
+        if not slash:
+            return numbers[0]
+        if share < 1:
+            return share
+    raise NodeError(node, f"keep: expected 64, 1/4 or contenders, got {node}")
+
+
+def read_confirm(draft: Draft, node: Node) -> tuple[int, Sequence[int]]:
+    """How many of the best, and the fresh seeds for them."""
+    table = _table(draft, node, "confirm", _CONFIRM, ("top", "seeds"))
+    seeds = read_seeds(draft, table.entries["seeds"])
+    used = sorted(set(seeds) & set(draft.values["seeds"] or ()))
+    if used:
+        wrong = f"confirm.seeds: {', '.join(map(str, used))} chose the best; give fresh ones"
+        raise NodeError(table.entries["seeds"], wrong)
+    return table.entries["top"].whole("confirm.top", 1, MAX_TRIALS), seeds
+
+
+def read_race(draft: Draft, node: Node) -> tuple[Sequence[int], float]:
+    """The seeds of a race, and the margin: a fraction for accuracies."""
+    table = _table(draft, node, "race", _RACE, ("seeds",), ("margin",))
+    seeds = read_seeds(draft, table.entries["seeds"])
+    if len(seeds) < 2:
+        raise NodeError(table.entries["seeds"], "race.seeds: a race needs two seeds or more")
+    margin = table.entries.get("margin", Scalar(table.place, "0")).number("race.margin")
+    if isinstance(margin, str) or margin < 0:
+        raise NodeError(table.entries["margin"], "race.margin: expected points such as 0.1")
+    metric = draft.values["metric"]
+    return seeds, margin / 100 if metric is None or metric.is_accuracy else margin
+
+
+def _table(
+    draft: Draft,
+    node: Node,
+    label: str,
+    example: str,
+    needed: Sequence[str],
+    others: Sequence[str] = (),
+) -> Table:
+    table = node.mapping(label, example)
+    draft.check_keys(table, (*needed, *others))
+    for key in needed:
+        if key not in table.entries:
+            raise NodeError(label, f"needs {key}:; write {label}: {example}")
+    return table
+
+
+def stages_of(draft: Draft, dataset: DatasetConfig, seeds: Sequence[int]) -> list[Stage]:
+    """The stages behind the method, whose trials are on ``dataset`` with ``seeds``."""
+    values, metric = draft.values, draft.values["metric"]
+    stages: list[Stage] = []
+    rungs: Sequence[RungSpec] = values["rungs"] or ()
+    for i, (before, rung) in enumerate(pairwise(rungs), 2):
+        size = rung.train_size
+        dataset = replace(dataset, train_size=size) if size else dataset
+        seeds = rung.seeds or seeds
+        stages.append(Rung(f"rung {i}", before.keep, rung.changes, dataset, seeds, metric))
+    if values["race"]:
+        name = stages[-1].name if stages else ""
+        raced, margin = values["race"]
+        stages.append(Race(raced, margin, metric, rungs[-1].keep if rungs else 1.0, name))
+    if values["confirm"]:
+        top, fresh = values["confirm"]
+        stages.append(Rung("confirm", top, {}, dataset, fresh, metric))
+    return stages
