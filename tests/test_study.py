@@ -38,7 +38,8 @@ def test_published_results_are_all_trials_of_their_spec(path: Path) -> None:
 
 def test_every_spec_of_the_study_is_published() -> None:
     specs = {path.stem for path in (ROOT / "configs").glob("*.yaml")}
-    assert specs - {path.stem for path in RESULTS} == {"quickstart", "smoke"}
+    # mlp_search looks for the winner of a grid of the study, and is no part of it.
+    assert specs - {path.stem for path in RESULTS} == {"quickstart", "smoke", "mlp_search"}
     script = (ROOT / "scripts" / "study").read_text()
     assert {path.stem for path in RESULTS} == set(re.findall(r"\b(?:mlp|cnn)_\w+", script))
 
