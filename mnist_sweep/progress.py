@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from tqdm import tqdm
@@ -11,7 +11,7 @@ from tqdm import tqdm
 from mnist_sweep.labels import count, duration
 from mnist_sweep.metrics import Metric
 from mnist_sweep.plan import flops
-from mnist_sweep.trial import TrialResult
+from mnist_sweep.trial import Trial, TrialResult
 
 #: Seconds until the first line where there is no terminal, and from one to the next.
 FIRST_LINE, BETWEEN_LINES = 10.0, 60.0
@@ -20,31 +20,42 @@ FIRST_LINE, BETWEEN_LINES = 10.0, 60.0
 class Progress:
     """A bar on stderr; where that is no terminal, lines through ``say``; neither if that is None.
 
-    This run is to train ``trials``, which are ``work`` (see plan.flops) together; ``earlier`` are
-    the results that the sweep has. A terminal that has gone away must not end a run.
+    ``earlier`` are the results that the sweep has. A terminal that has gone away must not end a
+    run.
     """
 
     def __init__(
         self,
-        trials: int,
-        work: float,
         metric: Metric,
         earlier: Iterable[TrialResult],
         say: Callable[[str], None] | None,
     ) -> None:
-        self._trials, self._work, self._metric, self._say = trials, work, metric, say
+        self._metric, self._say = metric, say
+        self._trials, self._work = 0, 1.0
+        self._known, self._known_work = 0, 0.0
         self._values = [value for r in earlier if (value := getattr(r, metric.name)) is not None]
         self._ended, self._done = 0, 0.0
         self._next_line = time.monotonic() + FIRST_LINE
         #: When there was something done first, and how much: workers start and compile before.
         self._first = (0.0, 0.0)
         self._bar = tqdm(
-            total=work,
+            total=self._work,
             bar_format="{percentage:3.0f}%|{bar}| {elapsed}, {desc}",
             dynamic_ncols=True,
             miniters=0,
             disable=None if say else True,
         )
+
+    def expect(self, trials: Sequence[Trial], later: int) -> None:
+        """``trials`` are next, and then ``later`` ones of which nothing is known yet.
+
+        These are taken to cost as much as the known ones on average.
+        """
+        work = flops(trials)
+        self._known, self._known_work = self._known + len(trials), self._known_work + work
+        self._trials = self._ended + len(trials) + later
+        self._work = self._done + work + later * self._known_work / self._known
+        self._bar.total = self._work
 
     def add(self, result: TrialResult) -> None:
         """Count ``result``, which has just come."""

@@ -163,22 +163,18 @@ def run_sweep(
                 f"evals_per_epoch is {spec.evals_per_epoch} now and was {before}: the curves of "
                 f"{count(len(state.rows), 'trial')} already done keep their points"
             )
-        left = state.total - len(state.rows)
-        if not left:
+        if not state.proposed:
             return state.summary()
-        trials, todo = min(left, limit or left), state.proposed[:limit]
-        # What later proposals cost is not known: they are taken to be like the first.
-        work = flops(todo) * trials / len(todo)
         settings = Settings(spec.name, spec.evals_per_epoch)
         earlier = state.rows.values()
-        bar = Progress(trials, work, spec.metric, earlier, say if progress else None)
+        bar = Progress(spec.metric, earlier, say if progress else None)
 
         def asked() -> bool:
             bar.show(session.under_way)
             return stopped()
 
         with executor.open(settings, asked) as session, closing(bar):
-            for result in state.results(session, limit, images):
+            for result in state.results(session, limit, images, bar.expect):
                 writer.append(result)
                 bar.add(result)
     return state.summary()
@@ -221,13 +217,22 @@ class _State:
         """How many trials there are in all; at most, if that depends on results."""
         return self._search.most if self.proposed else len(self.rows)
 
-    def results(self, session: Session, limit: int | None, images: int) -> Iterator[TrialResult]:
+    def results(
+        self,
+        session: Session,
+        limit: int | None,
+        images: int,
+        expect: Callable[[Sequence[Trial], int], None],
+    ) -> Iterator[TrialResult]:
         """Yield each result until the search is over, ``limit`` is reached or the run is stopped.
 
-        Raises UserError for trials that need more than the ``images`` of the training split.
+        ``expect`` is told what comes next, and how many trials may come after that. Raises
+        UserError for trials that need more than the ``images`` of the training split.
         """
         while todo := self.proposed[: None if limit is None else limit - self._new]:
             _check_batch_sizes(todo, images)
+            left = self.total - len(self.rows)
+            expect(todo, (left if limit is None else min(left, limit - self._new)) - len(todo))
             for result in session.run(plan(todo)):
                 trial_id = result.trial.trial_id
                 self.rows[trial_id] = replace(result, stage=self._stages[trial_id])
