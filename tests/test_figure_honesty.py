@@ -222,6 +222,33 @@ def test_the_grey_bar_is_as_high_as_the_gap_that_is_printed() -> None:
     assert (linear.min(), linear.max()) == pytest.approx((98, 99))
 
 
+@pytest.mark.parametrize("best", ["long", "short"])
+def test_no_curve_is_cut_where_another_is_shorter(best: str) -> None:
+    long, short = synthetic.sweep([HPConfig(epochs=epochs) for epochs in (4, 1)], points=8)
+    rows = [replace(long, test_accuracy=0.98 if best == "long" else 0.8), short]
+    most = max(point.step for row in rows for point in row.curve)
+    assert all(axes.get_xlim()[1] > 1.1 * most for axes in figure_of(rows, "curves").axes)
+
+
+def test_every_column_of_panels_has_tick_labels() -> None:
+    rows = synthetic.sweep([HPConfig(seed=0, depth=depth) for depth in range(1, 8)], points=8)
+    places = figure_of(rows, "curves").axes
+    labels = [axes.xaxis.get_tick_params()["labelbottom"] for axes in places]
+    assert labels == [False] * 3 + [True] * 4
+
+
+def test_a_map_of_nine_columns_has_its_intervals_and_frames_all_that_are_equal() -> None:
+    values = {"lr": [10**-n for n in range(1, 10)], "opt": ["adam", "sgd"]}
+    configs = synthetic.grid(HPConfig(), seeds=(0, 1), **values)
+    accuracies = [0.9] * len(configs)
+    # The mean of these is 0.9906 as well, less the last bit.
+    accuracies[:4] = [0.9906, 0.9906, 0.9898, 0.9914]
+    figure = figure_of(with_accuracies(configs, accuracies), "test_accuracy_map_of_lr_and_opt")
+    (axes,) = figure.axes
+    assert sum("±" in text.get_text() for text in axes.texts) == 18
+    assert len([patch for patch in axes.patches if not patch.get_fill()]) == 2
+
+
 def test_one_bad_run_does_not_squeeze_the_others_and_is_counted() -> None:
     figure = figure_of(curved(worst=0.1), "curves")
     wanted, found = (f.axes[0].get_ylim() for f in (figure_of(curved(), "curves"), figure))
