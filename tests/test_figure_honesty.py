@@ -23,6 +23,7 @@ from mnist_sweep.figures.scales import ParameterAxis
 from mnist_sweep.figures.style import new_figure, save, styled
 from mnist_sweep.labels import value_texts
 from mnist_sweep.metrics import METRICS, TEST_ACCURACY
+from mnist_sweep.results.file import read_results
 from mnist_sweep.trial import TrialResult
 from tests import synthetic
 
@@ -247,6 +248,17 @@ def test_a_map_of_nine_columns_has_its_intervals_and_frames_all_that_are_equal()
     (axes,) = figure.axes
     assert sum("±" in text.get_text() for text in axes.texts) == 18
     assert len([patch for patch in axes.patches if not patch.get_fill()]) == 2
+
+
+def test_points_stand_at_their_value_and_those_below_the_frame_are_counted() -> None:
+    path = Path(__file__).parents[1] / "plots" / "results" / "mlp_tuning.csv"
+    rows = list(read_results(path).results)
+    (axes,) = figure_of(rows, "val_accuracy_by_lr_schedule").axes
+    places = np.concatenate([np.asarray(c.get_offsets())[:, 0] for c in axes.collections])
+    assert set(places) == {0, 1}
+    assert "Below the frame: 2 settings." in said(
+        figure_of(rows, "val_accuracy_by_lr_and_activation_fn")
+    )
 
 
 def test_one_bad_run_does_not_squeeze_the_others_and_is_counted() -> None:
