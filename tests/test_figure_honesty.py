@@ -23,6 +23,7 @@ from mnist_sweep.figures.scales import ParameterAxis
 from mnist_sweep.figures.style import new_figure, save, styled
 from mnist_sweep.labels import value_texts
 from mnist_sweep.metrics import METRICS, TEST_ACCURACY
+from mnist_sweep.results.file import read_results
 from mnist_sweep.trial import TrialResult
 from tests import synthetic
 
@@ -220,6 +221,44 @@ def test_the_grey_bar_is_as_high_as_the_gap_that_is_printed() -> None:
     heights = np.asarray(bar.get_paths()[0].vertices)[:, 1]
     linear = 100 - 100 * 10**-heights if heights.max() < 5 else heights
     assert (linear.min(), linear.max()) == pytest.approx((98, 99))
+
+
+@pytest.mark.parametrize("best", ["long", "short"])
+def test_no_curve_is_cut_where_another_is_shorter(best: str) -> None:
+    long, short = synthetic.sweep([HPConfig(epochs=epochs) for epochs in (4, 1)], points=8)
+    rows = [replace(long, test_accuracy=0.98 if best == "long" else 0.8), short]
+    most = max(point.step for row in rows for point in row.curve)
+    assert all(axes.get_xlim()[1] > 1.1 * most for axes in figure_of(rows, "curves").axes)
+
+
+def test_every_column_of_panels_has_tick_labels() -> None:
+    rows = synthetic.sweep([HPConfig(seed=0, depth=depth) for depth in range(1, 8)], points=8)
+    places = figure_of(rows, "curves").axes
+    labels = [axes.xaxis.get_tick_params()["labelbottom"] for axes in places]
+    assert labels == [False] * 3 + [True] * 4
+
+
+def test_a_map_of_nine_columns_has_its_intervals_and_frames_all_that_are_equal() -> None:
+    values = {"lr": [10**-n for n in range(1, 10)], "opt": ["adam", "sgd"]}
+    configs = synthetic.grid(HPConfig(), seeds=(0, 1), **values)
+    accuracies = [0.9] * len(configs)
+    # The mean of these is 0.9906 as well, less the last bit.
+    accuracies[:4] = [0.9906, 0.9906, 0.9898, 0.9914]
+    figure = figure_of(with_accuracies(configs, accuracies), "test_accuracy_map_of_lr_and_opt")
+    (axes,) = figure.axes
+    assert sum("±" in text.get_text() for text in axes.texts) == 18
+    assert len([patch for patch in axes.patches if not patch.get_fill()]) == 2
+
+
+def test_points_stand_at_their_value_and_those_below_the_frame_are_counted() -> None:
+    path = Path(__file__).parents[1] / "plots" / "results" / "mlp_tuning.csv"
+    rows = list(read_results(path).results)
+    (axes,) = figure_of(rows, "val_accuracy_by_lr_schedule").axes
+    places = np.concatenate([np.asarray(c.get_offsets())[:, 0] for c in axes.collections])
+    assert set(places) == {0, 1}
+    assert "Below the frame: 2 settings." in said(
+        figure_of(rows, "val_accuracy_by_lr_and_activation_fn")
+    )
 
 
 def test_one_bad_run_does_not_squeeze_the_others_and_is_counted() -> None:

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.ranking import rank
-from mnist_sweep.analysis.slices import Cell, Slice, panels
+from mnist_sweep.analysis.slices import MAX_LEVELS, Cell, Slice, panels
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.verdicts import compare_with_best
 from mnist_sweep.figures.scales import CUT_NOTE, MetricScale, ParameterAxis
@@ -29,10 +29,11 @@ from mnist_sweep.figures.style import (
     frame,
     name_axes,
     new_figure,
+    panel_grid,
     paper,
     series_style,
 )
-from mnist_sweep.labels import assignments, axis_label, capital, parameter_name, value_texts
+from mnist_sweep.labels import assignments, axis_label, capital, count, parameter_name, value_texts
 from mnist_sweep.metrics import Metric
 
 #: Light to dark in one hue: in order for any kind of colour vision, and in grey print.
@@ -41,6 +42,8 @@ _HEAT = LinearSegmentedColormap.from_list("heat", ["#f4f1e8", "#9cc3d5", "#0072B
 _LINE_ROOM = 0.03
 #: Cells of heat maps side by side.
 _MAP_COLUMNS = 8
+#: The size at which a title has so many letters in an inch.
+_TITLE_POINTS = 140
 
 
 def by_parameter(shown: Slice, study: Study) -> Figure:
@@ -88,24 +91,16 @@ def _panel_axes(
     figure: Figure, note: str, parts: Sequence[Slice], columns: int, shared: bool
 ) -> tuple[list[Axes], dict[str, float]]:
     """Axes for each of ``parts``, named by what tells it from the others, and their margins."""
-    rows, several = -(-len(parts) // columns), len(parts) > 1
-    margins = frame(figure, note, above=0.13 * several)
+    margins = frame(figure, note, above=0.13 * (len(parts) > 1))
     spaces = {"wspace": 0.08, "hspace": 0.26} if shared else {"wspace": 0.25, "hspace": 0.4}
-    grid = figure.subplots(
-        rows,
-        columns,
-        sharex=shared,
-        sharey=shared,
-        squeeze=False,
-        gridspec_kw={**margins, **spaces},
-    )
-    for axes in grid.flat[len(parts) :]:
-        axes.remove()
+    places = panel_grid(figure, len(parts), columns, margins | spaces, shared)
     names = _dividing(parts)
-    for axes, part in zip(grid.flat, parts, strict=False):
+    for axes, part in zip(places, parts, strict=True):
         title = assignments({name: part.fixed[name] for name in names if name in part.fixed})
-        axes.set_title(title, loc="left", pad=4)
-    return list(grid.flat[: len(parts)]), margins
+        text = axes.set_title(title, loc="left", pad=4)
+        fitting = _TITLE_POINTS * axes.bbox.width / figure.dpi / max(len(title), 1)
+        text.set_fontsize(min(text.get_fontsize(), fitting))
+    return places, margins
 
 
 def _cells(shown: Slice, metric: Metric) -> list[Cell]:
@@ -115,8 +110,12 @@ def _cells(shown: Slice, metric: Metric) -> list[Cell]:
 
 def _warnings(cells: Sequence[Cell], scale: MetricScale) -> list[str]:
     ends = [end for cell in cells for end in (cell.worse, cell.better) if end is not None]
-    sentences = ["Cross: diverged."] if any(cell.diverged for cell in cells) else []
-    return [*sentences, CUT_NOTE] if scale.cuts(ends) else sentences
+    below = sum(scale(point) < scale.low for cell in cells for point in cell.points)
+    return [
+        "Cross: diverged." * any(cell.diverged for cell in cells),
+        f"Below the frame: {count(below, 'setting')}." * (below > 0),
+        CUT_NOTE * scale.cuts(ends),
+    ]
 
 
 def _scale(cells: Iterable[Cell], metric: Metric) -> MetricScale:
@@ -138,7 +137,7 @@ def _draw_slice(axes: Axes, shown: Slice, scale: MetricScale, axis: ParameterAxi
     for index, line in enumerate(lines):
         dodge = room * (index - (len(lines) - 1) / 2)
         placed = [
-            (axis(x, dodge), axis(x, dodge + 0.55 * room), cell)
+            (axis(x, dodge), axis(x, dodge + 0.55 * room * (shown.settings > 0)), cell)
             for x in shown.x_values
             if (cell := shown.cell(x, line, scale.metric))
         ]
@@ -263,12 +262,13 @@ def heat_map(shown: Slice, study: Study) -> Figure:
     rows = -(-len(parts) // columns)
     figure = new_figure(
         capital(f"{metric.label}{unit} by {_names(shown, parts)}"),
-        _spread_text(parts, metric).split("; faint")[0],
+        _spread_text(parts, metric).split("; faint")[0].replace("Bars", "±"),
         note,
         height=max(HEIGHT_INCHES, 1.7 + rows * (0.36 * len(lines) + 0.5)),
     )
     places, margins = _panel_axes(figure, note, parts, columns, shared=False)
     centres = [cell.centre for cell in cells if cell.centre is not None]
+    framed = [centre for centre in centres if math.isclose(centre, metric.best(centres))]
     scale = MetricScale.fit(metric, centres)
     for axes, part in zip(places, parts, strict=True):
         _label_map(axes, shown)
@@ -276,7 +276,7 @@ def heat_map(shown: Slice, study: Study) -> Figure:
             for row, line in enumerate(lines):
                 cell = part.cell(x, line, metric)
                 _draw_cell(axes, (column, row), cell, scale, len(xs) * columns * crowd)
-                if cell and centres and cell.centre == metric.best(centres):
+                if cell and cell.centre in framed:
                     place = (column - 0.47, row - 0.46)
                     axes.add_patch(Rectangle(place, 0.94, 0.92, fill=False, ec=COLOURS[1], lw=2.5))
     assert shown.line is not None
@@ -305,7 +305,8 @@ def _draw_cell(
     shade = Normalize(scale.low, scale.high)(scale(cell.centre))
     corner = (place[0] - 0.49, place[1] - 0.48)
     axes.add_patch(Rectangle(corner, 0.98, 0.96, fc=_HEAT(shade), ec="none"))
-    lines = [_spread_in_cell(cell, scale.metric)] if columns <= 8 else []
+    most = MAX_LEVELS if len(cell.configurations) == 1 and not paper() else _MAP_COLUMNS
+    lines = [_spread_in_cell(cell, scale.metric, columns > 6 or paper())] if columns <= most else []
     if cell.diverged:
         lines.append(f"{cell.diverged} diverged")
     ink = BACKGROUND if shade > 0.5 else INK
@@ -317,12 +318,12 @@ def _draw_cell(
               size=7.5 if columns <= 6 else 6, color=ink)  # fmt: skip
 
 
-def _spread_in_cell(cell: Cell, metric: Metric) -> str:
+def _spread_in_cell(cell: Cell, metric: Metric, narrow: bool) -> str:
     if cell.centre is None or cell.better is None:
         return ""
     if len(cell.configurations) > 1:
-        worse = "worse" if cell.worse is None else metric.number(cell.worse, fewer_digits=1)
-        return f"{worse} to {metric.number(cell.better, fewer_digits=1)}"
+        worse = "worse" if cell.worse is None else metric.number(cell.worse, narrow)
+        return f"{worse} to {metric.number(cell.better, narrow)}"
     (only,) = cell.configurations
     interval = only.interval(metric)
     return f"± {metric.number(interval.half_width)}" if interval else ""
@@ -335,5 +336,5 @@ def _framed_note(cells: Sequence[Cell], shown: Slice, metric: Metric) -> str:
     verdicts = [comparison.verdict for comparison in compare_with_best(ranked, metric)]
     if "untested" in verdicts:
         return "Framed: the best."
-    others = f"{verdicts.count('tied')} of the {len(verdicts) - 1} others"
+    others = f"{verdicts.count('tied') or 'none'} of the {len(verdicts) - 1} others"
     return f"Framed: the best; {others} may be the best as well."

@@ -30,6 +30,7 @@ from mnist_sweep.figures.style import (
     frame,
     name_axes,
     new_figure,
+    panel_grid,
     paper,
 )
 from mnist_sweep.labels import count, describe
@@ -182,8 +183,8 @@ def curves(shown: Sequence[tuple[int, Configuration, MeanCurve]], study: Study) 
     rows = -(-len(shown) // columns)
     figure = new_figure(
         f"Accuracy against training steps{', best configurations' if len(shown) > 1 else ''}",
-        f"Mean over {seeds_text(configurations, study.metric)}; faint: each seed; numbered by rank "
-        f"in {study.metric.label}",
+        f"Mean over {seeds_text(configurations, study.metric)}; faint: each seed"
+        + f"; numbered by rank in {study.metric.label}" * (len(shown) > 1),
         note,
         height=HEIGHT_INCHES + 1.1 * (rows - 1),
     )
@@ -195,12 +196,8 @@ def curves(shown: Sequence[tuple[int, Configuration, MeanCurve]], study: Study) 
     lines = 1 + max(title.count("\n") for title in titles)
     margins = frame(figure, note, above=0.13 * lines)
     grid = {**margins, "wspace": 0.1, "hspace": 0.2 + 0.1 * lines}
-    panels = figure.subplots(
-        rows, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw=grid
-    )
-    for axes in panels.flat[len(shown) :]:
-        axes.remove()
-    for axes, title, (_, configuration, curve) in zip(panels.flat, titles, shown, strict=False):
+    places = panel_grid(figure, len(shown), columns, grid)
+    for axes, title, (_, configuration, curve) in zip(places, titles, shown, strict=True):
         _draw_curve(axes, curve, scale)
         if gap := generalisation_gap(configuration):
             beside = [1.03 * curve.steps[-1], 1.1 * curve.steps[-1]]
@@ -208,7 +205,7 @@ def curves(shown: Sequence[tuple[int, Configuration, MeanCurve]], study: Study) 
             axes.fill_between(beside, scale(test), scale(train), **_GAP_STYLE)
             # Where the curves are not: below good ones, above bad ones.
             ends = [scale(means[-1]) for means in curve.means.values()]
-            bad = min(ends) < scale.low + 0.25 * (scale.high - scale.low)
+            bad = min(ends) - scale.low < scale.high - max(*ends, scale(train))
             text = f"gap {TEST_ACCURACY.text(train - test, reach, unit=False)}"
             if max(ends) < scale.low:
                 text += f"\nmean test accuracy {TEST_ACCURACY.text(test)}: below"
@@ -219,7 +216,8 @@ def curves(shown: Sequence[tuple[int, Configuration, MeanCurve]], study: Study) 
         axes.set_title(title, loc="left", size=7.5, pad=4)
         scale.apply(axes, "")
         axes.xaxis.set_major_locator(MaxNLocator(4 if columns < 4 else 3))
-        axes.set_xlim(left=0)
+    # Not before the longest curve is drawn.
+    places[0].set_xlim(left=0)
     name_axes(figure, margins, "Training steps", f"Accuracy ({scale.unit})")
     add_legend(figure, _curve_legend([curve for _, _, curve in shown]))
     return figure

@@ -20,8 +20,8 @@ from mnist_sweep.metrics import Metric
 MAX_VALUE_TICKS = 12
 #: The width of a character of a tick's label.
 _CHARACTER_INCHES = 0.08
-#: A label on one line needs this much.
-LABEL_INCHES = 2.4
+#: The same of an axis' label.
+_LABEL_INCHES = 0.068
 #: The sentence for a figure that ``MetricScale.cuts``.
 CUT_NOTE = "Some intervals leave the frame."
 #: Digits of round errors, those that are wanted most first.
@@ -126,7 +126,7 @@ class MetricScale:
         """Set limits, ticks and label of an axis of ``axes``."""
         places, texts = self.ticks(count)
         room = (axes.bbox.height if axis == "y" else axes.bbox.width) / DPI
-        between = "\n" if room < LABEL_INCHES else " "
+        between = "\n" if room < _LABEL_INCHES * len(f"{label} ({self.unit})") else " "
         name = f"{capital(label)}{between}({self.unit})" if label else ""
         limits = {f"{axis}lim": (self.low, self.high), f"{axis}label": name}
         axes.set(**limits, **{f"{axis}ticks": places, f"{axis}ticklabels": texts})

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Literal
 
 import matplotlib.style
 from matplotlib import rc_context, rcParams
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -143,6 +144,18 @@ def frame(
         "bottom": (0.68 + 0.14 * lines) / height,
         "top": 1 - (above + (0.92 if legend else 0.68) - titles) / height,
     }
+
+
+def panel_grid(
+    figure: Figure, count: int, columns: int, grid: dict[str, float], shared: bool = True
+) -> list[Axes]:
+    """``count`` axes in rows of ``columns``; what has none below has labels, also if ``shared``."""
+    size = -(-count // columns), columns
+    axes = figure.subplots(*size, sharex=shared, sharey=shared, squeeze=False, gridspec_kw=grid)
+    for place in range(count, axes.size):
+        axes.flat[place].remove()
+        axes.flat[place - columns].tick_params(labelbottom=True)
+    return list(axes.flat[:count])
 
 
 def name_axes(figure: Figure, margins: Mapping[str, float], x: str, y: str) -> None:
