@@ -138,7 +138,7 @@ def _check_size(draft: Draft, space: Space) -> None:
         draft.note(
             next(key for key in keys if key in draft.root.entries),
             f"{trials:,} trials ({size:,} configurations x {len(space.seeds):,} seeds) are more "
-            f"than {MAX_TRIALS:,}; {'lower count:' if drawn else draw} or use fewer seeds",
+            f"than {MAX_TRIALS:,}; {'lower count:' if drawn else draw}, or use fewer seeds",
         )
     if 0 < space.size < size:
         there = f"the {space.size} configurations there are"
