@@ -1,0 +1,314 @@
+"""Convolution with several times fewer products: tiles of results by Cook-Toom's algorithm.
+
+A convolution and its gradients are one bilinear algorithm and its adjoints over the same tiles,
+m x m results that r x r taps make of (m + r - 1)^2 pixels; p is one of as many positions:
+
+    Y  = result(M),           M[p] = V[p] U[p],           V = data(X), U = filter(F)
+    dX = data_adjoint(E),     E[p] = W[p] U[p]',          W = result_adjoint(dY)
+    dF = filter_adjoint(H),   H[p] = sum of V[p]' W[p]
+
+Between the maps there are plain matrix products, tiles by channels; F(4x4, 5x5) needs 6.25 times
+fewer of them than direct convolution, F(4x4, 3x3) 4, F(3x3, 3x3) 3.24.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from tinygrad import Tensor, UOp
+
+from mnist_sweep.kernels import cook_toom, csource
+
+#: Position ONE is that of the point 1 in both directions, where each result has the factor 1: what
+#: is added to M there is added to every pixel, and W is the sum over a tile there.
+_COMMON = """
+#define SPAN (TILE + FILTER - 1)
+#define POSITIONS (SPAN * SPAN)
+#define ONE (SPAN + 1)
+#define OUT (SIZE - FILTER + 1)
+#define ALONG (OUT / TILE)
+#define TILES (ALONG * ALONG)
+#define IMAGE (SIZE * SIZE * CI)
+#define RESULT (OUT * OUT * CO)
+#define EACH(i, size) for (int i = 0; i < (size); i++)
+#define EACH_CHANNEL(c, channels) for (int c = 0; c < (channels); c += VW)
+#define GET(p) load(p, VW)
+#define PUT(p, v) store(p, v, VW)
+#if (defined(__FMA__) || defined(__aarch64__)) && __has_builtin(__builtin_elementwise_fma)
+  #define FMA(a, b, c) __builtin_elementwise_fma((vec)(a), b, c)
+#else
+  #define FMA(a, b, c) ((a) * (b) + (c))
+#endif
+"""
+
+# In a sum of two products a compiler may fuse either with the addition, and the last bits would
+# depend on the target; so the maps say where to fuse.
+_MAPS = "#pragma clang fp contract(off)\n"
+
+# A patch of vectors lies in memory with `down` floats between its rows and `right` between columns.
+_PATCHES = """
+#define MAP_PATCH(name, map, from, to) \\
+INLINE void name(float *out, long down, long right, const float *in, long in_down, long in_right) { \\
+  vec half[from][to]; \\
+  EACH(x, from) { \\
+    vec column[from]; \\
+    FULL_UNROLL EACH(y, from) column[y] = GET(in + y * in_down + x * in_right); \\
+    map(half[x], column); \\
+  } \\
+  EACH(y, to) { \\
+    vec row[from], mapped[to]; \\
+    FULL_UNROLL EACH(x, from) row[x] = half[x][y]; \\
+    map(mapped, row); \\
+    FULL_UNROLL EACH(x, to) PUT(out + y * down + x * right, mapped[x]); \\
+  } \\
+}
+MAP_PATCH(filter_patch, filter, FILTER, SPAN)
+MAP_PATCH(filter_adjoint_patch, filter_adjoint, SPAN, FILTER)
+MAP_PATCH(result_patch, result, SPAN, TILE)
+MAP_PATCH(result_adjoint_patch, result_adjoint, TILE, SPAN)
+
+// U[position][a][b] of F[tap][a][b].
+INLINE void transform_filters(float *U, const float *F, const int rows, const int channels) {
+  const long size = rows * channels;
+  for (long k = 0; k < size; k += VW)
+    filter_patch(U + k, SPAN * size, size, F + k, FILTER * size, size);
+}
+INLINE void transform_results(float *Y, const float *M) {
+  EACH(ty, ALONG) EACH(tx, ALONG) EACH_CHANNEL(c, CO)
+    result_patch(Y + (ty * OUT + tx) * TILE * CO + c, OUT * CO, CO,
+                 M + (ty * ALONG + tx) * CO + c, SPAN * Y_STRIDE, Y_STRIDE);
+}
+INLINE void transform_slopes(float *W, const float *G) {
+  EACH(ty, ALONG) EACH(tx, ALONG) EACH_CHANNEL(c, CO)
+    result_adjoint_patch(W + (ty * ALONG + tx) * CO + c, SPAN * Y_STRIDE, Y_STRIDE,
+                         G + (ty * OUT + tx) * TILE * CO + c, OUT * CO, CO);
+}
+// Tiles overlap in the image: a row of tiles has its columns mapped once for all of them.
+INLINE void transform_image(float *V, const float *X) {
+  EACH(ty, ALONG) EACH_CHANNEL(c, CI) {
+    vec strip[SIZE][SPAN];
+    EACH(x, SIZE) {
+      vec column[SPAN];
+      FULL_UNROLL EACH(y, SPAN) column[y] = GET(X + ((ty * TILE + y) * SIZE + x) * CI + c);
+      data(strip[x], column);
+    }
+    EACH(tx, ALONG) EACH(y, SPAN) {
+      vec row[SPAN], mapped[SPAN];
+      FULL_UNROLL EACH(x, SPAN) row[x] = strip[tx * TILE + x][y];
+      data(mapped, row);
+      float *out = V + y * SPAN * X_STRIDE + (ty * ALONG + tx) * CI + c;
+      FULL_UNROLL EACH(x, SPAN) PUT(out + x * X_STRIDE, mapped[x]);
+    }
+  }
+}
+// What overlapping tiles add to a pixel is summed along a row of tiles, then between such rows.
+INLINE void transform_image_adjoint(float *D, const float *E) {
+  EACH(ty, ALONG) EACH_CHANNEL(c, CI) {
+    vec strip[SIZE][SPAN];
+    EACH(tx, ALONG) EACH(y, SPAN) {
+      vec row[SPAN], mapped[SPAN];
+      const float *in = E + y * SPAN * X_STRIDE + (ty * ALONG + tx) * CI + c;
+      FULL_UNROLL EACH(x, SPAN) row[x] = GET(in + x * X_STRIDE);
+      data_adjoint(mapped, row);
+      if (tx) FULL_UNROLL EACH(x, FILTER - 1) mapped[x] += strip[tx * TILE + x][y];
+      FULL_UNROLL EACH(x, SPAN) strip[tx * TILE + x][y] = mapped[x];
+    }
+    EACH(x, SIZE) {
+      vec column[SPAN];
+      float *out = D + (ty * TILE * SIZE + x) * CI + c;
+      data_adjoint(column, strip[x]);
+      if (ty) FULL_UNROLL EACH(y, FILTER - 1) column[y] += GET(out + y * SIZE * CI);
+      FULL_UNROLL EACH(y, SPAN) PUT(out + y * SIZE * CI, column[y]);
+    }
+  }
+}
+"""
+
+# While products are computed the memory idles: what the next map reads and writes is fetched.
+_PRODUCTS = """
+#pragma clang fp contract(fast)
+typedef struct { const float *read, *written; long reads, writes; } ahead;
+#define PARTS(size, step) (((size) + (step) - 1) / (step))
+// To be fetched between `tiles` register tiles; sizes are in floats, of which a line has 16.
+#define AHEAD(read, reads, written, writes, tiles) \\
+  {read, written, PARTS((reads) / 16, tiles), PARTS((writes) / 16, tiles)}
+INLINE void fetch(ahead *a) {
+  for (long k = 0; k < a->reads; k++) __builtin_prefetch(a->read + 16 * k, 0, 2);
+  for (long k = 0; k < a->writes; k++) __builtin_prefetch(a->written + 16 * k, 1, 2);
+  a->read += 16 * a->reads;
+  a->written += 16 * a->writes;
+}
+// C = start + A B for `rows` by `cols` of C; rows are start_row, a_row and `width` floats apart.
+INLINE void tile(float *C, const float *start, long start_row, const float *A, long a_row,
+                 long a_column, const float *B, long width, const int rows, const int cols,
+                 long depth) {
+  vec c[MR][NV];
+  EACH_ROW EACH_VECTOR c[r][v] = GET(start + r * start_row + v * VW);
+  for (long k = 0; k < depth; k++)
+    ADD_PRODUCT(A[r * a_row + k * a_column], GET(B + k * width + v * VW));
+  EACH_ROW EACH_VECTOR PUT(C + r * width + v * VW, c[r][v]);
+}
+// `cols` columns of C (an image's TILES, width) = A (TILES, depth) B (depth, width) + start (width).
+INLINE void product(float *C, const float *start, const float *A, const float *B, long depth,
+                    long width, const int cols, ahead *a) {
+  int t;
+  EACH_STEP(t, TILES, PR, rows,
+            tile(C + t * width, start, 0, A + t * depth, depth, 1, B, width, rows, cols, depth);
+            fetch(a));
+}
+// `cols` columns of C (CI, CO) += A' B, for `depth` tiles of A (depth, CI) and B (depth, CO).
+INLINE void outer_product(float *C, const float *A, const float *B, long depth, const int cols,
+                          ahead *a) {
+  int i;
+  EACH_STEP(i, CI, MR, rows,
+            tile(C + i * CO, C + i * CO, CO, A + i, 1, CI, B, CO, rows, cols, depth);
+            fetch(a));
+}
+"""
+
+_FORWARD = """
+void KERNEL(float *restrict Y, float *restrict scratch, const float *restrict X,
+            const float *restrict F, const float *restrict bias) {
+  float *U = scratch, *V = U + POSITIONS * CI * CO, *M = V + POSITIONS * X_STRIDE;
+  static const float none[CO] = {0};
+  int j;
+  transform_filters(U, F, CI, CO);
+  for (long n = 0; n < BATCH; n++, X += IMAGE, Y += RESULT) {
+    ahead a = AHEAD(X + IMAGE, IMAGE, Y, RESULT, POSITIONS * PARTS(CO, NR) * PARTS(TILES, PR));
+    transform_image(V, X);
+    EACH(p, POSITIONS)
+      EACH_STEP(j, CO, NR, cols,
+                product(M + p * Y_STRIDE + j, (p == ONE ? bias : none) + j, V + p * X_STRIDE,
+                        U + p * CI * CO + j, CI, CO, cols, &a));
+    transform_results(Y, M);
+  }
+}
+"""
+
+# W serves both gradients. IMAGES are worked through at a time, so that H is not loaded and stored
+# for a few tiles; E takes the place of V.
+_GRADIENTS = """
+void KERNEL(float *restrict D, float *restrict DF, float *restrict sums, float *restrict scratch,
+            const float *restrict X, const float *restrict G, const float *restrict F) {
+  float *U = scratch, *H = U + POSITIONS * CI * CO, *V = H + POSITIONS * CI * CO;
+  float *W = V + POSITIONS * X_STRIDE;
+  static const float none[CI] = {0};
+  int j;
+  EACH(f, FILTER * FILTER) EACH(i, CI) EACH(o, CO)  // H has room
+    H[(f * CO + o) * CI + i] = F[(f * CI + i) * CO + o];
+  transform_filters(U, H, CO, CI);
+  EACH(k, POSITIONS * CI * CO) H[k] = 0;
+  EACH(o, CO) sums[o] = 0;
+  for (long n = 0; n < BATCH; n += IMAGES, X += IMAGES * IMAGE, G += IMAGES * RESULT) {
+    const int images = BATCH - n < IMAGES ? BATCH - n : IMAGES;
+    EACH(i, images) {
+      transform_image(V + i * TILES * CI, X + i * IMAGE);
+      transform_slopes(W + i * TILES * CO, G + i * RESULT);
+    }
+    EACH(t, images * TILES) EACH_CHANNEL(o, CO)
+      PUT(sums + o, GET(sums + o) + GET(W + ONE * Y_STRIDE + t * CO + o));
+    ahead next = AHEAD(X + IMAGES * IMAGE, IMAGES * IMAGE, G + IMAGES * RESULT, IMAGES * RESULT,
+                       POSITIONS * PARTS(CO, NR) * PARTS(CI, MR));
+    EACH(p, POSITIONS)
+      EACH_STEP(j, CO, NR, cols,
+                outer_product(H + p * CI * CO + j, V + p * X_STRIDE, W + p * Y_STRIDE + j,
+                              images * TILES, cols, &next));
+    EACH(i, images) {
+      ahead a = AHEAD(D, IMAGE, D, 0, POSITIONS * PARTS(CI, NR) * PARTS(TILES, PR));
+      float *E = V + i * TILES * CI;
+      EACH(p, POSITIONS)
+        EACH_STEP(j, CI, NR, cols,
+                  product(E + p * X_STRIDE + j, none + j, W + p * Y_STRIDE + i * TILES * CO,
+                          U + p * CI * CO + j, CO, CI, cols, &a));
+      transform_image_adjoint(D, E);
+      D += IMAGE;
+    }
+  }
+  EACH_CHANNEL(k, CI * CO)
+    filter_adjoint_patch(DF + k, FILTER * CI * CO, CI * CO, H + k, SPAN * CI * CO, CI * CO);
+}
+"""
+
+#: Results along a side of a tile for so many taps: the first that divides the image is taken.
+_TILES = {5: (4,), 3: (4, 3)}
+#: Fewest tiles whose outer products are worth loading and storing H.
+_TILES_AT_ONCE = 32
+
+
+def tile_size(image: tuple[int, ...], weights: tuple[int, ...]) -> int | None:
+    """Results along a side of a tile, None where direct convolution serves better.
+
+    ``image`` is (n, size, size, ci), ``weights`` (f, f, ci, co).
+    """
+    taps, _, inputs, outputs = weights
+    out = image[1] - taps + 1
+    if inputs % 16 or outputs % 16:  # the widest vector
+        return None
+    return next((t for t in _TILES.get(taps, ()) if out % t == 0 and out // t > 1), None)
+
+
+def _constants(
+    tile: int, image: tuple[int, ...], weights: tuple[int, ...], images: int
+) -> dict[str, int]:
+    """What the C is compiled for; ``images`` are worked through at a time."""
+    batch, size, _, _ = image
+    taps, _, inputs, outputs = weights
+    tiles = ((size - taps + 1) // tile) ** 2
+
+    def stride(channels: int) -> int:
+        """Floats between positions: an odd number of cache lines, or they would share their set."""
+        return 16 * (images * tiles * channels // 16 | 1)
+
+    values = (batch, size, taps, inputs, outputs, tile, images)
+    names = ("BATCH", "SIZE", "FILTER", "CI", "CO", "TILE", "IMAGES")
+    constants = dict(zip(names, values, strict=True))
+    strides = {"X_STRIDE": stride(inputs), "Y_STRIDE": stride(outputs)}
+    return {**constants, **strides, "PR": csource.tile_rows(tiles)}
+
+
+def _kernel(
+    *arguments: UOp, name: str, source: str, outputs: int, constants: Mapping[str, int]
+) -> UOp:
+    tile, taps = constants["TILE"], constants["FILTER"]
+    text = _COMMON + _MAPS + cook_toom.source(tile, taps) + _PATCHES + _PRODUCTS + source
+    tiles = constants["BATCH"] * ((constants["SIZE"] - taps + 1) // tile) ** 2
+    products = 2 if source is _GRADIENTS else 1
+    operations = 2 * products * _positions(tile, taps) * tiles * constants["CI"] * constants["CO"]
+    return csource.program(name, text, constants, arguments, outputs, operations)
+
+
+def _positions(tile: int, taps: int) -> int:
+    return (tile + taps - 1) ** 2
+
+
+def _scratch(constants: Mapping[str, int], filters: int, like: Tensor) -> Tensor:
+    """Room for ``filters`` sets of filters and a set of images and results at all positions."""
+    sizes = (filters * constants["CI"] * constants["CO"], constants["X_STRIDE"], constants["Y_STRIDE"])
+    return csource.empty(_positions(constants["TILE"], constants["FILTER"]) * sum(sizes), like=like)
+
+
+def _gradients(gradient: UOp, call: UOp, tile: int) -> tuple[UOp | None, ...]:
+    x, w, b = (Tensor(source) for source in call.src[3:])
+    tiles = (gradient.shape[1] // tile) ** 2
+    constants = _constants(tile, x.shape, w.shape, max(1, _TILES_AT_ONCE // tiles))
+    kernel = partial(
+        _kernel, name="fast_conv_gradients", source=_GRADIENTS, outputs=4, constants=constants
+    )
+    dx, dw, db = (csource.empty(*source.shape, like=source) for source in (x, w, b))
+    dx, dw, db, *_ = dx.custom_kernel(
+        dw, db, _scratch(constants, 2, x), x, Tensor(gradient).contiguous(), w, fxn=kernel
+    )
+    return None, None, dx.uop, dw.uop, db.uop
+
+
+def fast_convolution(x: Tensor, w: Tensor, b: Tensor, tile: int) -> Tensor:
+    """``convolution`` by tiles of ``tile`` x ``tile`` results, which ``tile_size`` has chosen."""
+    constants = _constants(tile, x.shape, w.shape, 1)
+    kernel = partial(_kernel, name="fast_conv", source=_FORWARD, outputs=2, constants=constants)
+    out = x.shape[1] - w.shape[0] + 1
+    result = csource.empty(x.shape[0], out, out, w.shape[3], like=x)
+    gradients = partial(_gradients, tile=tile)
+    return result.custom_kernel(
+        _scratch(constants, 1, x), x, w, b, fxn=kernel, grad_fxn=gradients
+    )[0]
