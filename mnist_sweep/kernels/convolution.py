@@ -26,6 +26,7 @@ INLINE void tile(float *out, const float *image, const float *panel, const float
   EACH_ROW EACH_VECTOR c[r][v] = bias ? load(bias + v * VW, REST) : (vec)0;
   for (int f = filter_from; f < filter_to; f++) {
     const float *a = image + (f - filter_from) * row_stride, *w = panel + f * run * NR;
+    _Pragma("clang loop unroll(disable)")  // else a short run is unrolled, and the tile spilled
     for (long k = 0; k < run; k++)
       ADD_PRODUCT(a[r * channels + k], *(const vec *)(w + k * NR + v * VW));
   }
