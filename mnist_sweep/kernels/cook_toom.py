@@ -58,85 +58,69 @@ def maps(results: int, taps: int) -> Maps:
 
 
 def source(results: int, taps: int) -> str:
-    """C functions for the maps of F(results, taps) and their transposes, NAME and NAME_adjoint.
+    """C functions ``void NAME(vec *o, const vec *x)`` for the maps of F(results, taps).
 
-    Each is ``void NAME(vec *o, const vec *x)`` and needs a macro ``FMA(a, b, c)``.
+    They are ``data``, ``filter``, ``result`` and their transposes ``data_adjoint``, ...; a macro
+    ``FMA(a, b, c)`` must be there.
     """
     data, weights, result = maps(results, taps)
-    into = {"data": data, "filter": weights, "result_adjoint": _transposed(result)}
-    out_of = {"result": result, "data_adjoint": _transposed(data)}
-    out_of["filter_adjoint"] = _transposed(weights)
-    return "".join(
-        f"INLINE void {name}(vec *o, const vec *x) {{\n  {lines(matrix)}\n}}\n"
-        for group, lines in ((into, _by_rows), (out_of, _by_columns))
-        for name, matrix in group.items()
-    )
+    text = _BUTTERFLY
+    for forth, back, matrix in (
+        ("data", "data_adjoint", data),
+        ("filter", "filter_adjoint", weights),
+        ("result_adjoint", "result", _transposed(result)),
+    ):
+        halves, pairs = _halves(matrix)
+        lines = [*_product("o", halves, "x"), *(f"butterfly(o + {i});" for i in pairs)]
+        text += _FUNCTION.format(forth, "\n  ".join(lines))
+        lines = [f"vec y[] = {{{', '.join(f'x[{i}]' for i in range(len(matrix)))}}};"]
+        lines += [f"butterfly(y + {i});" for i in pairs]
+        text += _FUNCTION.format(back, "\n  ".join(lines + _product("o", _transposed(halves), "y")))
+    return text
+
+
+_FUNCTION = "INLINE void {}(vec *o, const vec *x) {{\n  {}\n}}\n"
+_BUTTERFLY = """
+INLINE void butterfly(vec *v) {
+  const vec even = v[0], odd = v[1];
+  v[0] = even + odd;
+  v[1] = even - odd;
+}
+"""
 
 
 def _transposed(matrix: Matrix) -> Matrix:
     return [list(column) for column in zip(*matrix, strict=True)]
 
 
-class _Pair(NamedTuple):
-    """Row ``at`` of a matrix is ``even`` + ``odd``, the next one ``even`` - ``odd``."""
+def _halves(rows: Matrix) -> tuple[Matrix, list[int]]:
+    """What two rows of a point and its negative have in common is not to be computed twice.
 
-    at: int
-    even: list[Fraction]
-    odd: list[Fraction]
-
-
-def _pairs(rows: Matrix) -> tuple[list[_Pair], list[int]]:
-    """Neighbours that are equal up to signs, and the places of the rows that are in no pair."""
-    pairs, single, i = [], [], 0
-    while i < len(rows):
-        both = list(zip(*rows[i : i + 2], strict=True))
-        if len(both[0]) == 2 and all(a in (b, -b) for a, b in both):
-            parts = _transposed([[(a + b) / 2, (a - b) / 2] for a, b in both])
-            pairs.append(_Pair(i, *parts))
-            i += 2
-        else:
-            single.append(i)
-            i += 1
-    return pairs, single
+    Where a row and the next are equal up to signs, they become half their sum and half their
+    difference, of which one has each column. Returns the new matrix and the first of each two.
+    """
+    rows, pairs = rows[:], []
+    for i in range(len(rows) - 1):
+        a, b = rows[i : i + 2]
+        if i - 1 not in pairs and all(x in (y, -y) for x, y in zip(a, b, strict=True)):
+            rows[i] = [(x + y) / 2 for x, y in zip(a, b, strict=True)]
+            rows[i + 1] = [(x - y) / 2 for x, y in zip(a, b, strict=True)]
+            pairs.append(i)
+    return rows, pairs
 
 
-def _by_rows(rows: Matrix) -> str:
-    """C for o = rows x that computes what two rows share once."""
-    pairs, single = _pairs(rows)
-    lines = [f"o[{i}] = {_sum(_terms(rows[i], 'x'))};" for i in single]
-    for i, even, odd in pairs:
-        e, d = f"e{i}", f"d{i}"
-        lines += [
-            f"vec {e} = {_sum(_terms(even, 'x'))}, {d} = {_sum(_terms(odd, 'x'))};",
-            f"o[{i}] = {e} + {d}; o[{i + 1}] = {e} - {d};",
-        ]
-    return "\n  ".join(lines)
-
-
-def _by_columns(rows: Matrix) -> str:
-    """C for o = rows x that adds and subtracts the x of two paired columns once."""
-    pairs, single = _pairs(_transposed(rows))
-    lines = [f"vec e{i} = x[{i}] + x[{i + 1}], d{i} = x[{i}] - x[{i + 1}];" for i, *_ in pairs]
-    for row, coefficients in enumerate(rows):
-        terms = [(coefficients[i], f"x[{i}]") for i in single]
-        for i, even, odd in pairs:
-            terms += [(even[row], f"e{i}"), (odd[row], f"d{i}")]
-        lines.append(f"o[{row}] = {_sum(terms)};")
-    return "\n  ".join(lines)
-
-
-def _terms(coefficients: list[Fraction], name: str) -> list[tuple[Fraction, str]]:
-    return [(c, f"{name}[{i}]") for i, c in enumerate(coefficients)]
-
-
-def _sum(terms: list[tuple[Fraction, str]]) -> str:
-    """C for the sum of coefficient * name, with plain terms first, as they need no product."""
-    text = ""
-    for c, name in sorted((t for t in terms if t[0]), key=lambda t: (t[0] != 1, t[0] != -1)):
-        if abs(c) == 1:
-            text += f" {'-' if c < 0 else '+'} {name}" if text or c < 0 else name
-        elif text:
-            text = f"FMA({float(c)!r}f, {name}, {text})"
-        else:
-            text = f"{float(c)!r}f * {name}"
-    return text or "(vec)0"
+def _product(out: str, matrix: Matrix, name: str) -> list[str]:
+    """C for out = matrix name; plain terms come first in a sum, as they need no product."""
+    lines = []
+    for i, row in enumerate(matrix):
+        text = ""
+        terms = [(c, f"{name}[{k}]") for k, c in enumerate(row) if c]
+        for c, term in sorted(terms, key=lambda t: (t[0] != 1, t[0] != -1)):
+            if abs(c) == 1:
+                text += f" {'-' if c < 0 else '+'} {term}" if text or c < 0 else term
+            elif text:
+                text = f"FMA({float(c)!r}f, {term}, {text})"
+            else:
+                text = f"{float(c)!r}f * {term}"
+        lines.append(f"{out}[{i}] = {text};")
+    return lines
