@@ -176,7 +176,8 @@ def convolution(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
 
     Returns (n, size - f + 1, size - f + 1, co), float32 as its arguments, which may all have a
     leading axis of trials. Differentiable in all three. On a CPU with clang it is a C kernel where
-    there is no such axis, elsewhere plain Tensor operations; the two agree to rounding.
+    there is no such axis, fast or direct (``tile_size``), elsewhere plain Tensor operations; all
+    agree to rounding.
     """
     if w.ndim > 4 or not csource.supported(x.device):
         return _plain(x, w, b)
