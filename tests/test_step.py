@@ -5,7 +5,8 @@ import pytest
 from tinygrad import Tensor, dtypes
 
 from mnist_sweep.config import ACTIVATIONS, OPTIMIZERS
-from mnist_sweep.kernels import step
+from mnist_sweep.kernels import csource, step
+from mnist_sweep.kernels.activation import activate
 from mnist_sweep.kernels.batch import gather_batch
 from mnist_sweep.kernels.control import COUNTS, REALS, Control, Count, Real, slot
 from mnist_sweep.training import backend
@@ -136,7 +137,7 @@ def test_counting_leaves_out_the_rows_after_the_last_image() -> None:
 def test_activations_and_their_slopes_equal_numpy(name: str) -> None:
     z = np.linspace(-9, 9, 64, dtype=np.float32).reshape(4, 16)
     tensor = Tensor(z).realize()
-    out = step.activate(tensor, ACTIVATIONS[name])
+    out = activate(tensor, name)
     (slope,) = (out * 2.0).sum().gradient(tensor)
     sigmoid = 1 / (1 + np.exp(-z.astype(np.float64)))
     expected = {
@@ -145,3 +146,22 @@ def test_activations_and_their_slopes_equal_numpy(name: str) -> None:
     }[name]
     np.testing.assert_allclose(out.numpy(), expected[0], atol=1e-5)
     np.testing.assert_allclose(slope.numpy(), 2 * expected[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 37, 40_000])
+def test_silu_in_c_gives_the_bits_of_the_generated_kernels(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(3)
+    z = (generator.standard_normal(size) * 50).astype(np.float32)
+    edges = [0.0, -0.0, 88.7, -88.7, 88.8, -88.8, 103.9, -103.9, 105, -105, 1e38, -1e38, 1e-40]
+    edges += [np.inf, -np.inf, np.nan]
+    z[: len(edges)] = edges[:size]
+    tensor, g = Tensor(z).realize(), Tensor(np.linspace(-1, 1, size, dtype=np.float32)).realize()
+    results = []
+    for in_c in (True, False):
+        monkeypatch.setattr(csource, "supported", lambda _, in_c=in_c: in_c)
+        out = activate(tensor, "silu")
+        (slope,) = (out * g).sum().gradient(tensor)
+        results.append((out.numpy(), slope.numpy()))
+    np.testing.assert_array_equal(results[0], results[1])

@@ -7,6 +7,7 @@ from functools import partial
 from tinygrad import Tensor, UOp
 
 from mnist_sweep.kernels import csource
+from mnist_sweep.kernels.fast_convolution import fast_convolution, tile_size
 
 #: Direct convolution: in this layout the (column, channel) run of a filter row is contiguous in
 #: the image, so the register tile of the matrix product serves, with neighbouring pixels as its
@@ -25,6 +26,7 @@ INLINE void tile(float *out, const float *image, const float *panel, const float
   EACH_ROW EACH_VECTOR c[r][v] = bias ? load(bias + v * VW, REST) : (vec)0;
   for (int f = filter_from; f < filter_to; f++) {
     const float *a = image + (f - filter_from) * row_stride, *w = panel + f * run * NR;
+    _Pragma("clang loop unroll(disable)")  // else a short run is unrolled, and the tile spilled
     for (long k = 0; k < run; k++)
       ADD_PRODUCT(a[r * channels + k], *(const vec *)(w + k * NR + v * VW));
   }
@@ -134,11 +136,6 @@ void KERNEL(float *restrict D, float *restrict sums, const float *restrict X,
 _CACHE = 24 * 1024
 
 
-def _tile_rows(pixels: int) -> int:
-    """How many neighbouring pixels a tile takes so that few lanes of the last one go idle."""
-    return min((6, 5, 4), key=lambda rows: -(-pixels // rows) * rows)
-
-
 def _kernel(
     *arguments: UOp, source: str, outputs: int, image: tuple[int, ...], weights: tuple[int, ...]
 ) -> UOp:
@@ -149,7 +146,7 @@ def _kernel(
     pixels = size if source is _INPUT_GRADIENT else out
     at_once = max(1, _CACHE // (4 * (size * inputs + out * channels)))
     names = ("BATCH", "SIZE", "FILTER", "CI", "CO", "PR", "AT_ONCE")
-    values = (batch, size, taps, inputs, channels, _tile_rows(pixels), at_once)
+    values = (batch, size, taps, inputs, channels, csource.tile_rows(pixels), at_once)
     constants = dict(zip(names, values, strict=True))
     operations = 2 * batch * out * out * taps * taps * inputs * channels
     name = {_FORWARD: "conv", _INPUT_GRADIENT: "conv_dx", _WEIGHT_GRADIENT: "conv_dw"}[source]
@@ -179,10 +176,13 @@ def convolution(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
 
     Returns (n, size - f + 1, size - f + 1, co), float32 as its arguments, which may all have a
     leading axis of trials. Differentiable in all three. On a CPU with clang it is a C kernel where
-    there is no such axis, elsewhere plain Tensor operations; the two agree to rounding.
+    there is no such axis, fast or direct (``tile_size``), elsewhere plain Tensor operations; all
+    agree to rounding.
     """
     if w.ndim > 4 or not csource.supported(x.device):
         return _plain(x, w, b)
+    if tile := tile_size(x.shape, w.shape):
+        return fast_convolution(x, w, b, tile)
     kernel = partial(_kernel, source=_FORWARD, outputs=1, image=x.shape, weights=w.shape)
     out = x.shape[1] - w.shape[0] + 1
     result = csource.empty(x.shape[0], out, out, w.shape[3], like=x)

@@ -92,6 +92,11 @@ INLINE void transpose4(float *dst, const float *src, long stride, long depth) {
 """
 
 
+def tile_rows(rows: int) -> int:
+    """How many of so many ``rows`` a register tile takes, so that few of the last one are idle."""
+    return min((6, 5, 4), key=lambda tile: -(-rows // tile) * tile)
+
+
 #: Uses everything of the language and of the processor that the kernels use.
 _SAMPLE = """
 void KERNEL(float *restrict C, const float *restrict A) {

@@ -3,44 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial, reduce
 from operator import add
 from typing import Any
 
 from tinygrad import Tensor, UOp, dtypes
-from tinygrad.mixin.gradient import compute_gradient
 
 from mnist_sweep.config import Optimizer
 from mnist_sweep.kernels.control import Control, Count, Real, kernel_sink, slot, total
-
-
-def activate(x: Tensor, function: Callable[[Any], Any]) -> Tensor:
-    """``function`` of each element of ``x``, as a kernel of its own with its derivative.
-
-    Fused into the matrix product that reads it, an activation would be computed again for each
-    output column. ``function`` takes and returns tinygrad's elementwise operations.
-    """
-
-    def forward(out: UOp, x: UOp) -> UOp:
-        i = UOp.range(x.numel(), 0)
-        store = out.flatten()[i].store(function(x.flatten()[i]))
-        return kernel_sink(f"activation_{x.numel()}", store, over=(i,))
-
-    def backward(out: UOp, upstream: UOp, x: UOp) -> UOp:
-        i = UOp.range(x.numel(), 0)
-        value = x.flatten()[i]
-        slope = compute_gradient(function(value), UOp.const(1.0, dtypes.float), {value})[value]
-        product = upstream.flatten()[i] * slope
-        return kernel_sink(f"dactivation_{x.numel()}", out.flatten()[i].store(product), over=(i,))
-
-    def gradient(upstream: UOp, call: UOp) -> tuple[UOp | None, ...]:
-        source, g = Tensor(call.src[2]), Tensor(upstream).contiguous()
-        empty = Tensor.empty(*source.shape, device=source.device)
-        return None, empty.custom_kernel(g, source, fxn=backward)[0].uop
-
-    out = Tensor.empty(*x.shape, device=x.device)
-    return out.custom_kernel(x, fxn=forward, grad_fxn=gradient)[0]
 
 
 def cross_entropy(

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tinygrad import Tensor
 
-from mnist_sweep.config import ACTIVATIONS, HPConfig
+from mnist_sweep.config import HPConfig
+from mnist_sweep.kernels.activation import activate
 from mnist_sweep.kernels.convolution import convolution
 from mnist_sweep.kernels.matmul import linear
 from mnist_sweep.kernels.normalisation import batch_norm, max_pool, per_channel
-from mnist_sweep.kernels.step import activate
 from mnist_sweep.models import MODELS, SIDE, layers_of
 
 #: tinygrad's nn.BatchNorm defaults (Ioffe and Szegedy, 2015).
@@ -81,7 +81,7 @@ class _Net:
         self, tensors: Tensors, config: HPConfig, training: bool, drop: Drop | None
     ) -> None:
         self._tensors, self._training, self._drop = tensors, training, drop
-        self._activation = ACTIVATIONS[config.activation_fn]
+        self._activation = config.activation_fn
         self._counts: Counter[str] = Counter()
         # The last layer's: that is where the classes are.
         self.classes = int([*tensors.values()][-1].shape[-1])
