@@ -179,6 +179,7 @@ def test_a_run_names_the_stage_and_the_last_one_is_ranked_first(tmp_path: Path) 
     confirmed, searched = split_studies(rows[0])
     assert (confirmed.name, searched.name) == ("confirm", "search")
     assert {r.trial.config.seed for r in confirmed.results} == {5, 6}
+    assert confirmed.settle_command == ""
     again = run_sweep(spec, output, InProcessExecutor(), device="CPU")
     assert (again.done, again.new) == (11, 0)
 

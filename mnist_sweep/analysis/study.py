@@ -32,7 +32,7 @@ class Study:
 
     ``origin`` says where they are from: "mlp_phase2: mlp, mnist.". Of several studies each has a
     ``name`` for people, "mlp, mnist", and a ``prefix`` for file names; else both are empty.
-    ``rerun`` is the command that goes on with them.
+    ``rerun`` is the command that goes on with them, if one does.
     """
 
     results: Sequence[TrialResult]
@@ -132,7 +132,7 @@ class Study:
     @property
     def settle_command(self) -> str:
         """The command that runs these seeds; empty where there is none."""
-        if self._advice is None:
+        if self._advice is None or not self.rerun:
             return ""
         return (
             f"{self.rerun} --set seeds={self._advice.seeds} runs all configurations so; a spec "
@@ -212,7 +212,8 @@ def split_studies(
                 f"{title}: {model}, {data}." if title else f"{model}, {data}.",
                 ", ".join(names),
                 "".join(f"{_file_name(part)}_" for part in parts),
-                rerun,
+                # More seeds for a search would be another search.
+                "" if several_stages else rerun,
             )
         )
     return studies
