@@ -87,7 +87,7 @@ def describe_plan(
     or UserError if the data set does not have what the spec asks for, and ResultsError if
     ``output`` cannot be read.
     """
-    _check_batch_sizes(missing(spec.search, {}), train_images(spec.dataset))
+    _check_batch_sizes(missing(spec.search, {}).trials, train_images(spec.dataset))
     earlier = read_results(output) if output.exists() and not overwrite else None
     rows = {
         result.trial.trial_id: result
@@ -150,7 +150,7 @@ def run_sweep(
     """
     # Loading it here also unpacks it, if need be, before several workers would.
     images = len(load_dataset(spec.dataset).train_rows)
-    _check_batch_sizes(missing(spec.search, {}), images)
+    _check_batch_sizes(missing(spec.search, {}).trials, images)
     with ResultsWriter(output, overwrite=overwrite, retry_failed=retry_failed) as writer:
         state = _State(spec.search, writer.finished)
         before = spec_evaluations(output)
@@ -199,15 +199,9 @@ class _State:
 
     def _ask(self) -> None:
         while True:
-            asked = {
-                trial.trial_id: (trial, part.stage)
-                for part in reversed(self._search.asked(self.rows))
-                for trial in part.trials
-            }
-            todo = {i: asked[i] for i in asked if i not in self.rows}
-            self.proposed = [trial for trial, _ in todo.values()]
-            self._stages = {i: stage for i, (_, stage) in todo.items()}
-            known = {i: self._earlier[i] for i in todo if i in self._earlier}
+            self._stage, self.proposed = missing(self._search, self.rows)
+            ids = [trial.trial_id for trial in self.proposed]
+            known = {i: self._earlier[i] for i in ids if i in self._earlier}
             if not known:
                 return
             self.rows |= known
@@ -234,10 +228,10 @@ class _State:
             left = self.total - len(self.rows)
             expect(todo, (left if limit is None else min(left, limit - self._new)) - len(todo))
             for result in session.run(plan(todo)):
-                trial_id = result.trial.trial_id
-                self.rows[trial_id] = replace(result, stage=self._stages[trial_id])
+                row = replace(result, stage=self._stage)
+                self.rows[row.trial.trial_id] = row
                 self._new += 1
-                yield self.rows[trial_id]
+                yield row
             if any(trial.trial_id not in self.rows for trial in todo):
                 self._interrupted = True
                 return

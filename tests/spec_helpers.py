@@ -43,7 +43,7 @@ def problems(folder: Path, text: str, *overrides: str, **arguments: Any) -> list
 
 def trials(spec: SweepSpec) -> list[Trial]:
     """What the sweep's search proposes before there are results."""
-    return list(missing(spec.search, {}))
+    return list(missing(spec.search, {}).trials)
 
 
 def configs(spec: SweepSpec, *names: str) -> list[tuple[Any, ...]]:

@@ -36,10 +36,10 @@ def test_what_is_proposed_is_what_has_no_row_in_the_order_of_the_spec(
     tmp_path: Path, text: str, chosen: set[int], order: random.Random
 ) -> None:
     search = load(tmp_path, text).search
-    everything = missing(search, {})
+    everything = missing(search, {}).trials
     rows = [TrialResult("sweep", trial, "ok") for i, trial in enumerate(everything) if i in chosen]
     order.shuffle(rows)
-    proposed = missing(search, {row.trial.trial_id: row for row in rows})
+    proposed = missing(search, {row.trial.trial_id: row for row in rows}).trials
     assert list(proposed) == [trial for i, trial in enumerate(everything) if i not in chosen]
 
 
@@ -48,9 +48,9 @@ def test_a_finished_search_proposes_nothing_whatever_came_of_its_trials(
     tmp_path: Path, text: str
 ) -> None:
     search = load(tmp_path, text).search
-    rows = {t.trial_id: TrialResult("sweep", t, "failed") for t in missing(search, {})}
+    rows = {t.trial_id: TrialResult("sweep", t, "failed") for t in missing(search, {}).trials}
     assert len(rows) == search.most == 10
-    assert not missing(search, rows)
+    assert not missing(search, rows).trials
 
 
 def test_a_key_of_a_method_is_a_key_of_the_spec() -> None:

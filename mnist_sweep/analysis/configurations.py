@@ -78,6 +78,10 @@ class Configuration:
         counted = (r.test_images for r in self.results if r.test_images)
         return next(counted, self.dataset.test_images)
 
+    def step(self, metric: Metric) -> float:
+        """What values of ``metric`` are counted in: an image, or as good as nothing."""
+        return 1 / (self.images(metric) or 1_000_000)
+
     def cost(self, name: Cost) -> float | None:
         """The mean of a cost over the seeds; None where there is no value."""
         values = [v for r in self.results if (v := getattr(r, name)) is not None]

@@ -34,7 +34,7 @@ def importance(configurations: Sequence[Configuration], metric: Metric) -> list[
     usable = [c for c in configurations if c.values(metric)]
     if not varying_values(usable):
         raise UserError("needs two values of a hyperparameter")
-    step = 1 / (usable[0].images(metric) or 1_000_000)
+    step = usable[0].step(metric)
     grids = complete_grids(usable, metric)
     if 2 * sum(grid.size for grid in grids) >= len(usable):
         # With one seed, a grid of one hyperparameter has nothing to take for noise.

@@ -56,6 +56,10 @@ def noise(configurations: Sequence[Configuration], metric: Metric) -> Noise | No
     has the typical variance.
     """
     logs = [_log_errors(configuration, metric) for configuration in configurations]
+    # What comes from counting whole images is noise, seen or not.
+    steps = [configuration.step(metric) for configuration in configurations]
+    errors = [math.exp(min(values.values())) for values in logs]
+    floor = np.square(np.divide(steps, errors)) / 12
     counts = np.array([len(values) for values in logs], float)
     several = counts > 1
     if not several.any():
@@ -64,9 +68,10 @@ def noise(configurations: Sequence[Configuration], metric: Metric) -> Noise | No
     blocks = len(replicated) > 1 and len({frozenset(values) for values in replicated}) == 1
     if blocks:
         drop = len(replicated) // 4
+        scatter = [(values, fmean(values.values())) for values in replicated]
         shifts = {
             seed: fmean(
-                sorted(v[seed] - fmean(v.values()) for v in replicated)[drop : -drop or None]
+                sorted(values[seed] - mean for values, mean in scatter)[drop : -drop or None]
             )
             for seed in replicated[0]
         }
@@ -76,7 +81,6 @@ def noise(configurations: Sequence[Configuration], metric: Metric) -> Noise | No
     left = 1 - blocks / len(replicated)
     own = np.array([variance(values.values()) for values in replicated]) / left
     freedom = counts[several] - 1
-    floor = _rounding(configurations, metric)
     own = np.maximum(own, floor[several])
     own = np.maximum(own, np.median(own) / _QUIETEST)
     typical, prior = _prior(own, freedom)
@@ -90,20 +94,9 @@ def noise(configurations: Sequence[Configuration], metric: Metric) -> Noise | No
 
 def _log_errors(configuration: Configuration, metric: Metric) -> dict[int, float]:
     """By seed; no error rate below half an image, so that there is a logarithm."""
-    least = _step(configuration, metric) / 2
+    least = configuration.step(metric) / 2
     values = configuration.by_seed(metric)
     return {seed: math.log(max(metric.error(value), least)) for seed, value in values.items()}
-
-
-def _step(configuration: Configuration, metric: Metric) -> float:
-    return 1 / (configuration.images(metric) or 1_000_000)
-
-
-def _rounding(configurations: Sequence[Configuration], metric: Metric) -> Floats:
-    """Variances of log errors that come from counting whole images: noise, seen or not."""
-    errors = [math.exp(min(_log_errors(c, metric).values())) for c in configurations]
-    steps = [_step(configuration, metric) for configuration in configurations]
-    return np.square(np.divide(steps, errors)) / 12
 
 
 def _prior(variances: Floats, freedom: Floats) -> tuple[float, float]:

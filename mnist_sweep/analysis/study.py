@@ -17,7 +17,7 @@ from mnist_sweep.analysis.verdicts import (
     MOST_SEEDS,
     Advice,
     Comparison,
-    Kind,
+    Verdict,
     advice,
     compare_with_best,
 )
@@ -89,15 +89,14 @@ class Study:
         """The number of trials that ended in ``status``."""
         return sum(result.status == status for result in self.results)
 
-    def kinds(self, kind: Kind) -> int:
-        """The number of configurations of a ``kind``."""
-        return sum(comparison.kind == kind for comparison in self.comparisons)
+    def _judged(self, verdict: Verdict) -> int:
+        return sum(comparison.verdict == verdict for comparison in self.comparisons)
 
     @property
     def promise_text(self) -> str:
         """What the verdicts promise, in one sentence; empty where nothing was compared."""
-        ties = self.kinds("tied") + self.kinds("noisy")
-        compared = ties + self.kinds("worse")
+        ties = self._judged("tied")
+        compared = ties + self._judged("worse")
         if not compared:
             return ""
         if not ties:
@@ -119,7 +118,7 @@ class Study:
     @property
     def settle_text(self) -> str:
         """How many seeds would tell more; empty where nothing is tied."""
-        ties, advised = self.kinds("tied") + self.kinds("noisy"), self._advice
+        ties, advised = self._judged("tied"), self._advice
         if not ties:
             return ""
         if advised is None:

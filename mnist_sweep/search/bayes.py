@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from statistics import fmean
 from typing import Any
 
 from mnist_sweep.config import HPConfig
-from mnist_sweep.search.protocol import Asked, SearchError
+from mnist_sweep.search.protocol import Asked, too_few
 from mnist_sweep.search.random import random_points
 from mnist_sweep.search.space import Domain, Interval, Point, Sieve, Space
 from mnist_sweep.trial import Trial, TrialResult
@@ -30,10 +31,10 @@ def bayes_search(space: Space, count: int, batch: int, sampling_seed: int) -> Ba
     (grid,), (start,) = space.grids, space.starts
     drawn = ({**start, **point} for point in random_points(grid, sampling_seed))
     points = [point for point in map(sieve.admit, islice(drawn, _MOST_CANDIDATES)) if point]
+    notes = sieve.normalisations()
     if len(points) < count:
-        there = f"{count} is more than the {len(points)} configurations there are"
-        raise SearchError("count", f"{there}; lower it, exclude less or widen the ranges")
-    return BayesSearch(space, count, batch, sampling_seed, points, sieve.normalisations())
+        raise too_few(count, len(points), notes)
+    return BayesSearch(space, count, batch, sampling_seed, points, notes)
 
 
 @dataclass(frozen=True)
@@ -100,15 +101,16 @@ class BayesSearch:
 
         from mnist_sweep.search.gaussian import Process, fit
 
+        taken = set(chosen)
+        left = [i for i in range(len(self.candidates)) if i not in taken]
         finite = [error for error in errors if math.isfinite(error)]
         if not finite:
-            return list(islice((i for i in range(len(self.candidates)) if i not in chosen), 1))
+            return left[:1]
         # What diverged is as bad as the worst that did not: nothing is known of how bad.
         values = np.array([error if math.isfinite(error) else max(finite) for error in errors])
         values = (values - values.mean()) / (values.std() or 1.0)
-        places = self._places()
+        places = self._places
         process = fit(places[list(chosen)], values, self.seed)
-        left = [i for i in range(len(self.candidates)) if i not in set(chosen)]
         batch: list[int] = []
         for _ in range(min(self.batch, self.count - len(chosen))):
             gain, means = process.improvement(places[left])
@@ -122,27 +124,24 @@ class BayesSearch:
             )
         return batch
 
+    @cached_property
     def _places(self) -> Any:
         """The candidates in the unit cube: (candidates, dimensions)."""
         import numpy as np
 
-        grid = self.space.grids[0]
         columns = [
-            [_place(point[name], domain) for point in self.candidates]
-            for name, domain in grid.items()
+            column
+            for name, domain in self.space.grids[0].items()
+            for column in _columns([point[name] for point in self.candidates], domain)
         ]
-        return np.array([list(_flat(row)) for row in zip(*columns, strict=True)])
+        return np.stack(columns, axis=1)
 
 
-def _place(value: Any, domain: Domain) -> list[float]:
-    """Where a value stands: by its rank in a list, by its share of a range, names apart."""
+def _columns(values: Sequence[Any], domain: Domain) -> list[list[float]]:
+    """Where ``values`` stand: by rank in a list, by share of a range, names each by themselves."""
     if isinstance(domain, Interval):
-        return [domain.fraction(value)]
-    if isinstance(value, str):
-        return [float(value == name) / 2 for name in domain]
+        return [[domain.fraction(value) for value in values]]
+    if isinstance(domain[0], str):
+        return [[float(value == name) / 2 for value in values] for name in domain]
     ordered = domain if isinstance(domain, range) else sorted(domain)
-    return [ordered.index(value) / max(len(ordered) - 1, 1)]
-
-
-def _flat(row: Sequence[list[float]]) -> Iterator[float]:
-    return (number for part in row for number in part)
+    return [[ordered.index(value) / max(len(ordered) - 1, 1) for value in values]]

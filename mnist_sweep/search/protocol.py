@@ -44,10 +44,11 @@ class Search(Protocol):
         ...
 
 
-def missing(search: Search, rows: Mapping[str, TrialResult]) -> list[Trial]:
-    """The trials to run next, none of which has a row yet; empty when the search is over."""
-    asked = {t.trial_id: t for part in search.asked(rows) for t in part.trials}
-    return [trial for trial_id, trial in asked.items() if trial_id not in rows]
+def missing(search: Search, rows: Mapping[str, TrialResult]) -> Asked:
+    """The stage that is under way, and those of its trials without a row; none if it is over."""
+    *_, last = search.asked(rows)
+    trials = {trial.trial_id: trial for trial in last.trials}
+    return Asked(last.stage, [t for trial_id, t in trials.items() if trial_id not in rows])
 
 
 class SearchError(ValueError):
@@ -71,6 +72,15 @@ class Listed:
         return [Asked("", self.trials)]
 
 
+def too_few(count: int, found: int, notes: Iterable[str]) -> SearchError:
+    """Of a space in which only so many configurations were ``found``; ``notes`` may say why."""
+    return SearchError(
+        "count",
+        f"{count} is more than the {found} configurations found; lower it, exclude less or widen "
+        f"the ranges{''.join(f' ({note})' for note in notes)}",
+    )
+
+
 def listed(space: Space, points: Iterable[Point], count: int | None = None) -> Listed:
     """The search of the first ``count`` of ``points`` that the space lets through (None: of all).
 
@@ -85,11 +95,7 @@ def listed(space: Space, points: Iterable[Point], count: int | None = None) -> L
     if count is None:
         notes += sieve.unused_exclusions()
     elif len(kept) < count:
-        raise SearchError(
-            "count",
-            f"{count} is more than the {len(kept)} configurations found; lower it, exclude less "
-            f"or widen the ranges{''.join(f' ({note})' for note in notes)}",
-        )
+        raise too_few(count, len(kept), notes)
     trials = (
         Trial(HPConfig(**point, model=space.model, seed=seed), space.dataset)
         for point in kept

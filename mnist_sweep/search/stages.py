@@ -42,7 +42,11 @@ class Staged:
 
     method: Search
     stages: Sequence[Stage]
-    warnings: Sequence[str] = ()
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Those of the method."""
+        return self.method.warnings
 
     @property
     def most(self) -> int:

@@ -124,7 +124,7 @@ def _search(draft: Draft) -> Search:
         draft.note(*error.args)
         raise draft.error() from error
     stages = stages_of(draft, dataset, seeds)
-    return Staged(search, stages, search.warnings) if stages else search
+    return Staged(search, stages) if stages else search
 
 
 def _check_size(draft: Draft, space: Space) -> None:

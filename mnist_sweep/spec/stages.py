@@ -32,24 +32,21 @@ class RungSpec:
 
 def read_rungs(draft: Draft, node: Node) -> list[RungSpec]:
     """The entries of ``rungs``, two or more."""
-    rungs = [draft.attempt(_rung, draft, child) for child in node.items("rungs")]
-    read = [rung for rung in rungs if rung is not None]
-    if len(rungs) < 2:
+    nodes = node.items("rungs")
+    rungs = [draft.attempt(_rung, draft, child, child is nodes[-1]) for child in nodes]
+    if len(nodes) < 2:
         raise NodeError("rungs", f"needs two stages or more, such as {_RUNG}")
-    for child, rung in zip(node.items("rungs")[:-1], rungs, strict=False):
-        if rung is not None and "keep" not in getattr(child, "entries", {}):
-            draft.note(
-                child, "rungs: say how many stay after this stage: keep: 64, 1/4, contenders"
-            )
-    return read
+    return [rung for rung in rungs if rung is not None]
 
 
-def _rung(draft: Draft, node: Node) -> RungSpec:
+def _rung(draft: Draft, node: Node, is_last: bool) -> RungSpec:
     table = node.mapping("rungs", _RUNG)
     own = {
         key: table.entries[key] for key in ("keep", "seeds", "train_size") if key in table.entries
     }
     rest = {key: child for key, child in table.entries.items() if key not in own}
+    if not is_last and "keep" not in own:
+        draft.note(node, "rungs: say how many stay after this stage: keep: 64, 1/4, contenders")
     changes = read_base(draft, Table(table.place, rest, table.key_places)) if rest else {}
     size = own.get("train_size")
     return RungSpec(
