@@ -124,6 +124,22 @@ def test_a_model_finds_the_best_of_the_grid_of_1600_in_50_trials(tmp_path: Path)
     assert found >= max(row.val_accuracy or 0 for row in grid.values()) - 0.002
 
 
+def test_a_model_bears_defaults_in_the_place_of_what_does_not_apply(tmp_path: Path) -> None:
+    text = """
+    dataset: {name: mnist, validation_size: 5000}
+    method: bayes
+    count: 20
+    parameters:
+      lr_schedule: [plateau, cosine]
+      patience: [10, 20]
+      lr_decay: {min: 0.95, max: 0.99}
+      lr: {min: 1e-4, max: 1e-2, distribution: log_uniform_values}
+    """
+    rows = finish(load(tmp_path, text).search)
+    assert len(rows) == 20
+    assert {row.trial.config.patience for row in rows.values()} == {10, 20, 50}
+
+
 def test_a_stage_takes_the_best_of_the_one_before(tmp_path: Path) -> None:
     rows = finish(load(tmp_path, RUNGS).search)
     sizes = [[r for r in rows.values() if r.trial.dataset.train_size == 10000]]

@@ -143,5 +143,8 @@ def _columns(values: Sequence[Any], domain: Domain) -> list[list[float]]:
         return [[domain.fraction(value) for value in values]]
     if isinstance(domain[0], str):
         return [[float(value == name) / 2 for value in values] for name in domain]
-    ordered = domain if isinstance(domain, range) else sorted(domain)
+    if isinstance(domain, range):
+        return [[(value - domain[0]) / max(len(domain) - 1, 1) for value in values]]
+    # A value that does not apply has become the default, which need not be in the list.
+    ordered = sorted({*domain, *values})
     return [[ordered.index(value) / max(len(ordered) - 1, 1) for value in values]]

@@ -33,13 +33,10 @@ class Interval:
         return min(max(math.exp(value) if self.log else value, self.low), self.high)
 
     def fraction(self, value: float) -> float:
-        """How far ``value`` is of the way from low to high: the inverse of ``at``."""
-        low, high, value = (
-            map(math.log, (self.low, self.high, value))
-            if self.log
-            else (self.low, self.high, value)
-        )
-        return (value - low) / (high - low)
+        """How far ``value`` is of the way from low to high, 0 .. 1: the inverse of ``at``."""
+        places = [self.low, self.high, min(max(value, self.low), self.high)]
+        low, high, place = map(math.log, places) if self.log else places
+        return (place - low) / (high - low)
 
 
 #: What a parameter may take: distinct values in their order, or an interval.
