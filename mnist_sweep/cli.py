@@ -11,165 +11,29 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from mnist_sweep import __version__
+from mnist_sweep.arguments import Command, parser
 from mnist_sweep.errors import UserError
 from mnist_sweep.labels import count
-from mnist_sweep.terminal import INTERRUPTED, Stop, complain, note, prepare_streams, say, show
+from mnist_sweep.terminal import (
+    BAD_INPUT,
+    INTERRUPTED,
+    Stop,
+    complain,
+    note,
+    prepare_streams,
+    say,
+    show,
+)
 
 if TYPE_CHECKING:
     from mnist_sweep.analysis.sources import Sources
     from mnist_sweep.executors.interface import Executor
 
-DONE, SOME_FAILED, BAD_INPUT = 0, 1, 2
-
-
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, **settings: Any) -> None:
-        # An option cut short would be misread by whoever looks for it, such as _command_again.
-        super().__init__(**settings, allow_abbrev=False)
-
-    def error(self, message: str) -> NoReturn:
-        """Report bad arguments as one line, like every other error."""
-        complain(f"{message}; see {self.prog} --help")
-        raise SystemExit(BAD_INPUT)
-
-
-def _positive(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
-    return value
-
-
-def _share(text: str) -> float:
-    """A number of GPUs: a whole one, or a fraction of one."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not (0 < value < 1 or (value >= 1 and value.is_integer())):
-        raise argparse.ArgumentTypeError(f"expected 1, 2, ... or a fraction of 1, got {text!r}")
-    return value
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="mnist-sweep", description=__import__("mnist_sweep").__doc__)
-    parser.add_argument("--version", action="version", version=f"mnist-sweep {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_run(commands)
-    _add_views(commands)
-    data = commands.add_parser(
-        "data",
-        help="show what a data set holds",
-        description="Print the images, classes and digest of the data set at PATH, and samples.",
-    )
-    data.add_argument(
-        "path", metavar="PATH", help="a folder of IDX files or tables, or an .npz file"
-    )
-    data.set_defaults(command=_data)
-    doctor = commands.add_parser(
-        "doctor",
-        help="show versions, devices, the compiler, caches and data",
-        description="Show what this machine can train on, and what run would choose and why.",
-    )
-    _add_executor(doctor, "ray: show its nodes instead")
-    doctor.set_defaults(command=_doctor)
-    return parser
-
-
-def _add_executor(command: argparse.ArgumentParser, help: str) -> None:
-    command.add_argument("--executor", choices=["local", "ray"], default="local", help=help)
-    command.add_argument(
-        "--address",
-        metavar="auto|HOST:PORT",
-        help="the Ray cluster (default: RAY_ADDRESS, else a Ray of its own on this machine)",
-    )
-
-
-def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
-    run = commands.add_parser(
-        "run",
-        help="run a sweep, or continue it",
-        description="Train every trial of SPEC that the results file does not hold yet.",
-    )
-    add = run.add_argument
-    add("spec", type=Path, metavar="SPEC", help="the sweep spec, a YAML file")
-    add("-o", "--output", type=Path, help="the results file (default: results/NAME.csv)")
-    add("--device", help="CPU, CUDA, METAL, ... (default: DEV, else the best usable)")
-    jobs = "worker processes (default: one per CPU core, or one per GPU)"
-    add("--jobs", type=_positive, help=jobs)
-    _add_executor(run, "where workers run")
-    share = "GPUs of each worker of Ray, such as 1 or 0.25 (default: 1, or 0 on the CPU)"
-    add("--gpus-per-worker", type=_share, metavar="N", help=share)
-    change = "change the spec, such as epochs=2, seeds=5 or dataset.validation_size=5000"
-    add("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help=change)
-    add("--data-dir", help="a folder with four IDX files to use instead of MNIST")
-    add("--limit", type=_positive, help="run at most this many trials now")
-    add("--dry-run", action="store_true", help="print what would be run, and stop")
-    add("--overwrite", action="store_true", help="start again; the old file is kept, with a date")
-    add("--retry-failed", action="store_true", help="run the trials again that failed")
-    run.set_defaults(command=_run)
-
-
-def _add_views(commands: argparse._SubParsersAction[_Parser]) -> None:
-    plot = _add_view(
-        commands,
-        "plot",
-        "draw the figures of results files",
-        "Draw every figure that RESULTS have the trials for.",
-    )
-    folder = "the folder for the figures (default: RESULTS' name; of several, plots by the first)"
-    plot.add_argument("-o", "--output", type=Path, help=folder)
-    plot.add_argument("--format", choices=["png", "svg", "pdf"], default="png", help="file format")
-    only = "draw the figures with these names alone, such as importance,ranking; may be repeated"
-    plot.add_argument("--only", action="append", default=[], metavar="NAME", help=only)
-    looks = "paper: as wide as a column, without title and notes (default: screen)"
-    plot.add_argument("--style", choices=["screen", "paper"], default="screen", help=looks)
-    plot.add_argument("-v", "--verbose", action="store_true", help="say why figures are left out")
-    plot.set_defaults(command=_plot)
-    top = _add_view(
-        commands,
-        "top",
-        "rank the configurations of results files",
-        "Print the best configurations of RESULTS with their intervals.",
-    )
-    top.add_argument("-n", type=_positive, default=8, help="how many (default: 8)")
-    formats = ["table", "markdown", "csv", "json"]
-    unrounded = "csv and json have everything, unrounded (default: table)"
-    top.add_argument("--format", choices=formats, default="table", help=unrounded)
-    top.set_defaults(command=_top)
-    report = _add_view(
-        commands,
-        "report",
-        "make an HTML report of results files",
-        "Write all that RESULTS say into one HTML file that opens without a network: "
-        "the recommended configuration, every configuration and trial, the figures.",
-    )
-    page = (
-        "the HTML file, replaced if it is there (default: RESULTS' name with .html; of several, "
-        "report.html beside the first)"
-    )
-    report.add_argument("-o", "--output", type=Path, help=page)
-    report.set_defaults(command=_report)
-
-
-def _add_view(
-    commands: argparse._SubParsersAction[_Parser], name: str, help: str, description: str
-) -> argparse.ArgumentParser:
-    """A command that reads results files and ranks what they hold."""
-    view = commands.add_parser(name, help=help, description=description)
-    files = "results files (CSV); of several rows of a trial, the first finished one counts"
-    view.add_argument("results", type=Path, nargs="+", metavar="RESULTS", help=files)
-    by = (
-        "rank by this metric (default: that of the spec which made the file, else val_accuracy, "
-        "else test_accuracy)"
-    )
-    view.add_argument("--by", metavar="METRIC", help=by)
-    return view
+DONE, SOME_FAILED = 0, 1
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -345,6 +209,16 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return DONE if healthy else SOME_FAILED
 
 
+COMMANDS: Mapping[str, Command] = {
+    "run": _run,
+    "plot": _plot,
+    "top": _top,
+    "report": _report,
+    "data": _data,
+    "doctor": _doctor,
+}
+
+
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code; never a traceback for what a user can mend."""
     sys.exit(_guarded(lambda: _main(argv)))
@@ -354,7 +228,7 @@ def _main(argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     prepare_streams()
     try:
-        arguments = _parser().parse_args(words, argparse.Namespace(argv=words))
+        arguments = parser(COMMANDS).parse_args(words, argparse.Namespace(argv=words))
         _check_folder()
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: note(str(message))

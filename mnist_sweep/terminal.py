@@ -17,8 +17,8 @@ from typing import TextIO
 
 from mnist_sweep.errors import UserError
 
-#: Exit code of a command that was asked to stop.
-INTERRUPTED = 130
+#: Exit codes of a command that can do nothing with its input, and of one that was asked to stop.
+BAD_INPUT, INTERRUPTED = 2, 130
 
 
 def prepare_streams() -> None:
