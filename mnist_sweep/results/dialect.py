@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from mnist_sweep.results.rows import MAX_LINE, Kind, listed, split
+from mnist_sweep.results.cells import split
+from mnist_sweep.results.rows import MAX_LINE, Kind, listed
 
 _ENCODINGS = {
     codecs.BOM_UTF8: "UTF-8-sig",

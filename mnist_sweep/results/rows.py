@@ -1,12 +1,12 @@
-"""The lines of results.csv and results.curves.csv: their columns, and values to text and back.
+"""The lines of results.csv and results.curves.csv: their columns, rows to text and back.
 
 A row is exactly one line of UTF-8 (RFC 4180, line ends "\\n"): no cell ever holds a line break, so
 what follows the last line end is seldom a whole row. Floats are written as ``repr`` does, which
 reads back to the same bits; a value that was not reached is an empty cell.
 
 Cells are found by the names at the head of the file. Columns that came later than a file have
-their defaults in it, and columns that nobody here knows stay as they are. A number is read however
-another program has spelt it; that nothing was changed, the trial_id proves.
+their defaults in it, and columns that nobody here knows stay as they are. That nothing was changed,
+the trial_id proves.
 """
 
 from __future__ import annotations
@@ -15,20 +15,25 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from itertools import islice, product
-from numbers import Integral
 from typing import Any, NamedTuple, cast, get_args
 
-from mnist_sweep.config import (
-    EXTRA_NAMES,
-    FIELD_NAMES,
-    FIELDS,
-    HPConfig,
-    int_or_none,
-    parse_number,
+from mnist_sweep.config import EXTRA_NAMES, FIELD_NAMES, FIELDS, HPConfig
+from mnist_sweep.results.cells import (
+    NOTHING,
+    cell_of,
+    checked_label,
+    guarded,
+    printable,
+    read_optional,
+    read_real,
+    read_whole,
+    split,
+    tidy,
+    unguarded,
 )
 from mnist_sweep.trial import CurvePoint, DatasetConfig, Status, Trial, TrialResult, id_of
 
@@ -56,15 +61,8 @@ COLUMNS: tuple[str, ...] = (
 #: The columns of results.curves.csv, in their order.
 CURVE_COLUMNS: tuple[str, ...] = ("trial_id", *(f.name for f in fields(CurvePoint)))
 
-#: Characters of a text cell that are kept; an exception's message can be of any length.
-MAX_TEXT = 500
 #: Bytes of the longest line that is taken for a row; a row that we wrote is far shorter.
 MAX_LINE = 65_536
-_MAX_LABEL = 4_096
-#: What stands where other programs have nothing to write.
-_NOTHING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "none", "null"})
-#: Digits that commas, blanks or apostrophes hold together: 1,024.
-_GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}([,'\u2019\s]\d{3})+(\.\d*)?")
 #: Digits that a number keeps in every program; some keep no more.
 _KEPT_DIGITS = 15
 _ID = re.compile("[0-9a-f]{12}")
@@ -72,11 +70,6 @@ _ID = re.compile("[0-9a-f]{12}")
 _ID_DIGITS = 3
 #: Trials that are tried where digits were lost.
 _MAX_TRIED = 3_000
-
-#: What spreadsheets take for the start of a formula; control characters never get into a cell.
-_FORMULA_START = "=+-@"
-#: Put before such text. Text that begins with it anyway gets one more, so reading is exact.
-_ESCAPE = "'"
 
 
 class Kind(NamedTuple):
@@ -125,7 +118,9 @@ class Layout:
         behind every other line of the file for that.
         """
         names = self.missing
-        defaults = [_cell(getattr(HPConfig, name)) if name in FIELD_NAMES else "" for name in names]
+        defaults = [
+            cell_of(getattr(HPConfig, name)) if name in FIELD_NAMES else "" for name in names
+        ]
         head, tail = ("".join(f",{cell}" for cell in cells).encode() for cells in (names, defaults))
         return Layout(self.kind, (*self.names, *names)), head, tail
 
@@ -147,7 +142,7 @@ def read_layout(names: Sequence[str], kind: Kind) -> Layout:
 
 def listed(names: Sequence[str], most: int = 8) -> str:
     """Columns for a message, whatever their names hold: the first ``most``, and how many more."""
-    shown = ", ".join(_printable(name)[:40] or "(no name)" for name in names[:most])
+    shown = ", ".join(printable(name)[:40] or "(no name)" for name in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
@@ -159,10 +154,10 @@ def format_row(result: TrialResult, layout: Layout = OUR_RESULTS) -> bytes:
     a data set whose name would need that, since its cell must name the folder exactly.
     """
     trial = result.trial
-    cells = {"trial_id": trial.trial_id, "dataset": _checked_label(trial.dataset.label)}
-    cells |= {name: _cell(value) for name, value in vars(trial.config).items()}
-    cells |= {name: _guarded(getattr(result, name)) for name in _TEXTS}
-    cells |= {name: _cell(getattr(result, name)) for name in ("status", *_INTEGERS, *_REALS)}
+    cells = {"trial_id": trial.trial_id, "dataset": checked_label(trial.dataset.label)}
+    cells |= {name: cell_of(value) for name, value in vars(trial.config).items()}
+    cells |= {name: guarded(getattr(result, name)) for name in _TEXTS}
+    cells |= {name: cell_of(getattr(result, name)) for name in ("status", *_INTEGERS, *_REALS)}
     return layout.line(cells)
 
 
@@ -171,7 +166,7 @@ def format_curve(result: TrialResult, layout: Layout = OUR_CURVES) -> bytes:
     return b"".join(
         layout.line(
             {"trial_id": result.trial.trial_id}
-            | {name: _cell(value) for name, value in vars(point).items()}
+            | {name: cell_of(value) for name, value in vars(point).items()}
         )
         for point in result.curve
     )
@@ -191,9 +186,9 @@ def parse_row(line: bytes, layout: Layout = OUR_RESULTS) -> tuple[TrialResult, b
     status = row["status"]
     if status not in get_args(Status):
         raise ValueError(f"status: is not one of {', '.join(get_args(Status))}")
-    values: dict[str, Any] = {name: _unguarded(row[name]) for name in _TEXTS}
-    values |= {name: _optional(name, row[name], _whole) for name in _INTEGERS}
-    values |= {name: _optional(name, row[name], _finite) for name in _REALS}
+    values: dict[str, Any] = {name: unguarded(row[name]) for name in _TEXTS}
+    values |= {name: read_optional(name, row[name], read_whole) for name in _INTEGERS}
+    values |= {name: read_optional(name, row[name], read_real) for name in _REALS}
     for name in _REALS:
         if name.endswith("accuracy") and not 0 <= (values[name] or 0) <= 1:
             raise ValueError(f"{name}: {row[name]} is no fraction from 0 to 1")
@@ -212,7 +207,7 @@ def _says_id(cell: str, trial_id: str, exactly: bool = False) -> bool:
     if cell == trial_id or _ID.fullmatch(cell):
         return cell == trial_id
     try:
-        number, meant = float(_tidy(cell)), float(trial_id)
+        number, meant = float(tidy(cell)), float(trial_id)
     except ValueError:
         return False
     if exactly or number == meant:
@@ -274,15 +269,15 @@ def _ordered(line: bytes, layout: Layout) -> list[str]:
 
 @lru_cache(maxsize=64)  # the rows of a file have a few data sets
 def _parse_dataset(cell: str) -> DatasetConfig:
-    return DatasetConfig.from_label(_checked_label(cell))
+    return DatasetConfig.from_label(checked_label(cell))
 
 
 def _parse_config(row: Mapping[str, str]) -> HPConfig:
     # An empty cell is an extra that is off, or a hyperparameter that the model lacks; for the
     # others it is an error.
-    cells = {name: None if row[name].lower() in _NOTHING else row[name] for name in FIELD_NAMES}
+    cells = {name: None if row[name].lower() in NOTHING else row[name] for name in FIELD_NAMES}
     values: dict[str, Any] = {
-        name: _tidy(cell) if cell and FIELDS[name].metadata["type"] is not str else cell
+        name: tidy(cell) if cell and FIELDS[name].metadata["type"] is not str else cell
         for name, cell in cells.items()
         if cell is not None or name not in EXTRA_NAMES
     }
@@ -298,13 +293,13 @@ def parse_point(line: bytes, layout: Layout = OUR_CURVES) -> tuple[str, CurvePoi
     cells = _ordered(line, layout)
     trial_id, step, epoch, lr, loss, train_accuracy, val_accuracy, test_accuracy = cells
     return trial_id, CurvePoint(
-        _whole(step),
-        _finite(epoch),
-        _finite(lr),
-        _finite(loss) if loss else math.nan,
-        _finite(train_accuracy) if train_accuracy else math.nan,
-        _finite(val_accuracy) if val_accuracy else None,
-        _finite(test_accuracy) if test_accuracy else math.nan,
+        read_whole(step),
+        read_real(epoch),
+        read_real(lr),
+        read_real(loss) if loss else math.nan,
+        read_real(train_accuracy) if train_accuracy else math.nan,
+        read_real(val_accuracy) if val_accuracy else None,
+        read_real(test_accuracy) if test_accuracy else math.nan,
     )
 
 
@@ -323,78 +318,3 @@ def _text(line: bytes) -> str:
         raise ValueError(f"has more than {MAX_LINE} bytes")
     # What is no UTF-8 stays visible in a message's text and is refused everywhere else.
     return line.decode(errors="replace").removesuffix("\n").removesuffix("\r")
-
-
-def split(text: str, separator: str = ",") -> list[str]:
-    """The cells of a line. Raises ValueError if it is not one line of CSV."""
-    if '"' not in text and "\r" not in text:
-        return text.split(separator)
-    try:
-        return next(csv.reader([text], strict=True, delimiter=separator), [])
-    except csv.Error as error:
-        raise ValueError(f"is not one line of CSV ({error})") from error
-
-
-def _cell(value: str | float | None) -> str:
-    if value is None or isinstance(value, str):
-        return value or ""
-    # Numpy's numbers count too: the repr of its floats names their type, its integers are no int.
-    if isinstance(value, Integral):
-        return str(int(value))
-    return repr(float(value)) if math.isfinite(value) else ""
-
-
-def _optional(name: str, cell: str, parse: Callable[[str], int | float]) -> int | float | None:
-    try:
-        return None if cell.lower() in _NOTHING else parse(cell)
-    except ValueError as error:
-        kind = "a whole number" if parse is _whole else "a number"
-        raise ValueError(f"{name}: {cell[:40]!r} is not {kind}") from error
-
-
-def _finite(cell: str) -> float:
-    share = 100 if cell.endswith("%") else 1
-    number = float(_tidy(cell.removesuffix("%"))) / share
-    if not math.isfinite(number):
-        raise ValueError(f"{cell!r} is not finite")
-    return number
-
-
-def _whole(cell: str) -> int:
-    number = parse_number(_tidy(cell))
-    whole = None if number is None else int_or_none(number)
-    if whole is None:
-        raise ValueError(f"{cell!r} is not whole")
-    return whole
-
-
-def _tidy(cell: str) -> str:
-    """A number as Python spells it; what is none stays as it is."""
-    cell = cell.strip()
-    if _GROUPED.fullmatch(cell):
-        return re.sub(r"[^-+\d.]", "", cell)
-    return cell.replace(",", ".", 1)
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else " " for c in text)
-    return text.strip()
-
-
-def _guarded(text: str) -> str:
-    text = _printable(text)[:MAX_TEXT].rstrip()
-    return _ESCAPE + text if text.startswith((*_FORMULA_START, _ESCAPE)) else text
-
-
-def _unguarded(cell: str) -> str:
-    return _printable(cell.removeprefix(_ESCAPE))[:MAX_TEXT]
-
-
-def _checked_label(label: str) -> str:
-    """``label``, a ``dataset`` cell. Raises ValueError if it could not be written as it is."""
-    if not label.isprintable() or len(label) > _MAX_LABEL:
-        raise ValueError("dataset: has characters that a cell cannot hold, or is too long")
-    if label.startswith(tuple(_FORMULA_START)):
-        raise ValueError("dataset: a spreadsheet would take it for a formula; put ./ before it")
-    return label
