@@ -27,6 +27,20 @@ class Metric:
         return self.goal == "maximize"
 
     @property
+    def split(self) -> str:
+        """What it is measured on: "train", "val" or "test"."""
+        return self.name.split("_")[-2]
+
+    @property
+    def measure(self) -> str:
+        """What is measured there: "accuracy" or "loss"."""
+        return self.name.rpartition("_")[2]
+
+    def on(self, split: str) -> Metric:
+        """The same measure of another split."""
+        return METRICS[f"{split}_{self.measure}"]
+
+    @property
     def sign(self) -> int:
         """What makes larger values better when it multiplies them."""
         return 1 if self.goal == "maximize" else -1
@@ -69,6 +83,8 @@ METRICS: Mapping[str, Metric] = {
         Metric("test_accuracy", "test accuracy"),
         Metric("train_accuracy", "training accuracy"),
         Metric("best_test_accuracy", "best test accuracy on the way", may_choose=False),
+        Metric("val_loss", "validation loss", "minimize"),
+        Metric("test_loss", "test loss", "minimize"),
         Metric("train_loss", "training loss", "minimize"),
     )
 }

@@ -114,7 +114,8 @@ class CurvePoint:
 
     ``step`` counts from 1, ``epoch`` is a fraction (0.5: half of the first), ``lr`` is the learning
     rate of that step. The training values are means over the batches since the last point;
-    accuracies are fractions; ``val_accuracy`` is None without a validation split.
+    accuracies are fractions; losses are mean cross-entropies (natural logarithm). ``val_accuracy``
+    and ``val_loss`` are None without a validation split, both losses where they were not measured.
     """
 
     step: int
@@ -124,6 +125,8 @@ class CurvePoint:
     train_accuracy: float
     val_accuracy: float | None
     test_accuracy: float
+    val_loss: float | None = None
+    test_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,8 @@ class TrialResult:
     mnist_sweep_version: str = ""
     finished_at: str = ""
     stage: str = ""
+    val_loss: float | None = None
+    test_loss: float | None = None
     val_images: int | None = None
     test_images: int | None = None
     curve: tuple[CurvePoint, ...] = ()

@@ -45,7 +45,7 @@ def measured(config: HPConfig, dataset: DatasetConfig = PLAIN, points: int = 1) 
         _point(config, steps, i / points, test_error, val_error, rng) for i in range(1, points + 1)
     ]
     if not dataset.validation_size:
-        curve = [replace(point, val_accuracy=None) for point in curve]
+        curve = [replace(point, val_accuracy=None, val_loss=None) for point in curve]
     last = curve[-1]
     return TrialResult(
         sweep="synthetic",
@@ -61,6 +61,8 @@ def measured(config: HPConfig, dataset: DatasetConfig = PLAIN, points: int = 1) 
         parameters=_parameters(config.width or 64, config.depth or 4),
         train_seconds=steps * ((config.width or 512) / 512) ** 1.6 * (config.depth or 2) / 250,
         device="CPU",
+        val_loss=last.val_loss,
+        test_loss=last.test_loss,
         curve=tuple(curve),
     )
 
@@ -82,6 +84,8 @@ def _point(
         train_accuracy=round(1 - train_error, 5),
         val_accuracy=round(1 - min(0.9, val * early), 4),
         test_accuracy=round(1 - min(0.9, test * early), 4),
+        val_loss=3.5 * min(0.9, val * early),
+        test_loss=3.5 * min(0.9, test * early),
     )
 
 

@@ -22,6 +22,7 @@ from mnist_sweep.analysis.intervals import (
     wilson_interval,
 )
 from mnist_sweep.analysis.ranking import best_configs, check_metric, default_metric, rank
+from mnist_sweep.analysis.study import split_studies
 from mnist_sweep.analysis.verdicts import Advice, Comparison, advice, compare_with_best
 from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import UserError
@@ -251,6 +252,37 @@ def test_a_metric_that_no_trial_has_is_refused_with_one_that_is_there() -> None:
         UserError, match=r"^val_accuracy: no trial .* rank by test_accuracy instead"
     ):
         best_configs([result(0.9)], 8, VAL_ACCURACY)
+
+
+@pytest.mark.parametrize(
+    ("split", "metric", "advice"),
+    [
+        (False, "val_loss", "rank by test_accuracy instead, or run the sweep with a validation"),
+        (False, "test_loss", "rank by test_accuracy instead, or run the sweep again$"),
+        (True, "val_loss", "rank by val_accuracy instead, or run the sweep again$"),
+    ],
+)
+def test_rows_from_before_there_were_losses_are_said_to_have_none(
+    split: bool, metric: str, advice: str
+) -> None:
+    rows = [replace(result(0.9), val_accuracy=0.8 if split else None)]
+    with pytest.raises(UserError, match=f"^{metric}: no trial of these results has it; {advice}"):
+        check_metric(metric, rows)
+
+
+@pytest.mark.parametrize("name", ["val_loss", "test_loss"])
+def test_by_a_loss_the_lowest_is_first_and_the_study_says_on_which_images(name: str) -> None:
+    (study,) = split_studies(synthetic.phase2(), METRICS[name])
+    means = [c.configuration.mean(study.metric) for c in study.comparisons]
+    assert means == sorted(means)
+    assert study.comparisons[1].p_value is not None
+    assert (
+        study.choice_note
+        == {
+            "val_loss": "Chosen on 5,000 validation images; the test set had no part in the choice.",
+            "test_loss": "Chosen on the test set: the test loss of the best is flattering.",
+        }[name]
+    )
 
 
 def undecided(comparisons: list[Comparison]) -> set[float]:

@@ -221,14 +221,15 @@ def test_an_older_file_goes_on_with_an_added_field(extended: Path, tmp_path: Pat
     assert "3 of 3 trials done (2 in this run)" in said
     with (tmp_path / "mlp.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [*rows[0]][-5:] == ["momentum", "precision", "stage", "val_images", "test_images"]
+    later = ["stage", "val_loss", "test_loss", "val_images", "test_images"]
+    assert [*rows[0]][-7:] == ["momentum", "precision", *later]
     assert {row["precision"] for row in rows} == {"float32"}
     trained = {row["momentum"]: row for row in rows if row["opt"] == "heavy_ball"}
     assert sorted(trained) == ["0.0", "0.9"]
     assert {row["momentum"] for row in rows if row["opt"] == "adam"} == {"0.0"}
     before = old.read_text(encoding="utf-8").splitlines()
     now = (tmp_path / "mlp.csv").read_text(encoding="utf-8").splitlines()
-    assert [line.removesuffix(",0.0,float32,,,") for line in now[1 : len(before)]] == before[1:]
+    assert [line.removesuffix(",0.0,float32,,,,,") for line in now[1 : len(before)]] == before[1:]
     slow, fast = (float(trained[momentum]["train_loss"]) for momentum in ("0.0", "0.9"))
     assert fast < slow  # it is used
     table = _run(extended, "mnist_sweep", "top", "mlp.csv", cwd=tmp_path)

@@ -281,6 +281,7 @@ def texts(figure: Figure | str) -> list[Text]:
             for name in ("quickstart", "phase2", "phase4", "with_diverged", "full_grid")
         ),
         *((name, METRICS["train_loss"]) for name in ("phase2", "with_diverged")),
+        ("phase4", METRICS["val_loss"]),
     ],
 )
 def test_no_text_lies_on_another_or_leaves_the_figure(study: str, metric: Metric | None) -> None:
@@ -518,6 +519,40 @@ def test_the_loss_axis_goes_down_to_the_best_and_counts_no_per_cent() -> None:
         assert [scale(float(label)) for label in labels] == pytest.approx(places)
         assert [scale.value(place) for place in places] == pytest.approx([*map(float, labels)])
     assert MetricScale.fit(loss, [0.0, 0.0]).ticks()[1]
+
+
+def test_by_a_loss_the_curves_are_losses_and_the_gap_is_what_the_test_loss_is_above() -> None:
+    figures = drawn("phase4", METRICS["val_loss"])
+    curves, ranking = figures["curves"], figures["ranking"]
+    assert isinstance(curves, Figure)
+    assert isinstance(ranking, Figure)
+    found = [text.get_text() for text in texts(curves)]
+    assert "Loss against training steps, best configurations" in found
+    best = study_of("phase4", METRICS["val_loss"]).best
+    assert best
+    gap = np.subtract(best.values(METRICS["test_loss"]), best.values(METRICS["train_loss"])).mean()
+    assert next(t for t in found if t.startswith("gap ")).startswith(f"gap {gap:.4f} ± ")
+    assert {"training", "validation", "test"} <= {*found}
+    assert "test loss" in {text.get_text() for text in texts(ranking)}
+
+
+def test_files_from_before_there_were_losses_have_curves_of_accuracies() -> None:
+    rows = [
+        replace(
+            row,
+            val_loss=None,
+            test_loss=None,
+            curve=tuple(replace(point, val_loss=None, test_loss=None) for point in row.curve),
+        )
+        for row in synthetic.quickstart()
+    ]
+    (study,) = split_studies(rows, METRICS["train_loss"])
+    with styled():
+        curves = dict(draw_study(study, ["curves"]))["curves"]
+    assert isinstance(curves, Figure)
+    assert "Accuracy against training steps, best configurations" in [
+        text.get_text() for text in texts(curves)
+    ]
 
 
 def test_by_a_loss_the_best_is_at_the_top_and_nothing_is_per_cent() -> None:

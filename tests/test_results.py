@@ -23,7 +23,7 @@ from mnist_sweep.results.file import (
     curves_path,
     read_results,
 )
-from mnist_sweep.trial import DatasetConfig, Status, Trial, TrialResult
+from mnist_sweep.trial import CurvePoint, DatasetConfig, Status, Trial, TrialResult
 from tests.results_helpers import files, memory_folder, result, write
 
 #: The columns of the first release; later ones come behind them.
@@ -35,7 +35,8 @@ RELEASED = (
     "label_smoothing,weight_decay,dropout,shift,rotation,scale"
 )
 HEADER = ",".join(COLUMNS) + "\n"
-CURVE_HEADER = "trial_id,step,epoch,lr,train_loss,train_accuracy,val_accuracy,test_accuracy\n"
+CURVE_HEADER = "trial_id,step,epoch,lr,train_loss,train_accuracy,val_accuracy,test_accuracy,"
+CURVE_HEADER += "val_loss,test_loss\n"
 
 
 @pytest.fixture
@@ -95,6 +96,9 @@ def test_a_row_reads_back_to_the_same_result_with_its_curve(path: Path) -> None:
         parameters=669_706,
         train_seconds=1e22,
         compile_seconds=0.0,
+        val_loss=0.1 + 0.2,
+        test_loss=5e-324,
+        curve=(CurvePoint(1, 0.5, 1e-3, 2.5, 0.1, 0.1, 0.1, 2.5, 1 / 3),),
         tinygrad_version="0.14.0",
         mnist_sweep_version="0.1.0",
     )
@@ -109,7 +113,9 @@ def test_hyperparameters_that_a_model_lacks_are_empty_cells(path: Path) -> None:
 
 
 def test_values_that_were_not_reached_or_are_not_finite_are_empty_cells(path: Path) -> None:
-    point = replace(result().curve[0], train_loss=math.inf, test_accuracy=math.nan)
+    point = replace(
+        result().curve[0], train_loss=math.inf, test_accuracy=math.nan, test_loss=math.nan
+    )
     diverged = result(train_loss=math.nan, test_accuracy=math.inf, curve=(point,))
     text = b"".join(files(write(path, diverged)))
     row = cells(path)
@@ -118,7 +124,7 @@ def test_values_that_were_not_reached_or_are_not_finite_are_empty_cells(path: Pa
     (read,) = read_results(path).results
     assert read.train_loss is None
     assert math.isnan(read.curve[0].train_loss)
-    assert read.curve[0].val_accuracy is None
+    assert (read.curve[0].val_accuracy, read.curve[0].test_loss) == (None, None)
 
 
 def test_numbers_of_numpy_are_written_as_plain_numbers(path: Path) -> None:

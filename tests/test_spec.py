@@ -348,10 +348,20 @@ def test_data_dir_keeps_the_sizes_of_the_file(tmp_path: Path) -> None:
         ("metric: {name: train_accuracy}", METRICS["train_accuracy"]),
         ("metric: {name: test_accuracy, goal: maximize}", METRICS["test_accuracy"]),
         ("metric: {name: train_loss, goal: minimize}", METRICS["train_loss"]),
+        (
+            "metric: {name: val_loss, goal: minimize}\ndataset: {validation_size: 5}",
+            METRICS["val_loss"],
+        ),
     ],
 )
 def test_metric_has_sensible_defaults(tmp_path: Path, section: str, metric: Metric) -> None:
     assert load(tmp_path, section).metric == metric
+
+
+def test_a_validation_loss_needs_a_validation_split(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, "metric: val_loss")
+    assert "val_loss needs a validation split" in problem
+    assert problem.endswith("or use test_loss")
 
 
 @pytest.mark.parametrize(

@@ -139,26 +139,32 @@ def test_an_epoch_equals_the_same_epoch_in_plain_numpy(
 
 
 @pytest.mark.parametrize("trial", [MLP_TRIAL, CNN_TRIAL], ids=["mlp", "cnn"])
-def test_reported_accuracies_are_those_of_the_trained_weights(
+def test_what_is_reported_is_that_of_the_trained_weights(
     trial: Trial, request: pytest.FixtureRequest
 ) -> None:
     compiled: CompiledShape = request.getfixturevalue(trial.config.model)
     result = compiled.train(trial)
     dataset, state = compiled.data.dataset, compiled.state()
 
-    def right(rows: np.ndarray) -> int:
+    def measured(rows: np.ndarray) -> tuple[int, float]:
         logits = reference.logits(state, _standardised(compiled.data, rows), trial.config, False)
-        return int((logits.argmax(1) == dataset.labels[rows]).sum())
+        labels = dataset.labels[rows]
+        losses = reference.cross_entropy(logits, labels)
+        return int((logits.argmax(1) == labels).sum()), float(losses.mean())
 
     assert result.status == "ok"
-    for reported, rows, images in (
-        (result.test_accuracy, dataset.test_rows, 1),
-        (result.val_accuracy, dataset.validation_rows, 1),
-        (result.train_accuracy, dataset.train_rows, 0),
+    for accuracy, loss, rows, images in (
+        (result.test_accuracy, result.test_loss, dataset.test_rows, 1),
+        (result.val_accuracy, result.val_loss, dataset.validation_rows, 1),
+        (result.train_accuracy, result.train_loss, dataset.train_rows, 0),
     ):
-        assert reported is not None
+        right, mean = measured(rows)
+        assert accuracy is not None
         # An image of which two logits are equal but for rounding may go either way.
-        assert reported * len(rows) == pytest.approx(right(rows), abs=images + 0.01)
+        assert accuracy * len(rows) == pytest.approx(right, abs=images + 0.01)
+        assert loss == pytest.approx(mean, rel=1e-4)
+    last = result.curve[-1]
+    assert (last.val_loss, last.test_loss) == (result.val_loss, result.test_loss)
 
 
 def test_plain_tensor_operations_train_like_the_c_kernels(

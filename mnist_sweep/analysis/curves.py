@@ -1,4 +1,4 @@
-"""Accuracy against steps, and the generalisation gap, as means over a configuration's seeds."""
+"""Accuracy or loss against steps, and the generalisation gap, as means over seeds."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from statistics import fmean
 
 from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.intervals import t_interval
-from mnist_sweep.metrics import METRICS, TEST_ACCURACY
-
-CURVES = ("train_accuracy", "val_accuracy", "test_accuracy")
+from mnist_sweep.metrics import TEST_ACCURACY, Metric
 
 
 @dataclass(frozen=True)
 class MeanCurve:
-    """``steps`` at which every seed was evaluated, and accuracies (fractions) at them.
+    """``steps`` at which every seed was evaluated, and one measure of each split at them.
 
-    ``means`` and ``seeds`` (one sequence per seed) are keyed by CURVES' names and leave out what
-    was not measured.
+    ``means`` and ``seeds`` (one sequence per seed) are keyed by the metrics' names, training before
+    validation before test, and leave out what was not measured.
     """
 
     steps: Sequence[int]
@@ -26,10 +24,11 @@ class MeanCurve:
     seeds: Mapping[str, Sequence[Sequence[float]]]
 
 
-def mean_curve(configuration: Configuration) -> MeanCurve | None:
-    """The curves of ``configuration``; None where fewer than two steps are common to its seeds.
+def mean_curve(configuration: Configuration, test: Metric = TEST_ACCURACY) -> MeanCurve | None:
+    """The curves of ``test`` and of what it is ``on`` the other splits.
 
-    Seeds without a curve (say, from a file whose curves were lost) are left out.
+    None where fewer than two steps are common to its seeds. Seeds without a curve (say, from a file
+    whose curves were lost) are left out.
     """
     curves = [{p.step: p for p in result.curve} for result in configuration.results if result.curve]
     if not curves:
@@ -38,7 +37,7 @@ def mean_curve(configuration: Configuration) -> MeanCurve | None:
     if len(steps) < 2:
         return None
     seeds: dict[str, list[list[float]]] = {}
-    for name in CURVES:
+    for name in (test.on(split).name for split in ("train", "val", "test")):
         values = [[getattr(curve[step], name) for step in steps] for curve in curves]
         if all(value is not None for row in values for value in row):
             seeds[name] = values
@@ -48,18 +47,19 @@ def mean_curve(configuration: Configuration) -> MeanCurve | None:
     return MeanCurve(steps, means, seeds)
 
 
-def generalisation_gap(configuration: Configuration) -> tuple[float, float, float | None] | None:
-    """Training and test accuracy at the end, as fractions, and the reach of their difference.
+def generalisation_gap(
+    configuration: Configuration, test: Metric = TEST_ACCURACY
+) -> tuple[float, float, float | None] | None:
+    """The metric ``test`` on the training split and itself, and the reach of their difference.
 
     Means over the seeds that have both; the reach is half of Student's 95 % interval, None with one
-    seed. A large gap is overfitting; about 0 where the accuracy itself is low is underfitting. None
-    where no seed has both. The training accuracy is that of the trained model on images as they
-    are: the curve's is a mean over the batches before, of distorted images where there are any.
+    seed. A large gap is overfitting; about 0 where both are bad is underfitting. None where no seed
+    has both. The training value is that of the trained model on images as they are: the curve's is
+    a mean over the batches before, of distorted images where there are any.
     """
-    train = configuration.by_seed(METRICS["train_accuracy"])
-    test = configuration.by_seed(TEST_ACCURACY)
-    seeds = [seed for seed in train if seed in test]
-    if not seeds:
+    trained, tested = (configuration.by_seed(metric) for metric in (test.on("train"), test))
+    both = [(trained[seed], tested[seed]) for seed in trained if seed in tested]
+    if not both:
         return None
-    reach = t_interval([train[s] - test[s] for s in seeds]).half_width if len(seeds) > 1 else None
-    return fmean(train[s] for s in seeds), fmean(test[s] for s in seeds), reach
+    reach = t_interval([a - b for a, b in both]).half_width if len(both) > 1 else None
+    return fmean(a for a, _ in both), fmean(b for _, b in both), reach

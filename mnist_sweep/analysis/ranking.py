@@ -27,9 +27,11 @@ def check_metric(name: str, results: Iterable[TrialResult]) -> Metric:
         raise UserError(f"{name}: cannot rank by it; use one of {', '.join(CHOICE_METRICS)}")
     finished = [result for result in results if result.status == "ok"]
     if finished and all(getattr(result, name) is None for result in finished):
+        known = default_metric(finished)
+        unsplit = METRICS[name].split == "val" and known.split != "val"
+        why = "run the sweep with a validation split" if unsplit else "run the sweep again"
         raise UserError(
-            f"{name}: no trial of these results has it; rank by {default_metric(finished).name} "
-            "instead, or run the sweep with a validation split"
+            f"{name}: no trial of these results has it; rank by {known.name} instead, or {why}"
         )
     return METRICS[name]
 

@@ -22,7 +22,7 @@ from mnist_sweep.analysis.verdicts import (
     compare_with_best,
 )
 from mnist_sweep.labels import count, dataset_text, describe
-from mnist_sweep.metrics import TEST_ACCURACY, VAL_ACCURACY, Metric
+from mnist_sweep.metrics import METRICS, Metric
 from mnist_sweep.trial import Status, TrialResult
 
 
@@ -156,20 +156,21 @@ class Study:
     @property
     def images_text(self) -> str:
         """The set that the metric was measured on: "10,000 test images"."""
-        names = {VAL_ACCURACY: "validation images", TEST_ACCURACY: "test images"}
-        images = self.configurations[0].images(self.metric)
-        return f"{images:,} {names[self.metric]}" if images else "the training images"
+        names = {"val": "validation images", "test": "test images"}
+        images = self.configurations[0].images(METRICS[f"{self.metric.split}_accuracy"])
+        return f"{images:,} {names[self.metric.split]}" if images else "the training images"
 
     @property
     def choice_note(self) -> str:
         """One sentence: on which images the best was chosen, and what that does to the numbers."""
         if len(self.comparisons) == 1:
             return "One configuration: nothing was chosen."
-        if self.metric == TEST_ACCURACY:
+        if self.metric.split == "test":
             has_split = self.results[0].trial.dataset.validation_size
             reason = "" if has_split else ", for want of a validation split"
-            return f"Chosen on the test set{reason}: the test accuracy of the best is flattering."
-        if self.metric == VAL_ACCURACY:
+            label = self.metric.label
+            return f"Chosen on the test set{reason}: the {label} of the best is flattering."
+        if self.metric.split == "val":
             return f"Chosen on {self.images_text}; the test set had no part in the choice."
         return f"Chosen by {self.metric.label}, which says nothing about images not trained on."
 

@@ -21,6 +21,7 @@ from mnist_sweep.figures import charts, ranking_charts, search_charts
 from mnist_sweep.figures.importance_charts import importance_chart
 from mnist_sweep.figures.style import Format, Style, both_columns, save, styled
 from mnist_sweep.labels import parameter_name
+from mnist_sweep.metrics import TEST_ACCURACY
 
 #: How many of the best are shown.
 TOP = 8
@@ -191,9 +192,12 @@ def _expected_best(study: Study) -> Iterator[Offer]:
 
 def _curves(study: Study) -> Iterator[Offer]:
     best = [comparison.configuration for comparison in study.comparisons[:TOP]]
-    shown = [(place, c, curve) for place, c in enumerate(best, 1) if (curve := mean_curve(c))]
+    test = study.metric.on("test")
+    if not any(c.values(test) for c in best):  # losses of held-out images came later
+        test = TEST_ACCURACY
+    shown = [(place, c, curve) for place, c in enumerate(best, 1) if (curve := mean_curve(c, test))]
     if shown:
-        yield "curves", partial(ranking_charts.curves, shown, study)
+        yield "curves", partial(ranking_charts.curves, shown, study, test)
     else:
         reason = "fewer than two evaluations in a trial; set evals_per_epoch in the spec"
-        yield "accuracy against steps", reason
+        yield f"{test.measure} against steps", reason

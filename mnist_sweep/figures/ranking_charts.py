@@ -33,8 +33,8 @@ from mnist_sweep.figures.style import (
     panel_grid,
     paper,
 )
-from mnist_sweep.labels import count, describe
-from mnist_sweep.metrics import TEST_ACCURACY, Metric
+from mnist_sweep.labels import capital, count, describe
+from mnist_sweep.metrics import METRICS, Metric
 
 #: The most of the figure's width that is for the columns.
 _COLUMNS_SHARE = 4 / 7
@@ -109,10 +109,9 @@ def _scale(configurations: Sequence[Configuration], metric: Metric) -> tuple[Met
 
 
 def _beside(configurations: Sequence[Configuration], metric: Metric) -> list[float | None]:
-    """The test accuracies to show beside another accuracy; beside a loss they have no axis."""
-    if metric == TEST_ACCURACY or not metric.is_accuracy:
-        return []
-    return [c.mean(TEST_ACCURACY) for c in configurations]
+    """The same measure of the test set, to show beside that of another split."""
+    test = metric.on("test")
+    return [] if metric == test else [c.mean(test) for c in configurations]
 
 
 def _kinds(shown: Sequence[Comparison]) -> list[Kind]:
@@ -147,42 +146,52 @@ def _legend(shown: Sequence[Comparison], metric: Metric) -> list[Line2D]:
         for kind, (text, edge, face) in _KINDS.items()
         if kind in kinds
     ]
-    if _beside([shown[0].configuration], metric):
-        handles.append(
-            Line2D([], [], marker="d", ls="", color=COLOURS[1], ms=4.5, label="test accuracy")
-        )
+    if any(_beside([c.configuration for c in shown], metric)):
+        label = metric.on("test").label
+        handles.append(Line2D([], [], marker="d", ls="", color=COLOURS[1], ms=4.5, label=label))
     return handles
 
 
 _GAP_STYLE: dict[str, Any] = {"color": FAINT, "alpha": 0.4, "lw": 0.8}
-#: Curve -> label, colour, dash.
+#: Split of a curve -> label, colour, dash.
 _CURVE_STYLES = {
-    "train_accuracy": ("training", COLOURS[1], "-"),
-    "val_accuracy": ("validation", COLOURS[2], ":"),
-    "test_accuracy": ("test", COLOURS[0], "--"),
+    "train": ("training", COLOURS[1], "-"),
+    "val": ("validation", COLOURS[2], ":"),
+    "test": ("test", COLOURS[0], "--"),
 }
 
 
-def curves(shown: Sequence[tuple[int, Configuration, MeanCurve]], study: Study) -> Figure:
-    """Accuracy against steps, a panel each; ``shown`` holds rank, configuration and curve."""
+def curves(
+    shown: Sequence[tuple[int, Configuration, MeanCurve]], study: Study, test: Metric
+) -> Figure:
+    """The metric ``test``, and what it is on other splits, against steps, a panel each.
+
+    ``shown`` holds rank, configuration and curve.
+    """
     configurations = [configuration for _, configuration, _ in shown]
     common = study.common_text(configurations)
-    scale, lost = _curve_scale(shown)
+    scale, lost = _curve_scale(shown, test)
+    measure = test.measure
+    gap, bad, worse = (
+        ("training minus test accuracy at the end, in points,", "low", "below")
+        if test.is_accuracy
+        else ("test minus training loss at the end,", "high", "above")
+    )
     ranks = " and ".join(str(place) for place in sorted(set(lost)))
     note = footnote(
         study,
         f"All with {common}." if common and len(shown) > 1 else "",
-        "Gap: training minus test accuracy at the end, in points, with its 95 % interval; the grey "
-        "bar is as high. A large one is overfitting; none at a low accuracy is underfitting. The "
-        "curve of the training accuracy is a mean over the batches since the last point, distorted "
-        "where the spec says so: it may be below that of the end.",
+        f"Gap: {gap} with its 95 % interval; the grey bar is as high. A large one is overfitting; "
+        f"none at a {bad} {measure} is underfitting. The curve of the training {measure} is a mean "
+        "over the batches since the last point, distorted where the spec says so: it may be "
+        f"{worse} that of the end.",
         f"Below the frame: {count(len(lost), 'run')} of rank {ranks}." if lost else "",
     )
     most = 2 if paper() else 3 if len(shown) <= 3 else 4
     columns = min(len(shown), most)
     rows = -(-len(shown) // columns)
     figure = new_figure(
-        f"Accuracy against training steps{', best configurations' if len(shown) > 1 else ''}",
+        f"{capital(measure)} against training steps" + ", best configurations" * (len(shown) > 1),
         f"Mean over {seeds_text(configurations, study.metric)}; faint: each seed"
         + f"; numbered by rank in {study.metric.label}" * (len(shown) > 1),
         note,
@@ -199,54 +208,54 @@ def curves(shown: Sequence[tuple[int, Configuration, MeanCurve]], study: Study) 
     places = panel_grid(figure, len(shown), columns, grid)
     for axes, title, (_, configuration, curve) in zip(places, titles, shown, strict=True):
         _draw_curve(axes, curve, scale)
-        if gap := generalisation_gap(configuration):
+        if ends := generalisation_gap(configuration, test):
             beside = [1.03 * curve.steps[-1], 1.1 * curve.steps[-1]]
-            train, test, reach = gap
-            axes.fill_between(beside, scale(test), scale(train), **_GAP_STYLE)
+            trained, tested, reach = ends
+            axes.fill_between(beside, scale(tested), scale(trained), **_GAP_STYLE)
             # Where the curves are not: below good ones, above bad ones.
-            ends = [scale(means[-1]) for means in curve.means.values()]
-            bad = min(ends) - scale.low < scale.high - max(*ends, scale(train))
-            text = f"gap {TEST_ACCURACY.text(train - test, reach, unit=False)}"
-            if max(ends) < scale.low:
-                text += f"\nmean test accuracy {TEST_ACCURACY.text(test)}: below"
+            last = [scale(means[-1]) for means in curve.means.values()]
+            above = min(last) - scale.low < scale.high - max(*last, scale(trained))
+            text = f"gap {test.text(test.sign * (trained - tested), reach, unit=False)}"
+            if max(last) < scale.low:
+                text += f"\nmean {test.label} {test.text(tested)}: below"
             axes.text(
-                0.98, 0.96 if bad else 0.04, text, transform=axes.transAxes,
-                ha="right", va="top" if bad else "bottom", size=7.5,
+                0.98, 0.96 if above else 0.04, text, transform=axes.transAxes,
+                ha="right", va="top" if above else "bottom", size=7.5,
             )  # fmt: skip
         axes.set_title(title, loc="left", size=7.5, pad=4)
         scale.apply(axes, "")
         axes.xaxis.set_major_locator(MaxNLocator(4 if columns < 4 else 3))
     # Not before the longest curve is drawn.
     places[0].set_xlim(left=0)
-    name_axes(figure, margins, "Training steps", f"Accuracy ({scale.unit})")
+    name_axes(figure, margins, "Training steps", f"{capital(measure)} ({scale.unit})")
     add_legend(figure, _curve_legend([curve for _, _, curve in shown]))
     return figure
 
 
 def _curve_scale(
-    shown: Sequence[tuple[int, Configuration, MeanCurve]],
+    shown: Sequence[tuple[int, Configuration, MeanCurve]], test: Metric
 ) -> tuple[MetricScale, list[int]]:
     """The scale of all panels, and the rank of each run that is below its frame.
 
     So are the worst runs, a quarter at most, that would take a third of the axis.
     """
+    place = MetricScale(test, True, 0, 1)
     runs = [
-        (list(chain(*values)), place)
-        for place, _, curve in shown
+        (sorted(chain(*values), key=place), rank)
+        for rank, _, curve in shown
         for values in zip(*curve.seeds.values(), strict=True)
     ]
-    runs.sort(key=lambda run: min(run[0]))
-    place = MetricScale(TEST_ACCURACY, True, 0, 1)
-    lows, top = [place(min(values)) for values, _ in runs], place(max(max(v) for v, _ in runs))
+    runs.sort(key=lambda run: place(run[0][0]))
+    lows, top = [place(v[0]) for v, _ in runs], max(place(v[-1]) for v, _ in runs)
     most = max(1, len(runs) // 4) if len(runs) > 2 else 0
     few = (n for n in range(1, most + 1) if 2 * (lows[n] - lows[0]) > top - lows[n])
     cut = next(few, 0)
     lost = [rank for _, rank in runs[:cut]]
     wanted = [value for values, _ in runs[cut:] for value in values]
     for rank, configuration, _ in shown:
-        if rank not in lost and (gap := generalisation_gap(configuration)):
+        if rank not in lost and (gap := generalisation_gap(configuration, test)):
             wanted += gap[:2]
-    return MetricScale.fit(TEST_ACCURACY, wanted), lost
+    return MetricScale.fit(test, wanted), lost
 
 
 def _panel_title(
@@ -259,7 +268,7 @@ def _panel_title(
 
 def _draw_curve(axes: Axes, curve: MeanCurve, scale: MetricScale) -> None:
     for name, means in curve.means.items():
-        _, colour, dash = _CURVE_STYLES[name]
+        _, colour, dash = _CURVE_STYLES[METRICS[name].split]
         if len(curve.seeds[name]) > 1:
             for values in curve.seeds[name]:
                 places = [scale(v) for v in values]
@@ -270,7 +279,7 @@ def _draw_curve(axes: Axes, curve: MeanCurve, scale: MetricScale) -> None:
 def _curve_legend(shown: Sequence[MeanCurve]) -> list[Line2D | Patch]:
     lines = [
         Line2D([], [], color=colour, ls=dash, lw=1.5, label=label)
-        for name, (label, colour, dash) in _CURVE_STYLES.items()
-        if any(name in curve.means for curve in shown)
+        for split, (label, colour, dash) in _CURVE_STYLES.items()
+        if any(METRICS[name].split == split for curve in shown for name in curve.means)
     ]
     return [*lines, Patch(**_GAP_STYLE, label="generalisation gap at the end")]

@@ -6,7 +6,6 @@ from collections import Counter
 
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.labels import count, describe
-from mnist_sweep.metrics import TEST_ACCURACY
 
 #: A tie with the best is worth naming if it takes at most this share of the best's training time.
 _CLEARLY_FASTER = 0.8
@@ -27,7 +26,7 @@ def worth(study: Study) -> list[str]:
     else:
         said = [f"{lead}. The others could not be compared with it: that takes several seeds."]
     # A choice on the test set is among the warnings.
-    return said if study.metric == TEST_ACCURACY else [*said, study.choice_note]
+    return said if study.metric.split == "test" else [*said, study.choice_note]
 
 
 def _fastest_tie(study: Study) -> list[str]:
@@ -68,7 +67,7 @@ def _choice(study: Study) -> list[str]:
     if study.best is None:
         lack = f"has a {study.metric.label}" if study.count("ok") else "finished well"
         return [f"No trial {lack}, so there is nothing to rank."]
-    if study.metric != TEST_ACCURACY or len(study.comparisons) == 1:
+    if study.metric.split != "test" or len(study.comparisons) == 1:
         return []
     return [
         f"{study.choice_note} For an honest figure, sweep with "

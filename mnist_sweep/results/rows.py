@@ -47,10 +47,11 @@ _MEASURED = {
 _TEXTS = ("sweep", *(name for name, kind in _MEASURED.items() if kind == "str"))
 _INTEGERS = tuple(name for name, kind in _MEASURED.items() if kind == "int | None")
 _REALS = tuple(name for name, kind in _MEASURED.items() if kind == "float | None")
-#: What was not measured from the first version on.
+#: What was not measured from the first version on. The counts are last: they prove that a line is
+#: whole, which a loss that was cut off does not.
 COUNTS = ("val_images", "test_images")
-LATER = ("stage", *COUNTS)
-
+LOSSES = ("val_loss", "test_loss")
+LATER = ("stage", *LOSSES, *COUNTS)
 
 #: The columns of results.csv, in their order: what came later is at the end, so that what reads
 #: columns by their number goes on working.
@@ -81,7 +82,9 @@ class Kind(NamedTuple):
 
 #: What is not needed has a default: an extra is off, and anything else was not measured.
 RESULTS = Kind(COLUMNS, frozenset({"trial_id", "model", "dataset", "status", *_HYPERPARAMETERS}))
-CURVES = Kind(CURVE_COLUMNS, frozenset(CURVE_COLUMNS))
+CURVES = Kind(CURVE_COLUMNS, frozenset(CURVE_COLUMNS) - {*LOSSES})
+#: What an empty cell of each measured column of a curve stands for.
+_UNREACHED = [math.nan if spec.type == "float" else None for spec in fields(CurvePoint)[3:]]
 
 
 @dataclass(frozen=True)
@@ -287,20 +290,15 @@ def _parse_config(row: Mapping[str, str]) -> HPConfig:
 def parse_point(line: bytes, layout: Layout = OUR_CURVES) -> tuple[str, CurvePoint]:
     """The trial_id and the point of one line of results.curves.csv.
 
-    A loss or an accuracy that was not finite is an empty cell and comes back as NaN. Raises
-    ValueError for a line that is no whole point.
+    What was not finite is an empty cell and comes back as NaN, or as None where a point may lack
+    it. Raises ValueError for a line that is no whole point.
     """
-    cells = _ordered(line, layout)
-    trial_id, step, epoch, lr, loss, train_accuracy, val_accuracy, test_accuracy = cells
-    return trial_id, CurvePoint(
-        read_whole(step),
-        read_real(epoch),
-        read_real(lr),
-        read_real(loss) if loss else math.nan,
-        read_real(train_accuracy) if train_accuracy else math.nan,
-        read_real(val_accuracy) if val_accuracy else None,
-        read_real(test_accuracy) if test_accuracy else math.nan,
-    )
+    trial_id, step, epoch, lr, *cells = _ordered(line, layout)
+    measured: list[Any] = [
+        read_real(cell) if cell else unreached
+        for cell, unreached in zip(cells, _UNREACHED, strict=True)
+    ]
+    return trial_id, CurvePoint(read_whole(step), read_real(epoch), read_real(lr), *measured)
 
 
 def trial_id_of(line: bytes, layout: Layout) -> str:

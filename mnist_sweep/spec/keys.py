@@ -132,11 +132,11 @@ def _metric(draft: Draft, node: Node) -> Metric:
         raise NodeError("metric", f"has no name; add one of {', '.join(CHOICE_METRICS)}")
     metric = METRICS[given["name"].choice("metric", CHOICE_METRICS)]
     dataset = draft.values["dataset"]
-    if metric.name == "val_accuracy" and dataset is not None and not dataset.validation_size:
+    if metric.split == "val" and dataset is not None and not dataset.validation_size:
         draft.note(
             given["name"],
-            "metric: val_accuracy needs a validation split; write dataset: {name: mnist, "
-            "validation_size: 5000}, or use test_accuracy",
+            f"metric: {metric.name} needs a validation split; write dataset: {{name: mnist, "
+            f"validation_size: 5000}}, or use {metric.on('test').name}",
         )
     if goal not in (None, metric.goal):
         kind, end = ("an accuracy", "more") if metric.is_accuracy else ("a loss", "less")

@@ -297,6 +297,8 @@ class CompiledShape:
                     steps=progress.steps,
                     parameters=self.parameters,
                     train_seconds=seconds,
+                    val_loss=last.val_loss if last else None,
+                    test_loss=last.test_loss if last else None,
                     val_images=len(self.data.dataset.validation_rows),
                     test_images=len(self.data.dataset.test_rows),
                     curve=tuple(progress.curve),
@@ -350,8 +352,8 @@ class CompiledShape:
             return
         dataset = self.data.dataset
         validation = dataset.validation_rows
-        val_accuracy = self.evaluate(validation)[1] if len(validation) else None
-        test_accuracy = self.evaluate(dataset.test_rows)[1]
+        val_loss, val_accuracy = self.evaluate(validation) if len(validation) else (None, None)
+        test_loss, test_accuracy = self.evaluate(dataset.test_rows)
         for k, progress in alive:
             progress.curve.append(
                 CurvePoint(
@@ -362,5 +364,7 @@ class CompiledShape:
                     train_accuracy=float(reals[k, Real.HITS]) / (steps * self._config.batch_size),
                     val_accuracy=None if val_accuracy is None else float(val_accuracy[k]),
                     test_accuracy=float(test_accuracy[k]),
+                    val_loss=None if val_loss is None else float(val_loss[k]),
+                    test_loss=float(test_loss[k]),
                 )
             )
