@@ -175,7 +175,7 @@ def curves(
     gap, bad, worse = (
         ("training minus test accuracy at the end, in points,", "low", "below")
         if test.is_accuracy
-        else ("test minus training loss at the end,", "high", "above")
+        else ("test minus training loss at the end,", "high", "higher than")
     )
     ranks = " and ".join(str(place) for place in sorted(set(lost)))
     note = footnote(
