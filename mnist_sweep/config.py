@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from operator import methodcaller
+from statistics import fmean
 from typing import Any
 
 from mnist_sweep.models import MODELS
@@ -128,13 +129,15 @@ class HPConfig:
     """The hyperparameters of one training run.
 
     Raises ValueError on a value of the wrong type or outside its range, and on a width or depth
-    given for the CNN, where both are None.
+    given for the CNN, where both are None. A width for each layer, "512-256", sets the depth; where
+    all are alike, the width is that number.
 
     A field's metadata is all that other modules know of it: its ``doc``, ``type`` and range or
     ``choices``; its ``label`` in a sentence, its ``short`` name at a column's head, its ``unit``;
     ``powers``: values below 1 are written as powers of ten; ``extra``: its default switches it off,
     and it then stands nowhere, not even in the trial_id; ``of``: it applies only where the entry
-    that this other field names uses it. For the compiled step: ``compiled``: its value is part of
+    that this other field names uses it; ``per_layer``: it may be text with a value for each layer,
+    whose number is this other field. For the compiled step: ``compiled``: its value is part of
     the step; ``switch``: the part of the step that is there only while the field is on; ``slot``:
     the step reads its value from the device (see ``kernels/control.py``). Others act on the host.
     """
@@ -156,9 +159,9 @@ class HPConfig:
         unit="steps", of="lr_schedule", slot=True,
     )  # fmt: skip
     opt: str = _name("adam", OPTIMIZERS, "optimizer", label="optimizer", compiled=True)
-    width: int | None = _whole(
-        512, 1, 65_536, "units in each hidden layer (MLP)",
-        unit="units per hidden layer", of="model", compiled=True,
+    width: int | str | None = _whole(
+        512, 1, 65_536, "units in each hidden layer, or of one after another: 512-256 (MLP)",
+        unit="units per hidden layer", of="model", compiled=True, per_layer="depth",
     )  # fmt: skip
     depth: int | None = _whole(
         2, 1, 100, "hidden layers (MLP)", unit="hidden layers", of="model", compiled=True
@@ -210,6 +213,15 @@ class HPConfig:
                 object.__setattr__(self, name, None)
             else:
                 object.__setattr__(self, name, check_value(name, value))
+        for name, value in _of_layers(self.width).items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The units of each hidden layer, first to last; empty for a model without a width."""
+        if isinstance(self.width, str):
+            return tuple(map(int, self.width.split("-")))
+        return (self.width,) * (self.depth or 0) if self.width else ()
 
 
 #: HPConfig's fields by name, in order.
@@ -229,6 +241,7 @@ SPEC_FIELDS: tuple[str, ...] = tuple(n for n in FIELD_NAMES if n not in ("model"
 
 _OF = {name: FIELDS[name].metadata["of"] for name in fields_with("of")}
 _NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_PER_LAYER = re.compile("[0-9]+(-[0-9]+)+")
 
 
 def lacks(model: str, name: str) -> bool:
@@ -242,17 +255,41 @@ def applies(name: str, values: Mapping[str, Any]) -> bool:
     return of is None or name in _TABLES[of][values.get(of, FIELDS[of].default)].uses
 
 
+def _of_layers(width: object) -> dict[str, Any]:
+    """The width and the depth that a width for each layer says; empty for one number."""
+    if not isinstance(width, str):
+        return {}
+    widths = width.split("-")
+    return {"width": width if len({*widths}) > 1 else int(widths[0]), "depth": len(widths)}
+
+
+def in_order(value: Any) -> tuple[bool, float, str]:
+    """A key by which the values of one field ascend: None first, names by their letters.
+
+    A width for each layer is as large as their mean.
+    """
+    if not isinstance(value, str):
+        return value is not None, value or 0, ""
+    layers = map(int, value.split("-")) if _PER_LAYER.fullmatch(value) else [0]
+    return True, fmean(layers), value
+
+
 def normalised(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """``values`` with what does not apply at its default, so that no training is run twice.
 
-    And for each field that was changed, why it does not apply: "lr_schedule is cosine".
+    And for each field that was changed, why it does not apply: "lr_schedule is cosine". A depth
+    beside a width for each layer becomes their number.
     """
     reasons = {
         name: f"{of} is {values[of]}"
         for name, of in _OF.items()
         if values.get(name) not in (None, FIELDS[name].default) and not applies(name, values)
     }
-    return {**values, **{name: FIELDS[name].default for name in reasons}}, reasons
+    changed = {name: FIELDS[name].default for name in reasons}
+    layers = _of_layers(values.get("width"))
+    if layers and values.get("depth") not in (None, FIELDS["depth"].default, layers["depth"]):
+        reasons["depth"] = f"width is {values['width']}"
+    return {**values, **changed, **layers}, reasons
 
 
 def settings(config: HPConfig) -> dict[str, Any]:
@@ -276,6 +313,11 @@ def check_value(name: str, value: object) -> Any:
         if not isinstance(value, str) or value not in meta["choices"]:
             raise ValueError(f"{name}: {_show(value)} is not one of {', '.join(meta['choices'])}")
         return value
+    counted = meta.get("per_layer")
+    if counted and isinstance(value, str) and _PER_LAYER.fullmatch(value):
+        widths = value.split("-")
+        check_value(counted, len(widths))
+        return "-".join(str(check_value(name, width)) for width in widths)
     low, high, whole, extra = meta["low"], meta["high"], meta["type"] is int, meta.get("extra")
     number = parse_number(value)
     if number is None or (whole and number != int_or_none(number)):

@@ -62,7 +62,8 @@ def value_texts(values: Iterable[Any], name: str) -> list[str]:
 
 def assignment(name: str, value: Any) -> str:
     """A hyperparameter with its value: "lr 1e-3", but "adam", which needs no name."""
-    return value if isinstance(value, str) else f"{short_name(name)} {value_text(value, name)}"
+    is_name = FIELDS[name].metadata["type"] is str
+    return str(value) if is_name else f"{short_name(name)} {value_text(value, name)}"
 
 
 def capital(text: str) -> str:

@@ -64,11 +64,9 @@ class Model:
 
 
 def _mlp(net: Net, x: Any, config: HPConfig) -> Any:
-    """``depth`` hidden layers of ``width`` units, each followed by the activation and dropout."""
-    assert config.width is not None
-    assert config.depth is not None
-    for _ in range(config.depth):
-        x = net.dropout(net.activation(net.linear(x, config.width)))
+    """Hidden layers of ``widths`` units, each followed by the activation and dropout."""
+    for units in config.widths:
+        x = net.dropout(net.activation(net.linear(x, units)))
     return net.linear(x, net.classes)
 
 

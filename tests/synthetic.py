@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import product
+from statistics import fmean
 from typing import Any
 
 from mnist_sweep.config import HPConfig
@@ -23,6 +24,10 @@ LRS = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
 WIDTHS = [128, 256, 512, 1024]
 
 
+def _width(config: HPConfig, default: int = 512) -> float:
+    return fmean(config.widths or [default])
+
+
 def true_error(config: HPConfig) -> float:
     """The error rate that seeds scatter around, as a fraction."""
     if config.opt == "adam":
@@ -30,7 +35,7 @@ def true_error(config: HPConfig) -> float:
         error = 0.032 * 10 ** (0.5 * distance**1.4)
     else:
         error = min(0.9, 0.09 * 10 ** (0.48 * math.log10(1e-2 / config.lr)))
-    error *= (512 / (config.width or 512)) ** 0.2 * (1 + 0.07 * abs((config.depth or 2) - 2))
+    error *= (512 / _width(config)) ** 0.2 * (1 + 0.07 * abs((config.depth or 2) - 2))
     error *= (config.batch_size / 64) ** 0.1 / config.epochs**0.3
     return float(min(error, 0.85))
 
@@ -58,8 +63,8 @@ def measured(config: HPConfig, dataset: DatasetConfig = PLAIN, points: int = 1) 
         best_test_accuracy=max(point.test_accuracy for point in curve),
         best_step=steps,
         steps=steps,
-        parameters=_parameters(config.width or 64, config.depth or 4),
-        train_seconds=steps * ((config.width or 512) / 512) ** 1.6 * (config.depth or 2) / 250,
+        parameters=_parameters(int(_width(config, 64)), config.depth or 4),
+        train_seconds=steps * (_width(config) / 512) ** 1.6 * (config.depth or 2) / 250,
         device="CPU",
         val_loss=last.val_loss,
         test_loss=last.test_loss,
@@ -133,6 +138,13 @@ def phase4() -> list[TrialResult]:
         *grid(replace(base, opt="sgd"), range(3), lr=[1e-4, 3e-3]),
     ]
     return sweep(configs, WITH_VALIDATION, points=40)
+
+
+def widths() -> list[TrialResult]:
+    """Widths of one number and of one for each layer, beside other parameters."""
+    layers = [128, "128-256", "256-128", "512-256-128", "1024-512-256-128", 512]
+    configs = grid(HPConfig(), range(2), width=layers, lr=[1e-3, 3e-3, 1e-2], opt=["adam", "sgd"])
+    return sweep(configs, WITH_VALIDATION)
 
 
 def with_diverged() -> list[TrialResult]:

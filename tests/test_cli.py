@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from mnist_sweep.cli import main
+from mnist_sweep.metrics import METRICS
+from mnist_sweep.runner import best_of_file
 from tests.runs import COMMAND, rows
 
 ROOT = Path(__file__).parents[1]
@@ -161,6 +163,35 @@ def test_several_files_are_ranked_and_drawn_together_by_the_metric_asked_for(
     # The spec that run leaves beside the rows says what ranks.
     (tmp_path / "b.spec.yaml").write_text("metric: {name: train_loss, goal: minimize}\n")
     assert run("top", "b.csv", cwd=tmp_path).stdout == whole.stdout
+
+
+def test_a_sweep_of_layers_that_a_validation_loss_ranks(tmp_path: Path) -> None:
+    (tmp_path / "layers.yaml").write_text(
+        "dataset: {name: mnist, train_size: 300, validation_size: 100, test_size: 100}\n"
+        "seeds: 2\nevals_per_epoch: 2\nmetric: {name: val_loss, goal: minimize}\n"
+        "base: {batch_size: 20}\nparameters: {width: [12, 12-8-6]}\n"
+    )
+    done = run("run", "layers.yaml", "--device", "CPU", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^best: .*width 12.*: validation loss [\d.]+ ± ", done.stdout, re.MULTILINE)
+    means = {"12": 0.0, "12-8-6": 0.0}
+    for row in rows(tmp_path / "results/layers.csv"):
+        means[row["width"]] += float(row["val_loss"]) / 2
+    top = run("top", "results/layers.csv", "--format", "json", cwd=tmp_path)
+    records = json.loads(top.stdout)
+    assert [str(record["width"]) for record in records] == sorted(means, key=lambda w: means[w])
+    assert [record["mean"] for record in records] == pytest.approx(sorted(means.values()))
+    assert {record["metric"] for record in records} == {"val_loss"}
+    drawn = run("plot", "results/layers.csv", cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    assert {"results/layers/curves.png", "results/layers/val_loss_by_width.png"} <= {
+        *drawn.stdout.splitlines()
+    }
+    page = run("report", "results/layers.csv", "-o", "report.html", cwd=tmp_path)
+    assert page.returncode == 0, page.stderr
+    assert "lowest mean of 2 configurations" in (tmp_path / "report.html").read_text()
+    (best,) = best_of_file(tmp_path / "results/layers.csv", 1, METRICS["val_loss"])
+    assert str(best.width) == min(means, key=lambda w: means[w])
 
 
 def test_top_gives_programs_what_they_can_read(smoke: Path) -> None:

@@ -19,6 +19,7 @@ from mnist_sweep.config import (
     HPConfig,
     applies,
     check_value,
+    in_order,
     int_or_none,
     normalised,
 )
@@ -106,6 +107,43 @@ def test_what_the_plateau_schedule_alone_uses_is_normalised_for_others(schedule:
 )
 def test_what_applies_is_left_as_it_is(config: HPConfig) -> None:
     assert normalised(vars(config)) == (vars(config), {})
+
+
+def test_a_width_for_each_layer_fixes_the_depth() -> None:
+    config = HPConfig(width="512-0256-128", depth=7)
+    assert (config.width, config.depth, config.widths) == ("512-256-128", 3, (512, 256, 128))
+    assert HPConfig(width=24, depth=3).widths == (24, 24, 24)
+    assert HPConfig(model="cnn").widths == ()
+
+
+def test_a_width_for_each_layer_that_are_alike_is_that_width() -> None:
+    assert HPConfig(width="64-64-64") == HPConfig(width=64, depth=3)
+    assert normalised({"width": "64-64", "depth": 2}) == ({"width": 64, "depth": 2}, {})
+    values, reasons = normalised({"width": "64-32", "depth": 3})
+    assert values == {"width": "64-32", "depth": 2}
+    assert reasons == {"depth": "width is 64-32"}
+
+
+@pytest.mark.parametrize(
+    ("width", "problem"),
+    [
+        ("512-", "width: expected a whole number, got '512-'"),
+        ("-5", "width: must be between 1 and 65536"),
+        ("512-0", "width: must be between 1 and 65536"),
+        ("512-70000", "width: must be between 1 and 65536"),
+        ("1.5-2", "width: expected a whole number, got"),
+        ("8-" * 100 + "8", "depth: must be between 1 and 100, got 101"),
+    ],
+)
+def test_a_width_for_each_layer_is_checked(width: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=f"^{problem}"):
+        HPConfig(width=width)
+
+
+def test_widths_ascend_by_their_mean_and_names_by_their_letters() -> None:
+    widths = [None, 64, "100-60", 128, "256-128", "512-64", 512]
+    assert sorted({*widths}, key=in_order) == widths
+    assert sorted(["sgd", "adam"], key=in_order) == ["adam", "sgd"]
 
 
 def test_mlp_needs_a_width() -> None:

@@ -105,7 +105,7 @@ def test_a_divided_figure_marks_what_diverged_and_a_lone_setting_is_no_interval(
 def test_pairs_that_interact_come_first() -> None:
     configs = synthetic.grid(HPConfig(), lr=[1e-3, 1e-2], width=[64, 128], depth=[1, 2])
     shift = {(64, 2): 0.1, (128, 1): 0.1}
-    accuracies = [0.5 + 10 * c.lr + shift.get((c.width or 0, c.depth or 0), 0) for c in configs]
+    accuracies = [0.5 + 10 * c.lr + shift.get((c.widths[0], len(c.widths)), 0) for c in configs]
     pairs = crossed_pairs(configurations(with_accuracies(configs, accuracies)), TEST_ACCURACY)
     assert (pairs[0].x, pairs[0].line) == ("width", "depth")
     assert len(pairs) == 3

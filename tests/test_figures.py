@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from mnist_sweep import analysis
-from mnist_sweep.analysis.configurations import configurations
+from mnist_sweep.analysis.configurations import configurations, varying_values
 from mnist_sweep.analysis.curves import generalisation_gap, mean_curve
 from mnist_sweep.analysis.slices import crossing, log_spaced, parameter_slices, single
 from mnist_sweep.analysis.study import Study, split_studies
@@ -278,7 +278,7 @@ def texts(figure: Figure | str) -> list[Text]:
     [
         *(
             (name, None)
-            for name in ("quickstart", "phase2", "phase4", "with_diverged", "full_grid")
+            for name in ("quickstart", "phase2", "phase4", "with_diverged", "full_grid", "widths")
         ),
         *((name, METRICS["train_loss"]) for name in ("phase2", "with_diverged")),
         ("phase4", METRICS["val_loss"]),
@@ -534,6 +534,24 @@ def test_by_a_loss_the_curves_are_losses_and_the_gap_is_what_the_test_loss_is_ab
     assert next(t for t in found if t.startswith("gap ")).startswith(f"gap {gap:.4f} ± ")
     assert {"training", "validation", "test"} <= {*found}
     assert "test loss" in {text.get_text() for text in texts(ranking)}
+
+
+def test_widths_for_each_layer_are_compared_whatever_their_depth() -> None:
+    study = study_of("widths")
+    ordered = [128, "128-256", "256-128", "512-256-128", "1024-512-256-128", 512]
+    assert list(study.varying["width"]) == ordered
+    assert "depth" not in study.varying
+    shown = crossing(study.configurations, "lr", "width")
+    assert shown
+    assert shown.line_values == ordered
+    deep, *others = HPConfig(width=64, depth=3), HPConfig(width=64), HPConfig(width="64-32-16")
+    assert "depth" in varying_values(configurations(synthetic.sweep([deep, *others])))
+    assert "depth" not in varying_values(configurations(synthetic.sweep(others)))
+    figures = drawn("widths")
+    assert "val_accuracy_by_lr_and_width" in figures
+    importance = figures["importance"]
+    assert isinstance(importance, Figure)
+    assert "width" in " ".join(text.get_text() for text in texts(importance))
 
 
 def test_files_from_before_there_were_losses_have_curves_of_accuracies() -> None:

@@ -355,7 +355,7 @@ def test_a_trial_that_an_effect_hangs_on_is_named_with_the_share_without_it() ->
     }  # fmt: skip
 
     def accuracy(config: HPConfig) -> float:
-        effect = {64: 0.02, 128: 0.03, 256: 0.04}[config.width or 0]
+        effect = {64: 0.02, 128: 0.03, 256: 0.04}[config.widths[0]]
         return 0.9 + effect + rng.gauss(0, 0.001)
 
     rows = study(accuracy, 1, **levels)

@@ -1,6 +1,7 @@
 """Both models compute what their definition says, forward and backward."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from mnist_sweep.kernels.step import cross_entropy
 from mnist_sweep.training.net import initial_values, is_statistic, logits
 from tests import reference
 
-MLP = HPConfig(width=24, depth=3)
+MLP = HPConfig(width="24-8-16")
 CNN = HPConfig(model="cnn")
 CONFIGS = [
     pytest.param(replace(base, activation_fn=activation), id=f"{base.model}-{activation}")
@@ -73,15 +74,14 @@ def test_gradients_equal_the_slopes_of_the_numpy_reference(
 
 
 def test_the_mlp_has_the_layers_that_width_and_depth_say() -> None:
-    shapes = {name: v.shape for name, v in initial_values(HPConfig(width=32, depth=2), 10).items()}
-    assert shapes == {
-        "linear1.weight": (784, 32),
-        "linear1.bias": (32,),
-        "linear2.weight": (32, 32),
-        "linear2.bias": (32,),
-        "linear3.weight": (32, 10),
-        "linear3.bias": (10,),
-    }
+    for config, units in ((HPConfig(width=32, depth=2), (32, 32)), (MLP, (24, 8, 16))):
+        sizes = [784, *units, 10]
+        shapes = {name: v.shape for name, v in initial_values(config, 10).items()}
+        assert shapes == {
+            f"linear{i}.{part}": shape
+            for i, (inputs, outputs) in enumerate(pairwise(sizes), 1)
+            for part, shape in (("weight", (inputs, outputs)), ("bias", (outputs,)))
+        }
 
 
 def test_the_cnn_has_79_thousand_trained_numbers() -> None:

@@ -32,6 +32,7 @@ def test_trials_that_differ_in_rate_schedule_epochs_or_seed_share_a_cohort() -> 
         Trial(HPConfig(batch_size=32)),
         Trial(HPConfig(width=64)),
         Trial(HPConfig(depth=3)),
+        Trial(HPConfig(width="512-256")),
         Trial(HPConfig(opt="sgd")),
         Trial(HPConfig(activation_fn="relu")),
         Trial(HPConfig(model="cnn")),
@@ -44,6 +45,12 @@ def test_trials_that_differ_in_rate_schedule_epochs_or_seed_share_a_cohort() -> 
 )
 def test_trials_that_need_another_compiled_step_do_not(other: Trial) -> None:
     assert len(plan([Trial(HPConfig()), other])) == 2
+
+
+def test_the_work_of_layers_of_different_widths_is_theirs() -> None:
+    data = DatasetConfig(train_size=100)
+    work = 2 * 784 * 64 + 3 * (64 * 16 + 16 * 10)
+    assert flops([Trial(HPConfig(width="64-16"), data)]) == 2 * 100 * work
 
 
 def test_a_plan_holds_every_trial_once_whatever_their_order() -> None:

@@ -104,7 +104,10 @@ def test_a_row_reads_back_to_the_same_result_with_its_curve(path: Path) -> None:
     )
     cnn = result(trial=Trial(HPConfig(model="cnn")), status="diverged", points=0)
     failed = result(seed=3, status="failed", points=0, test_accuracy=None)
-    assert read_results(write(path, full, cnn, failed)).results == (full, cnn, failed)
+    layers = result(trial=Trial(HPConfig(width="1024-64-32")))
+    assert read_results(write(path, full, cnn, failed, layers)).results[2:] == (failed, layers)
+    assert read_results(path).results[:2] == (full, cnn)
+    assert (cells(path, 3)["width"], cells(path, 3)["depth"]) == ("1024-64-32", "3")
 
 
 def test_hyperparameters_that_a_model_lacks_are_empty_cells(path: Path) -> None:

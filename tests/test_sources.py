@@ -17,7 +17,7 @@ from mnist_sweep.metrics import METRICS, TEST_ACCURACY, VAL_ACCURACY
 from mnist_sweep.results.file import ResultsFile
 from mnist_sweep.results.lines import spec_path
 from mnist_sweep.results.merge import Place, merge
-from mnist_sweep.results.spec_beside import spec_metric
+from mnist_sweep.results.spec_beside import spec_evaluations, spec_metric
 from mnist_sweep.trial import TrialResult
 from tests import synthetic
 
@@ -153,6 +153,14 @@ def test_a_spec_that_is_not_there_is_none(tmp_path: Path) -> None:
     spec_path(tmp_path / "a.csv").mkdir()
     assert spec_metric(tmp_path / "a.csv") is None
     assert spec_metric(spec(tmp_path / "b.csv")) == METRICS["train_loss"]
+
+
+def test_no_value_of_a_spec_is_taken_for_a_date(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    spec_path(path).write_text("metric: train_loss\nevals_per_epoch: 3\nbase: {width: 1024-64-32}")
+    assert spec_evaluations(path) == 3
+    spec_path(path).write_text("metric: {name: train_loss}\nbase: {width: 1024-64-32}\n")
+    assert spec_metric(path) == METRICS["train_loss"]
 
 
 @pytest.mark.parametrize(

@@ -532,3 +532,60 @@ def test_points_of_another_model_or_none_at_all_are_refused(tmp_path: Path) -> N
     assert problems(tmp_path, FROM_RESULTS, best_configs=best()) == [
         "sweep.yaml:3: from_results: results/a.csv has no finished trial; run that sweep first"
     ]
+
+
+# A width for each layer
+
+
+@pytest.mark.parametrize(
+    ("text", "widths"),
+    [
+        ("parameters: {width: [512, 512-256]}", [(512, 2), ("512-256", 2)]),
+        ("parameters: {width: [[512, 256, 64], 128]}", [("512-256-64", 3), (128, 2)]),
+        ("parameters: {width: {value: [64, 32]}}", [("64-32", 2)]),
+        ("base: {width: [64, 32]}", [("64-32", 2)]),
+        ("base: {width: '64-32'}", [("64-32", 2)]),
+    ],
+)
+def test_a_width_for_each_layer_is_text_or_a_list(
+    tmp_path: Path, text: str, widths: list[tuple[Any, int]]
+) -> None:
+    spec = load(tmp_path, text)
+    assert configs(spec, "width", "depth") == widths
+    assert spec.warnings == ()
+    (tmp_path / "resolved.yaml").write_text(spec.resolved)
+    assert trials(load_spec(tmp_path / "resolved.yaml")) == trials(spec)
+    assert configs(load(tmp_path, "{}", "base.width=64-32"), "width") == [("64-32",)]
+
+
+def test_widths_for_each_layer_are_not_crossed_with_depths(tmp_path: Path) -> None:
+    text = "parameters: {width: [64, 64-64, 64-32-16], depth: [1, 2, 4]}\n"
+    spec = load(tmp_path, text + "exclude: [{width: 64, depth: 4}]")
+    assert configs(spec, "width", "depth") == [(64, 1), (64, 2), ("64-32-16", 3)]
+    assert spec.warnings == (
+        "depth: does not apply where width is 64-32-16 or width is 64-64; 1, 4 are replaced by 2 "
+        "or 3",
+        "5 of 8 configurations are the same training as another and run once",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("parameters: {width: [[512]]}", "width: a list of one value; write 512, and depth: 1"),
+        ("parameters: {width: [[]]}", "width: the list is empty; fill it or remove it"),
+        ("parameters: {width: [[64, [32]]]}", "width: expected a single value, got a list"),
+        ("parameters: {width: [[64, x]]}", "width: expected a whole number, got '64-x'"),
+        ("parameters: {depth: [[2, 3]]}", "depth: expected a single value, got a list"),
+        (
+            "method: random\ncount: 2\nparameters: {width: {min: 8, max: 64-32}}",
+            "width: a range is of single numbers; use values: [...]",
+        ),
+        ("model: cnn\nbase: {width: 64-32}", "width: does not apply to model cnn; remove it here"),
+    ],
+)
+def test_what_is_no_width_for_each_layer_is_one_problem(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    (said,) = problems(tmp_path, text)
+    assert problem in said

@@ -44,7 +44,7 @@ def measured(trial: Trial) -> TrialResult:
     if config.lr == 1e-2 and config.opt == "adam":
         return TrialResult("s", trial, "diverged")
     error = 0.03 * (1 + abs(math.log10(config.lr / 1e-3)) + (config.opt == "sgd"))
-    error *= (512 / (config.width or 512)) ** 0.2 / config.epochs**0.3
+    error *= (512 / max(config.widths, default=512)) ** 0.2 / config.epochs**0.3
     error *= math.exp(random.Random(trial.trial_id).gauss(0, 0.05))
     return TrialResult("s", trial, "ok", val_accuracy=round(1 - error, 4), test_accuracy=0.9)
 
@@ -91,6 +91,13 @@ def test_the_trials_do_not_depend_on_the_order_of_rows_or_on_interruptions(
 def test_no_configuration_is_asked_for_twice_and_as_many_as_were_to_be(tmp_path: Path) -> None:
     search = load(tmp_path, BAYES).search
     assert len(finish(search)) == search.most == 18
+
+
+def test_a_model_searches_widths_of_one_and_of_each_layer(tmp_path: Path) -> None:
+    widths = ["[64-32, 64, 128-64-32, 64-64, 512]", "[64-32, 32-64]"]
+    for space in widths:
+        text = f"parameters: {{width: {space}, lr: [1e-3, 3e-3, 3e-2]}}\nmethod: bayes\ncount: 6\n"
+        assert len(finish(load(tmp_path, text).search)) == 6
 
 
 def test_a_model_finds_the_best_of_the_grid_of_1600_in_50_trials(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def _mlp_gradients(
 @pytest.mark.parametrize(
     "settings",
     [
-        {"opt": "adam"},
+        {"opt": "adam", "width": "28-12"},
         {"opt": "sgd"},
         {"label_smoothing": 0.2, "weight_decay": 5.0, "opt": "sgd"},
         {"dropout": 0.3, "shift": 2.0, "rotation": 20.0, "scale": 0.2, "weight_decay": 0.5},
@@ -95,7 +95,8 @@ def test_an_epoch_equals_the_same_epoch_in_plain_numpy(
     data: DeviceData, settings: dict[str, Any]
 ) -> None:
     config = HPConfig(
-        width=20, depth=2, batch_size=100, lr=0.01, lr_decay=0.5, patience=2, seed=4, **settings
+        **{"width": 20, "batch_size": 100, "lr": 0.01, "lr_decay": 0.5, "patience": 2, "seed": 4}
+        | settings
     )
     trial = Trial(config, DATA)
     compiled = CompiledShape(shape_of(trial), data)
@@ -116,8 +117,8 @@ def test_an_epoch_equals_the_same_epoch_in_plain_numpy(
         targets = np.eye(10)[data.dataset.labels[rows]] * (1 - config.label_smoothing)
         targets += config.label_smoothing / 10
         factors = [
-            reference.dropout_factors(noise, t - 1, layer, (100, 20), config.dropout)
-            for layer in (1, 2)
+            reference.dropout_factors(noise, t - 1, layer, (100, units), config.dropout)
+            for layer, units in enumerate(config.widths, 1)
         ]
         loss, gradients = _mlp_gradients(weights, x, targets, factors)
         for name, g in gradients.items():

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mnist_sweep.analysis.configurations import Configuration, varying_values
 from mnist_sweep.analysis.effects import Importance, Measured, Part
+from mnist_sweep.config import in_order
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import Metric
 
@@ -61,8 +62,9 @@ def indicators(configurations: Sequence[Configuration], name: str, groups: int) 
     """
     values = [getattr(c.config, name) for c in configurations]
     known = [value for value in values if value is not None]
-    if isinstance(known[0], str) or len(set(known)) <= groups:
-        places = [-1 if value is None else sorted(set(known)).index(value) for value in values]
+    if any(isinstance(value, str) for value in known) or len(set(known)) <= groups:
+        ordered = sorted(set(known), key=in_order)
+        places = [-1 if value is None else ordered.index(value) for value in values]
     else:
         cuts = np.quantile(known, [i / groups for i in range(1, groups)], method="lower")
         places = [-1 if v is None else int(np.searchsorted(cuts, v)) for v in values]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from mnist_sweep.analysis.additive import indicators
 from mnist_sweep.analysis.configurations import Configuration, varying_values
 from mnist_sweep.analysis.ranking import rank
+from mnist_sweep.config import in_order
 from mnist_sweep.metrics import Metric
 
 #: Fewer configurations than this have a best tenth of hardly any.
@@ -54,7 +55,7 @@ def best_tenth(configurations: Sequence[Configuration], metric: Metric) -> list[
         by_chance = (columns.shape[1] - 1) / best * (n - best) / (n - 1)
         group = int((of_best / of_all).argmax())
         having = [c for c, has in zip(ranked, columns[:, group], strict=True) if has]
-        usual = tuple(sorted({getattr(c.config, name) for c in having} - {None}))
+        usual = tuple(sorted({getattr(c.config, name) for c in having} - {None}, key=in_order))
         shares = float(of_best[group]), float(of_all[group])
         found.append(Entrance(name, max(divergence - by_chance, 0.0), usual, *shares))
     total = sum(entrance.share for entrance in found)

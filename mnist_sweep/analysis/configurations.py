@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from mnist_sweep.analysis.intervals import Interval, t_interval, wilson_interval
-from mnist_sweep.config import FIELD_NAMES, HPConfig
+from mnist_sweep.config import FIELD_NAMES, FIELDS, HPConfig, fields_with, in_order
 from mnist_sweep.metrics import TEST_ACCURACY, VAL_ACCURACY, Metric
 from mnist_sweep.trial import DatasetConfig, TrialResult
 
@@ -116,11 +116,15 @@ def _seed(result: TrialResult) -> int:
 def varying_values(configurations: Iterable[Configuration]) -> dict[str, tuple[Any, ...]]:
     """Hyperparameter -> its values, ascending, for each with more than one.
 
-    In the order of HPConfig's fields. A hyperparameter that does not apply (None) has no value.
+    In the order of HPConfig's fields. A hyperparameter that does not apply (None) has no value, and
+    a depth that goes with the widths, of which some are one for each layer, is left out.
     """
-    seen: dict[str, set[Any]] = {name: set() for name in FIELD_NAMES if name != "seed"}
-    for configuration in configurations:
-        for name, values in seen.items():
-            values.add(getattr(configuration.config, name))
-    ordered = {name: tuple(sorted(values - {None})) for name, values in seen.items()}
+    configs = [configuration.config for configuration in configurations]
+    seen = {name: {getattr(c, name) for c in configs} for name in FIELD_NAMES if name != "seed"}
+    for name in fields_with("per_layer"):
+        counted = FIELDS[name].metadata["per_layer"]
+        pairs = {(getattr(c, name), getattr(c, counted)) for c in configs}
+        if len(pairs) == len(seen[name]) and any(isinstance(value, str) for value in seen[name]):
+            del seen[counted]
+    ordered = {name: tuple(sorted(values - {None}, key=in_order)) for name, values in seen.items()}
     return {name: values for name, values in ordered.items() if len(values) > 1}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mnist_sweep.analysis.configurations import Configuration, configurations
-from mnist_sweep.config import FIELD_NAMES, HPConfig
+from mnist_sweep.config import FIELD_NAMES, HPConfig, in_order
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import CHOICE_METRICS, METRICS, TEST_ACCURACY, VAL_ACCURACY, Metric
 from mnist_sweep.trial import TrialResult
@@ -52,10 +52,8 @@ def rank(configurations: Iterable[Configuration], metric: Metric) -> list[Config
             tier = 1 if configuration.diverged else 0
         else:
             tier = 2 if configuration.results else 3 if configuration.diverged else 4
-        fields = [getattr(configuration.config, name) for name in FIELD_NAMES]
-        # None does not compare with numbers.
-        comparable = [(value is not None, value or 0) for value in fields]
-        return tier, -metric.sign * (mean or 0.0), comparable, configuration.dataset.label
+        fields = [in_order(getattr(configuration.config, name)) for name in FIELD_NAMES]
+        return tier, -metric.sign * (mean or 0.0), fields, configuration.dataset.label
 
     return sorted(configurations, key=key)
 

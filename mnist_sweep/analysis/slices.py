@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from mnist_sweep.analysis.configurations import Configuration, varying_values
-from mnist_sweep.config import FIELD_NAMES
+from mnist_sweep.config import FIELD_NAMES, in_order
 from mnist_sweep.metrics import Metric
 
 #: More lines than this in one panel cannot be told apart.
@@ -77,12 +77,12 @@ class Slice:
     @property
     def x_values(self) -> list[Any]:
         """The values of ``x``, ascending."""
-        return sorted({x for x, _ in self.cells})
+        return sorted({x for x, _ in self.cells}, key=in_order)
 
     @property
     def line_values(self) -> list[Any]:
         """The values of ``line``, ascending; [None] without one."""
-        return sorted({line for _, line in self.cells}, key=lambda v: (v is not None, v))
+        return sorted({line for _, line in self.cells}, key=in_order)
 
     def cell(self, x: Any, line: Any, metric: Metric) -> Cell | None:
         """What to show at (``x``, ``line``); None where there is no trial."""
@@ -181,7 +181,7 @@ def panels(shown: Slice, metric: Metric) -> list[Slice]:
     settings = max(len(cell) for cells in parts.values() for cell in cells.values())
     found = [
         Slice(shown.x, shown.line, settings, {key: tuple(cell) for key, cell in cells.items()})
-        for _, cells in sorted(parts.items(), key=lambda part: (part[0] is None, part[0]))
+        for _, cells in sorted(parts.items(), key=lambda part: in_order(part[0]))
     ]
     return [
         replace(part, fixed={**shown.fixed, **_common(part.configurations, others)})

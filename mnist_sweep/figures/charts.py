@@ -17,10 +17,11 @@ from mnist_sweep.analysis.ranking import rank
 from mnist_sweep.analysis.slices import MAX_LEVELS, Cell, Slice, panels
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.verdicts import compare_with_best
-from mnist_sweep.figures.scales import CUT_NOTE, MetricScale, ParameterAxis
+from mnist_sweep.figures.scales import CUT_NOTE, MetricScale, ParameterAxis, shrink_labels
 from mnist_sweep.figures.style import (
     BACKGROUND,
     COLOURS,
+    DPI,
     FAINT,
     HEIGHT_INCHES,
     INK,
@@ -40,8 +41,10 @@ from mnist_sweep.metrics import Metric
 _HEAT = LinearSegmentedColormap.from_list("heat", ["#f4f1e8", "#9cc3d5", "#0072B2", "#00395a"])
 #: What a line has on the x axis for its marker and the points beside it, as a share of the axis.
 _LINE_ROOM = 0.03
-#: Cells of heat maps side by side.
-_MAP_COLUMNS = 8
+#: The width of a character of a row's name.
+_CHARACTER_INCHES = 0.08
+#: Cells of heat maps side by side, and how long a row's name is that takes the room of one.
+_MAP_COLUMNS, _CELL_CHARACTERS = 8, 9
 #: The size at which a title has so many letters in an inch.
 _TITLE_POINTS = 140
 
@@ -91,12 +94,19 @@ def _panel_axes(
     figure: Figure, note: str, parts: Sequence[Slice], columns: int, shared: bool
 ) -> tuple[list[Axes], dict[str, float]]:
     """Axes for each of ``parts``, named by what tells it from the others, and their margins."""
-    margins = frame(figure, note, above=0.13 * (len(parts) > 1))
-    spaces = {"wspace": 0.08, "hspace": 0.26} if shared else {"wspace": 0.25, "hspace": 0.4}
+    spaces, beside = {"wspace": 0.08, "hspace": 0.26}, 0.0
+    if not shared:
+        # The names of the rows stand before each panel.
+        names = value_texts(parts[0].line_values, parts[0].line or "")
+        beside = _CHARACTER_INCHES * max(map(len, names))
+        panel = max((figure.get_figwidth() - beside - 0.65) / columns - beside, 0.3)
+        spaces = {"wspace": max(0.25, beside / panel), "hspace": 0.4}
+    left = max(0.85, 0.4 + beside)
+    margins = frame(figure, note, left=left, above=0.13 * (len(parts) > 1))
     places = panel_grid(figure, len(parts), columns, margins | spaces, shared)
-    names = _dividing(parts)
+    dividing = _dividing(parts)
     for axes, part in zip(places, parts, strict=True):
-        title = assignments({name: part.fixed[name] for name in names if name in part.fixed})
+        title = assignments({name: part.fixed[name] for name in dividing if name in part.fixed})
         text = axes.set_title(title, loc="left", pad=4)
         fitting = _TITLE_POINTS * axes.bbox.width / figure.dpi / max(len(title), 1)
         text.set_fontsize(min(text.get_fontsize(), fitting))
@@ -258,7 +268,8 @@ def heat_map(shown: Slice, study: Study) -> Figure:
     unit = " (%)" if metric.is_accuracy else ""
     xs, lines = shown.x_values, shown.line_values
     crowd = 2 if paper() else 1
-    columns = max(1, min(len(parts), _MAP_COLUMNS // (crowd * len(xs))))
+    names = max(map(len, value_texts(lines, shown.line or ""))) // _CELL_CHARACTERS
+    columns = max(1, min(len(parts), _MAP_COLUMNS // (crowd * len(xs) + names)))
     rows = -(-len(parts) // columns)
     figure = new_figure(
         capital(f"{metric.label}{unit} by {_names(shown, parts)}"),
@@ -293,6 +304,7 @@ def _label_map(axes: Axes, shown: Slice) -> None:
     axes.set_ylim(-0.5, len(shown.line_values) - 0.5)
     axes.set_xticks(range(len(shown.x_values)), value_texts(shown.x_values, shown.x))
     axes.set_yticks(range(len(shown.line_values)), value_texts(shown.line_values, shown.line))
+    shrink_labels(axes, axes.bbox.width / DPI / len(shown.x_values))
 
 
 def _draw_cell(

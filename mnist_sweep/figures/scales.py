@@ -139,6 +139,14 @@ class MetricScale:
         return "log scale, less is better" if self.logarithmic else "less is better"
 
 
+def shrink_labels(axes: Axes, inches: float) -> None:
+    """Write the names along the x axis smaller where the longest is wider than ``inches``."""
+    labels = axes.get_xticklabels()
+    longest = _CHARACTER_INCHES * (max(len(label.get_text()) for label in labels) + 1)
+    for label in labels:
+        label.set_fontsize(float(label.get_fontsize()) * min(1.0, inches / longest))
+
+
 class ParameterAxis:
     """Values of a hyperparameter to places on the x axis: linear, logarithmic or by name.
 
@@ -175,8 +183,12 @@ class ParameterAxis:
         """Set limits, ticks (at the values of a grid, at round ones in a sample) and label."""
         margin = (0.35 if self.named else 0.07) * self.span
         axes.set_xlim(self.low - margin, self.high + margin)
-        ticks = self._ticks(axes.bbox.width / DPI / (self.span + 2 * margin))
-        axes.set_xticks([self(value) for value in ticks], value_texts(ticks, self.name))
+        inches = axes.bbox.width / DPI / (self.span + 2 * margin)
+        ticks = self._ticks(inches)
+        texts = value_texts(ticks, self.name)
+        axes.set_xticks([self(value) for value in ticks], texts)
+        if self.named:
+            shrink_labels(axes, inches)
         axes.set_xlabel(self.label if label else "")
 
     @property

@@ -18,7 +18,7 @@ from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.slices import log_spaced
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.verdicts import MARKS
-from mnist_sweep.config import FIELDS
+from mnist_sweep.config import FIELDS, in_order
 from mnist_sweep.figures.scales import MetricScale
 from mnist_sweep.labels import short_name, value_text, value_texts
 from mnist_sweep.metrics import METRICS, Metric
@@ -76,7 +76,7 @@ def _parameter_column(
 ) -> tuple[Json, Sequence[int]]:
     """A hyperparameter's column and its cells: indices of its values, ascending, None first."""
     given = [getattr(c.config, name) for c in configurations]
-    values = sorted(set(given), key=lambda value: (value is not None, value))
+    values = sorted(set(given), key=in_order)
     places = {value: index for index, value in enumerate(values)}
     column = {
         "key": name,

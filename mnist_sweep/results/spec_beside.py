@@ -7,12 +7,14 @@ from typing import Any
 
 import yaml
 
+from mnist_sweep.config import parse_number
 from mnist_sweep.metrics import CHOICE_METRICS, METRICS, Metric
 from mnist_sweep.results.journal import open_regular
 from mnist_sweep.results.lines import spec_path
 
-#: The one in C refuses deep nesting at once, where Python's takes seconds.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+#: The one in C refuses deep nesting at once, where Python's takes seconds. It leaves text as it is:
+#: a width of 1024-64-32 is no date.
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 #: A resolved spec may name many values, but this is no spec.
 _MAX_BYTES = 1_000_000
 
@@ -28,7 +30,7 @@ def spec_metric(path: Path) -> Metric | None:
 
 def spec_evaluations(path: Path) -> int | None:
     """The ``evals_per_epoch`` of that spec; None as for ``spec_metric``."""
-    number = _value(path, "evals_per_epoch")
+    number = parse_number(_value(path, "evals_per_epoch"))
     return number if isinstance(number, int) else None
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 from statistics import fmean
 from typing import Any
 
-from mnist_sweep.config import HPConfig
+from mnist_sweep.config import HPConfig, in_order
 from mnist_sweep.search.protocol import Asked, too_few
 from mnist_sweep.search.random import random_points
 from mnist_sweep.search.space import Domain, Interval, Point, Sieve, Space
@@ -141,10 +141,10 @@ def _columns(values: Sequence[Any], domain: Domain) -> list[list[float]]:
     """Where ``values`` stand: by rank in a list, by share of a range, names each by themselves."""
     if isinstance(domain, Interval):
         return [[domain.fraction(value) for value in values]]
-    if isinstance(domain[0], str):
+    if all(isinstance(value, str) for value in domain):
         return [[float(value == name) / 2 for value in values] for name in domain]
     if isinstance(domain, range):
         return [[(value - domain[0]) / max(len(domain) - 1, 1) for value in values]]
     # A value that does not apply has become the default, which need not be in the list.
-    ordered = sorted({*domain, *values})
+    ordered = sorted({*domain, *values}, key=in_order)
     return [[ordered.index(value) / max(len(ordered) - 1, 1) for value in values]]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from mnist_sweep.config import HPConfig, normalised
+from mnist_sweep.config import applies, normalised
 from mnist_sweep.labels import value_text, value_texts
 from mnist_sweep.metrics import VAL_ACCURACY, Metric
 from mnist_sweep.trial import DatasetConfig
@@ -105,8 +105,10 @@ class Sieve:
         # Points by their values, which are in one order for all points of a space.
         self._written: set[tuple[Any, ...]] = set()
         self._kept: set[tuple[Any, ...]] = set()
-        # Field -> the reasons why it did not apply, and some of the values that it had.
-        self._moot: dict[str, tuple[set[str], set[Any]]] = defaultdict(lambda: (set(), set()))
+        # Field -> the reasons why it did not apply, some of the values that it had, and new ones.
+        self._moot: dict[str, tuple[set[str], set[Any], set[str]]] = defaultdict(
+            lambda: (set(), set(), set())
+        )
 
     def admit(self, point: Point) -> Point | None:
         """The point, with defaults where a value does not apply; None if it is not to be run.
@@ -118,12 +120,14 @@ class Sieve:
         if hits:
             return None
         values, reasons = normalised({**point, "model": self._space.model})
-        del values["model"]
         for name, reason in reasons.items():
-            whys, moot = self._moot[name]
+            whys, moot, new = self._moot[name]
             whys.add(reason)
+            kind = "" if applies(name, values) else "the default, "
+            new.add(kind + value_text(values[name], name))
             if len(moot) <= MOST_NAMED:
                 moot.add(point[name])
+        del values["model"]
         self._written.add(tuple(point.values()))
         training = tuple(values.values())
         if training in self._kept:
@@ -134,13 +138,12 @@ class Sieve:
     def normalisations(self) -> list[str]:
         """A line for each hyperparameter that did not apply, and one for what runs only once."""
         lines = []
-        for name, (whys, moot) in self._moot.items():
+        for name, (whys, moot, new) in self._moot.items():
             values = value_texts(sorted(moot)[:MOST_NAMED], name)
             values += ["..."] * (len(moot) > MOST_NAMED)
             lines.append(
                 f"{name}: does not apply where {' or '.join(sorted(whys))}; {', '.join(values)} "
-                f"{'is' if len(values) == 1 else 'are'} replaced by the default, "
-                f"{value_text(getattr(HPConfig(), name), name)}"
+                f"{'is' if len(values) == 1 else 'are'} replaced by {' or '.join(sorted(new))}"
             )
         if len(self._kept) < len(self._written):
             lines.append(

@@ -9,7 +9,7 @@ from mnist_sweep.config import FIELDS, SPEC_FIELDS, check_value, lacks
 from mnist_sweep.search.methods import DRAWING
 from mnist_sweep.search.space import Domain, Exclusion, Grid, Interval, Point
 from mnist_sweep.spec.draft import Draft
-from mnist_sweep.spec.nodes import Items, Node, NodeError, Table, printable, suggest
+from mnist_sweep.spec.nodes import Items, Node, NodeError, Scalar, Table, printable, suggest
 
 _DISTRIBUTIONS = {int: ("int_uniform",), float: ("uniform", "log_uniform_values")}
 _RANGE = ("min", "max", "distribution")
@@ -67,6 +67,12 @@ def _value(name: str, node: Node) -> Any:
     meta = FIELDS[name].metadata
     if meta["type"] is str:
         return node.choice(name, meta["choices"])
+    if "per_layer" in meta and isinstance(node, Items):
+        widths = [child.scalar(name).text for child in node.items(name)]
+        if len(widths) == 1:
+            wrong = f"a list of one value; write {node.nodes[0]}, and depth: 1"
+            raise NodeError(node, f"{name}: {wrong}")
+        node = Scalar(node.place, "-".join(widths))
     try:
         return check_value(name, node.number(name))
     except ValueError as error:
@@ -114,6 +120,8 @@ def _range(draft: Draft, name: str, table: Table) -> Domain:
     low, high = (draft.attempt(_value, name, given[limit]) for limit in ("min", "max"))
     if low is None or high is None:
         return []
+    if isinstance(low, str) or isinstance(high, str):
+        raise NodeError(table, f"{name}: a range is of single numbers; use values: [...]")
     if low >= high:
         draft.note(table, f"{name}: min must be below max")
     if kind is int:
