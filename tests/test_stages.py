@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,18 @@ def test_the_trials_do_not_depend_on_the_order_of_rows_or_on_interruptions(
 def test_no_configuration_is_asked_for_twice_and_as_many_as_were_to_be(tmp_path: Path) -> None:
     search = load(tmp_path, BAYES).search
     assert len(finish(search)) == search.most == 18
+
+
+@pytest.mark.parametrize("kind", ["bayes, confirmed", "rungs"])
+def test_a_loss_that_is_the_error_leads_where_its_accuracy_does(kind: str, tmp_path: Path) -> None:
+    def loss(trial: Trial) -> TrialResult:
+        row = measured(trial)
+        error = None if row.val_accuracy is None else 1 - row.val_accuracy
+        return replace(row, val_loss=error, val_accuracy=0.5)
+
+    by_accuracy = finish(load(tmp_path, STAGED[kind]).search)
+    by_loss = finish(load(tmp_path, f"{STAGED[kind]}metric: val_loss\n").search, measure=loss)
+    assert by_loss.keys() == by_accuracy.keys()
 
 
 def test_a_model_searches_widths_of_one_and_of_each_layer(tmp_path: Path) -> None:
