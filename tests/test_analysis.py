@@ -258,8 +258,16 @@ def test_a_metric_that_no_trial_has_is_refused_with_one_that_is_there() -> None:
     ("split", "metric", "advice"),
     [
         (False, "val_loss", "rank by test_accuracy instead, or run the sweep with a validation"),
-        (False, "test_loss", "rank by test_accuracy instead, or run the sweep again$"),
-        (True, "val_loss", "rank by val_accuracy instead, or run the sweep again$"),
+        (
+            False,
+            "test_loss",
+            "rank by test_accuracy instead, or run the sweep again with --overwrite$",
+        ),
+        (
+            True,
+            "val_loss",
+            "rank by val_accuracy instead, or run the sweep again with --overwrite$",
+        ),
     ],
 )
 def test_rows_from_before_there_were_losses_are_said_to_have_none(

@@ -29,9 +29,10 @@ def check_metric(name: str, results: Iterable[TrialResult]) -> Metric:
     if finished and all(getattr(result, name) is None for result in finished):
         known = default_metric(finished)
         unsplit = METRICS[name].split == "val" and known.split != "val"
-        why = "run the sweep with a validation split" if unsplit else "run the sweep again"
+        again = "with a validation split" if unsplit else "again with --overwrite"
         raise UserError(
-            f"{name}: no trial of these results has it; rank by {known.name} instead, or {why}"
+            f"{name}: no trial of these results has it; rank by {known.name} instead, or run the "
+            f"sweep {again}"
         )
     return METRICS[name]
 
