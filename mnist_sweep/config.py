@@ -21,10 +21,21 @@ from typing import Any
 
 from mnist_sweep.models import MODELS
 
+
+def _elu(x: Any) -> Any:
+    """x above 0, else exp(x) - 1 (Clevert et al., 2016), of which no part overflows."""
+    return (x > 0).where(x, (x > 0).where(0.0, x).exp() - 1)
+
+
 #: Activation functions: name -> function from tensor to tensor of the same shape.
 ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
     "relu": methodcaller("relu"),
     "silu": methodcaller("silu"),
+    "gelu": methodcaller("gelu", "none"),  # by the error function, not its approximation by tanh
+    "elu": _elu,
+    "leaky_relu": methodcaller("leaky_relu"),  # with a slope of 0.01 below 0
+    "tanh": methodcaller("tanh"),
+    "sigmoid": methodcaller("sigmoid"),
 }
 
 

@@ -1,5 +1,7 @@
 """The small kernels of a step compute what their formulas say."""
 
+import math
+
 import numpy as np
 import pytest
 from tinygrad import Tensor, dtypes
@@ -139,13 +141,30 @@ def test_activations_and_their_slopes_equal_numpy(name: str) -> None:
     tensor = Tensor(z).realize()
     out = activate(tensor, name)
     (slope,) = (out * 2.0).sum().gradient(tensor)
-    sigmoid = 1 / (1 + np.exp(-z.astype(np.float64)))
+    x = z.astype(np.float64)
+    sigmoid, below = 1 / (1 + np.exp(-x)), np.exp(np.minimum(x, 0))
+    phi = np.array([math.erfc(-value / math.sqrt(2)) / 2 for value in x.flat]).reshape(x.shape)
     expected = {
-        "relu": (np.maximum(z, 0), (z > 0).astype(float)),
-        "silu": (z * sigmoid, sigmoid * (1 + z * (1 - sigmoid))),
+        "relu": (np.maximum(x, 0), x > 0),
+        "silu": (x * sigmoid, sigmoid * (1 + x * (1 - sigmoid))),
+        "gelu": (x * phi, phi + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)),
+        "elu": (np.where(x > 0, x, below - 1), below),
+        "leaky_relu": (np.where(x > 0, x, 0.01 * x), np.where(x > 0, 1, 0.01)),
+        "tanh": (np.tanh(x), 1 / np.cosh(x) ** 2),
+        "sigmoid": (sigmoid, sigmoid * (1 - sigmoid)),
     }[name]
     np.testing.assert_allclose(out.numpy(), expected[0], atol=1e-5)
-    np.testing.assert_allclose(slope.numpy(), 2 * expected[1], atol=1e-5)
+    np.testing.assert_allclose(slope.numpy(), 2 * np.asarray(expected[1], float), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", list(ACTIVATIONS))
+def test_activations_and_their_slopes_stay_finite_far_out(name: str) -> None:
+    """An exponential of 89 is infinite in float32."""
+    tensor = Tensor([-1e6, -200.0, -89.0, 0.0, 89.0, 200.0, 1e6]).realize()
+    out = activate(tensor, name)
+    (slope,) = out.sum().gradient(tensor)
+    assert np.isfinite(out.numpy()).all()
+    assert np.isfinite(slope.numpy()).all()
 
 
 @pytest.mark.parametrize("size", [1, 37, 40_000])
