@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from operator import methodcaller
 from statistics import fmean
 from typing import Any
 
 from mnist_sweep.models import MODELS
+from mnist_sweep.optimizers import OPTIMIZERS
 
 
 def _elu(x: Any) -> Any:
@@ -36,48 +37,6 @@ ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
     "leaky_relu": methodcaller("leaky_relu"),  # with a slope of 0.01 below 0
     "tanh": methodcaller("tanh"),
     "sigmoid": methodcaller("sigmoid"),
-}
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """The arithmetic of an optimizer on one parameter tensor.
-
-    ``slots`` is the number of state tensors that each parameter needs, zero at the start.
-    ``update(parameter, gradient, state, lr, step)`` returns the new parameter and the new state;
-    ``step`` counts from 1. It uses elementwise operations only, on Tensors of one shape or on
-    single elements inside a kernel. ``uses`` names the hyperparameters that mean something for it
-    and not for every optimizer; ``update`` gets them by name.
-    """
-
-    slots: int
-    update: Callable[..., tuple[Any, list[Any]]]
-    uses: tuple[str, ...] = ()
-
-
-def _sgd(
-    parameter: Any, gradient: Any, _state: Sequence[Any], lr: Any, _step: Any
-) -> tuple[Any, list[Any]]:
-    """Plain stochastic gradient descent: no momentum, no weight decay."""
-    return parameter - lr * gradient, []
-
-
-def _adam(
-    parameter: Any, gradient: Any, state: Sequence[Any], lr: Any, step: Any
-) -> tuple[Any, list[Any]]:
-    """Adam with the defaults of tinygrad's ``nn.optim.Adam`` (Kingma and Ba, 2015, algorithm 1)."""
-    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
-    mean = beta1 * state[0] + (1 - beta1) * gradient
-    variance = beta2 * state[1] + (1 - beta2) * (gradient * gradient)
-    # beta**step as an exponential: step is a number on the device, not one that Python knows.
-    mean_hat = mean / (1 - (step * math.log2(beta1)).exp2())
-    variance_hat = variance / (1 - (step * math.log2(beta2)).exp2())
-    return parameter - lr * (mean_hat / (variance_hat.sqrt() + epsilon)), [mean, variance]
-
-
-OPTIMIZERS: Mapping[str, Optimizer] = {
-    "adam": Optimizer(slots=2, update=_adam),
-    "sgd": Optimizer(slots=0, update=_sgd),
 }
 
 
@@ -147,10 +106,11 @@ class HPConfig:
     ``choices``; its ``label`` in a sentence, its ``short`` name at a column's head, its ``unit``;
     ``powers``: values below 1 are written as powers of ten; ``extra``: its default switches it off,
     and it then stands nowhere, not even in the trial_id; ``of``: it applies only where the entry
-    that this other field names uses it; ``per_layer``: it may be text with a value for each layer,
-    whose number is this other field. For the compiled step: ``compiled``: its value is part of
-    the step; ``switch``: the part of the step that is there only while the field is on; ``slot``:
-    the step reads its value from the device (see ``kernels/control.py``). Others act on the host.
+    that this other field names uses it; ``needs``: only where this other field is on;
+    ``per_layer``: it may be text with a value for each layer, whose number is this other field.
+    For the compiled step: ``compiled``: its value is part of the step; ``switch``: the part of the
+    step that is there only while the field is on; ``slot``: the step reads its value from the
+    device (see ``kernels/control.py``). Others act on the host.
     """
 
     batch_size: int = _whole(
@@ -194,7 +154,7 @@ class HPConfig:
         extra=True, switch="label_smoothing", slot=True,
     )  # fmt: skip
     weight_decay: float = _real(
-        0.0, 100.0, "decoupled decay of all weights, in units of lr",
+        0.0, 100.0, "decoupled decay of all weights, in units of lr; for adamw 0.01 instead of 0",
         extra=True, powers=True, switch="weight_decay", slot=True,
     )  # fmt: skip
     dropout: float = _real(
@@ -213,6 +173,14 @@ class HPConfig:
         0.0, 0.9, "share by which a training image grows or shrinks at most",
         extra=True, switch="augmentation",
     )  # fmt: skip
+    momentum: float = _real(
+        0.0, 0.9999, "share of its last move that each weight keeps (sgd, rmsprop)",
+        extra=True, of="opt", switch="momentum", slot=True,
+    )  # fmt: skip
+    nesterov: int = _whole(
+        0, 0, 1, "1 or true: the momentum is Nesterov's (sgd)",
+        extra=True, of="opt", needs="momentum", slot=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", check_value("model", self.model))
@@ -224,6 +192,8 @@ class HPConfig:
                 object.__setattr__(self, name, None)
             else:
                 object.__setattr__(self, name, check_value(name, value))
+        if not self.weight_decay:
+            object.__setattr__(self, "weight_decay", OPTIMIZERS[self.opt].weight_decay)
         for name, value in _of_layers(self.width).items():
             object.__setattr__(self, name, value)
 
@@ -262,8 +232,15 @@ def lacks(model: str, name: str) -> bool:
 
 def applies(name: str, values: Mapping[str, Any]) -> bool:
     """Whether hyperparameter ``name`` means anything beside ``values``; others have defaults."""
-    of = _OF.get(name)
-    return of is None or name in _TABLES[of][values.get(of, FIELDS[of].default)].uses
+    return not _obstacle(name, values)
+
+
+def _obstacle(name: str, values: Mapping[str, Any]) -> str:
+    """Why ``name`` means nothing beside ``values``: "lr_schedule is cosine"; empty if it does."""
+    of, needs = _OF.get(name), FIELDS[name].metadata.get("needs")
+    if of and name not in _TABLES[of][given := values.get(of, FIELDS[of].default)].uses:
+        return f"{of} is {given}"
+    return f"{needs} is off" if needs and not values.get(needs) else ""
 
 
 def _of_layers(width: object) -> dict[str, Any]:
@@ -292,15 +269,23 @@ def normalised(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str
     beside a width for each layer becomes their number.
     """
     reasons = {
-        name: f"{of} is {values[of]}"
-        for name, of in _OF.items()
-        if values.get(name) not in (None, FIELDS[name].default) and not applies(name, values)
+        name: why
+        for name in _OF
+        if values.get(name) not in (None, FIELDS[name].default) and (why := _obstacle(name, values))
     }
     changed = {name: FIELDS[name].default for name in reasons}
     layers = _of_layers(values.get("width"))
     if layers and values.get("depth") not in (None, FIELDS["depth"].default, layers["depth"]):
         reasons["depth"] = f"width is {values['width']}"
     return {**values, **changed, **layers}, reasons
+
+
+def identity(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` as they stand in a trial_id, which two optimizers share that train the same."""
+    optimizer = OPTIMIZERS[values["opt"]]
+    decay = values.get("weight_decay") or optimizer.weight_decay
+    named = {"opt": optimizer.same_as or values["opt"]}
+    return {**values, **named, **({"weight_decay": decay} if decay else {})}
 
 
 def settings(config: HPConfig) -> dict[str, Any]:
@@ -330,6 +315,8 @@ def check_value(name: str, value: object) -> Any:
         check_value(counted, len(widths))
         return "-".join(str(check_value(name, width)) for width in widths)
     low, high, whole, extra = meta["low"], meta["high"], meta["type"] is int, meta.get("extra")
+    if whole and high == 1:
+        value = {"false": 0, "true": 1}.get(str(value).lower(), value)
     number = parse_number(value)
     if number is None or (whole and number != int_or_none(number)):
         kind = "a whole number" if whole else "a number"

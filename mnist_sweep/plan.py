@@ -10,7 +10,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from mnist_sweep.config import FIELDS, HPConfig, fields_with
+from mnist_sweep.config import FIELDS, HPConfig, applies, fields_with
 from mnist_sweep.models import Layer, layers_of
 from mnist_sweep.trial import DatasetConfig, Trial
 
@@ -40,7 +40,8 @@ class Shape(NamedTuple):
 def shape_of(trial: Trial) -> Shape:
     """The shape of ``trial``."""
     config = trial.config
-    switches = [switch for name, off, switch in _SWITCHES if getattr(config, name) != off]
+    values = vars(config)
+    switches = [s for name, off, s in _SWITCHES if values[name] != off and applies(name, values)]
     return Shape(_compiled_values(config), frozenset(switches), trial.dataset)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from mnist_sweep.config import HPConfig, settings
+from mnist_sweep.config import HPConfig, identity, settings
 
 Status = Literal["ok", "diverged", "failed"]
 
@@ -97,7 +97,7 @@ class Trial:
         """
         known = ("name", *SPLIT_SIZES, *(["digest"] if self.dataset.digest else []))
         decisive = {
-            "config": settings(self.config),
+            "config": identity(settings(self.config)),
             "dataset": {name: getattr(self.dataset, name) for name in known},
         }
         return json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)

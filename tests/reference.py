@@ -131,3 +131,43 @@ def dropout_factors(
     places = np.arange(np.prod(shape), dtype=np.uint64).reshape(shape)
     draws = (_mixed(places ^ key) >> np.uint64(8)) / 2**24
     return np.where(draws < np.float32(share), 0.0, 1 / (1 - share))
+
+
+def updated(
+    config: HPConfig, w: Array, g: Array, state: dict[str, Any], lr: float, t: int
+) -> Array:
+    """``w`` after step ``t`` (from 1) of torch.optim's optimizer of that name with gradient ``g``.
+
+    Weight decay is decoupled. What it keeps is in ``state``, empty before the first step.
+    """
+    decay = config.weight_decay or {"adamw": 0.01}.get(config.opt, 0.0)
+    new: Array = w * (1 - lr * decay) - lr * _move(config, g, state, t)
+    return new
+
+
+def _move(config: HPConfig, g: Array, state: dict[str, Any], t: int) -> Any:
+    def kept(name: str, factor: float, new: Array) -> Any:
+        state[name] = factor * state.get(name, 0.0) + new
+        return state[name]
+
+    momentum = config.momentum
+    if config.opt == "sgd":
+        velocity = kept("velocity", momentum, g)
+        return g + momentum * velocity if config.nesterov else velocity
+    if config.opt == "rmsprop":
+        move = g / (np.sqrt(kept("square", 0.99, 0.01 * g * g)) + 1e-8)
+        return kept("velocity", momentum, move)
+    if config.opt == "adagrad":
+        return g / (np.sqrt(kept("sum", 1, g * g)) + 1e-10)
+    mean = kept("mean", 0.9, 0.1 * g)
+    if config.opt == "adamax":
+        state["norm"] = np.maximum(0.999 * state.get("norm", 0.0), np.abs(g) + 1e-8)
+        return mean / (1 - 0.9**t) / state["norm"]
+    root = np.sqrt(kept("square", 0.999, 0.001 * g * g) / (1 - 0.999**t)) + 1e-8
+    if config.opt == "nadam":
+        now, following = (0.9 * (1 - 0.5 * 0.96 ** (0.004 * step)) for step in (t, t + 1))
+        state["product"] = state.get("product", 1.0) * now
+        ahead = following * mean / (1 - state["product"] * following)
+        return ((1 - now) * g / (1 - state["product"]) + ahead) / root
+    assert config.opt in ("adam", "adamw")
+    return mean / (1 - 0.9**t) / root

@@ -14,16 +14,17 @@ from mnist_sweep.config import (
     ACTIVATIONS,
     EXTRA_NAMES,
     FIELD_NAMES,
-    OPTIMIZERS,
     SCHEDULES,
     HPConfig,
     applies,
     check_value,
+    identity,
     in_order,
     int_or_none,
     normalised,
 )
 from mnist_sweep.models import MODELS
+from mnist_sweep.optimizers import OPTIMIZERS
 
 METADATA = {spec.name: spec.metadata for spec in dataclasses.fields(HPConfig)}
 NUMBERS = [name for name in FIELD_NAMES if METADATA[name]["type"] is not str]
@@ -103,7 +104,46 @@ def test_what_the_plateau_schedule_alone_uses_is_normalised_for_others(schedule:
 
 
 @pytest.mark.parametrize(
-    "config", [HPConfig(), HPConfig(model="cnn"), HPConfig(patience=20), HPConfig(dropout=0.5)]
+    ("settings", "left", "reasons"),
+    [
+        ({"opt": "sgd", "nesterov": 1}, {"opt": "sgd"}, {"nesterov": "momentum is off"}),
+        (
+            {"opt": "rmsprop", "momentum": 0.9, "nesterov": 1},
+            {"opt": "rmsprop", "momentum": 0.9},
+            {"nesterov": "opt is rmsprop"},
+        ),
+        (
+            {"momentum": 0.9, "nesterov": 1},
+            {},
+            {"momentum": "opt is adam", "nesterov": "opt is adam"},
+        ),
+    ],
+)
+def test_momentum_is_normalised_where_the_optimizer_has_none(
+    settings: dict[str, Any], left: dict[str, Any], reasons: dict[str, str]
+) -> None:
+    values, why = normalised(vars(HPConfig(**settings)))
+    assert HPConfig(**values) == HPConfig(**left)
+    assert why == reasons
+
+
+def test_adamw_is_adam_with_a_decay_that_is_never_off() -> None:
+    assert HPConfig(opt="adamw").weight_decay == 0.01
+    assert HPConfig(opt="adamw", weight_decay=0.3).weight_decay == 0.3
+    adam, adamw = ({"opt": name, "weight_decay": 0.01} for name in ("adam", "adamw"))
+    assert identity(adamw) == identity({"opt": "adamw", "weight_decay": 0.0}) == adam
+    assert identity({"opt": "adam"}) == {"opt": "adam"}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        HPConfig(),
+        HPConfig(model="cnn"),
+        HPConfig(patience=20),
+        HPConfig(dropout=0.5),
+        HPConfig(opt="sgd", momentum=0.5, nesterov=1),
+    ],
 )
 def test_what_applies_is_left_as_it_is(config: HPConfig) -> None:
     assert normalised(vars(config)) == (vars(config), {})
@@ -158,7 +198,7 @@ def test_equal_numbers_make_equal_configs_whatever_their_type() -> None:
     assert isinstance(config.width, int)
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("name", [name for name in NUMBERS if METADATA[name]["high"] != 1])
 @pytest.mark.parametrize("value", [True, False, None, "", "x", "1 2", "0x10", "1_000", [1], {}])
 def test_what_is_no_number_is_refused_for_a_number(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"^{name}: expected a (whole )?number, got "):
@@ -175,7 +215,8 @@ def test_numbers_out_of_range_are_refused(name: str, value: object) -> None:
 @pytest.mark.parametrize("name", [name for name in EXTRA_NAMES if name in NUMBERS])
 @pytest.mark.parametrize("value", [0, "0", -0.0])
 def test_zero_switches_an_extra_off(name: str, value: object) -> None:
-    assert repr(check_value(name, value)) == "0.0"
+    off = check_value(name, value)
+    assert repr(off) == repr(METADATA[name]["type"](0))
 
 
 @pytest.mark.parametrize("name", [name for name in NUMBERS if name not in ("seed", *EXTRA_NAMES)])
@@ -199,6 +240,15 @@ def test_ends_of_a_range_are_in_it(name: str) -> None:
     assert check_value(name, high) == high
     with pytest.raises(ValueError, match=f"must be between {low} and {high}, got {high + 1}$"):
         check_value(name, high + 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [(True, 1), ("true", 1), ("False", 0), (False, 0), ("1", 1), (0.0, 0)]
+)
+def test_what_is_on_or_off_may_be_true_or_false(value: object, number: int) -> None:
+    assert repr(check_value("nesterov", value)) == str(number)
+    with pytest.raises(ValueError, match=r"^nesterov: expected a whole number, got 'yes'$"):
+        check_value("nesterov", "yes")
 
 
 @pytest.mark.parametrize("name", NAMES)

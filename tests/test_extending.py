@@ -21,11 +21,12 @@ import pytest
 from tinygrad import Tensor
 
 from mnist_sweep.analysis.study import split_studies
-from mnist_sweep.config import ACTIVATIONS, OPTIMIZERS, HPConfig, Optimizer
+from mnist_sweep.config import ACTIVATIONS, HPConfig
 from mnist_sweep.data.dataset import load_dataset
 from mnist_sweep.figures.draw import draw_figures
 from mnist_sweep.kernels.step import cross_entropy
 from mnist_sweep.models import MODELS, Model, Net
+from mnist_sweep.optimizers import OPTIMIZERS, Optimizer
 from mnist_sweep.plan import flops, plan, shape_of, stack_size
 from mnist_sweep.results.file import read_results
 from mnist_sweep.spec.load import load_spec
@@ -64,10 +65,10 @@ def _add(monkeypatch: pytest.MonkeyPatch, table: Mapping[str, Any], name: str, e
 def additions(monkeypatch: pytest.MonkeyPatch) -> HPConfig:
     """A configuration of a model, an activation and an optimizer that are one entry each."""
     _add(monkeypatch, MODELS, "residual", Model(_residual, uses=("depth",)))
-    _add(monkeypatch, ACTIVATIONS, "tanh", lambda x: 2 * (2 * x).sigmoid() - 1)
+    _add(monkeypatch, ACTIVATIONS, "squash", lambda x: 2 * (2 * x).sigmoid() - 1)
     _add(monkeypatch, OPTIMIZERS, "heavy_ball", Optimizer(1, _heavy_ball))
     return HPConfig(
-        model="residual", activation_fn="tanh", opt="heavy_ball", batch_size=50, lr=0.05, depth=2
+        model="residual", activation_fn="squash", opt="heavy_ball", batch_size=50, lr=0.05, depth=2
     )
 
 
@@ -117,10 +118,10 @@ def test_added_names_go_through_spec_csv_and_figures(additions: HPConfig, tmp_pa
     path = tmp_path / "sweep.yaml"
     path.write_text(
         "model: residual\nseeds: 2\nbase: {opt: heavy_ball}\n"
-        "parameters: {activation_fn: [tanh, relu], depth: [1, 2]}\n"
+        "parameters: {activation_fn: [squash, relu], depth: [1, 2]}\n"
     )
     expanded = trials(load_spec(path))
-    assert {trial.config.activation_fn for trial in expanded} == {"tanh", "relu"}
+    assert {trial.config.activation_fn for trial in expanded} == {"squash", "relu"}
     assert {trial.config.width for trial in expanded} == {None}
     rows = [
         TrialResult("s", trial, "ok", test_accuracy=0.9 + 0.01 * place)
@@ -134,7 +135,7 @@ def test_added_names_go_through_spec_csv_and_figures(additions: HPConfig, tmp_pa
 
 
 FIELD = """
-    momentum: float = _real(
+    inertia: float = _real(
         0.0, 0.999, "share of the last move that the next one keeps",
         extra=True, of="opt", slot=True,
     )  # fmt: skip
@@ -142,14 +143,14 @@ FIELD = """
 """
 ITS_USE = """
 def _heavy_ball(
-    parameter: Any, gradient: Any, state: Sequence[Any], lr: Any, _step: Any, momentum: Any
+    parameter: Any, gradient: Any, state: Sequence[Any], lr: Any, _step: Any, inertia: Any
 ) -> tuple[Any, list[Any]]:
-    velocity = momentum * state[0] + gradient
+    velocity = inertia * state[0] + gradient
     return parameter - lr * velocity, [velocity]
 
 
 OPTIMIZERS: Mapping[str, Optimizer] = {
-    "heavy_ball": Optimizer(slots=1, update=_heavy_ball, uses=("momentum",)),
+    "heavy_ball": Optimizer(slots=1, update=_heavy_ball, uses=("inertia",)),
 """
 
 
@@ -162,15 +163,14 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, copy / name, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "configs", "plots"):
         (copy / name).symlink_to(ROOT / name)
-    config = copy / "mnist_sweep" / "config.py"
-    text = config.read_text()
-    for before, after in (
-        ("\n    def __post_init__", f"{FIELD}\n    def __post_init__"),
-        ("\nOPTIMIZERS: Mapping[str, Optimizer] = {\n", ITS_USE),
+    for module, before, after in (
+        ("config.py", "\n    def __post_init__", f"{FIELD}\n    def __post_init__"),
+        ("optimizers.py", "\nOPTIMIZERS: Mapping[str, Optimizer] = {\n", ITS_USE),
     ):
+        path = copy / "mnist_sweep" / module
+        text = path.read_text()
         assert text.count(before) == 1
-        text = text.replace(before, after)
-    config.write_text(text)
+        path.write_text(text.replace(before, after))
     return copy
 
 
@@ -213,27 +213,29 @@ def test_an_older_file_goes_on_with_an_added_field(extended: Path, tmp_path: Pat
     (tmp_path / "mlp.yaml").write_text(
         "dataset: {name: mnist, train_size: 2000, validation_size: 500, test_size: 500}\n"
         "base: {width: 32, depth: 1, lr: 1e-3}\n"
-        "parameters: {opt: [adam, heavy_ball], momentum: [0, 0.9]}\n"
+        "parameters: {opt: [adam, heavy_ball], inertia: [0, 0.9]}\n"
     )
     said = _run(extended, "mnist_sweep", "run", "mlp.yaml", "-o", "mlp.csv", cwd=tmp_path)
-    assert "momentum" in said  # with adam it means nothing, so that trial runs once
+    assert "inertia" in said  # with adam it means nothing, so that trial runs once
     assert "opt is adam" in said
     assert "3 of 3 trials done (2 in this run)" in said
     with (tmp_path / "mlp.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     later = ["stage", "val_loss", "test_loss", "val_images", "test_images"]
-    assert [*rows[0]][-7:] == ["momentum", "precision", *later]
+    assert [*rows[0]][-7:] == ["inertia", "precision", *later]
     assert {row["precision"] for row in rows} == {"float32"}
-    trained = {row["momentum"]: row for row in rows if row["opt"] == "heavy_ball"}
+    trained = {row["inertia"]: row for row in rows if row["opt"] == "heavy_ball"}
     assert sorted(trained) == ["0.0", "0.9"]
-    assert {row["momentum"] for row in rows if row["opt"] == "adam"} == {"0.0"}
+    assert {row["inertia"] for row in rows if row["opt"] == "adam"} == {"0.0"}
     before = old.read_text(encoding="utf-8").splitlines()
     now = (tmp_path / "mlp.csv").read_text(encoding="utf-8").splitlines()
-    assert [line.removesuffix(",0.0,float32,,,,,") for line in now[1 : len(before)]] == before[1:]
-    slow, fast = (float(trained[momentum]["train_loss"]) for momentum in ("0.0", "0.9"))
+    assert [
+        line.removesuffix(",0.0,0,0.0,float32,,,,,") for line in now[1 : len(before)]
+    ] == before[1:]
+    slow, fast = (float(trained[inertia]["train_loss"]) for inertia in ("0.0", "0.9"))
     assert fast < slow  # it is used
     table = _run(extended, "mnist_sweep", "top", "mlp.csv", cwd=tmp_path)
-    assert "momentum" in table
+    assert "inertia" in table
     assert "precision" not in table
     figures = _run(extended, "mnist_sweep", "plot", "mlp.csv", "-o", "out", cwd=tmp_path)
-    assert "momentum" in figures
+    assert "inertia" in figures

@@ -53,6 +53,13 @@ def test_the_work_of_layers_of_different_widths_is_theirs() -> None:
     assert flops([Trial(HPConfig(width="64-16"), data)]) == 2 * 100 * work
 
 
+def test_momentum_is_in_a_step_only_where_it_applies() -> None:
+    on, much, off = ({"opt": "sgd", "momentum": m, "nesterov": int(m > 0.5)} for m in (0.5, 0.9, 0))
+    assert len(plan([Trial(HPConfig(**values)) for values in (on, much)])) == 1  # type: ignore[arg-type]
+    assert len(plan([Trial(HPConfig(**values)) for values in (on, off)])) == 2  # type: ignore[arg-type]
+    assert len(plan([Trial(HPConfig()), Trial(HPConfig(momentum=0.9))])) == 1
+
+
 def test_a_plan_holds_every_trial_once_whatever_their_order() -> None:
     trials = _grid()
     mixed = trials.copy()

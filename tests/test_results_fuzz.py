@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnist_sweep.config import ACTIVATIONS, OPTIMIZERS, SCHEDULES, HPConfig
+from mnist_sweep.config import ACTIVATIONS, SCHEDULES, HPConfig
 from mnist_sweep.errors import ResultsError
+from mnist_sweep.optimizers import OPTIMIZERS
 from mnist_sweep.results.file import ResultsWriter, curves_path, read_results
 from mnist_sweep.results.rows import (
     COLUMNS,

@@ -18,10 +18,11 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mnist_sweep.config import ACTIVATIONS, FIELD_NAMES, OPTIMIZERS, SPEC_FIELDS
+from mnist_sweep.config import ACTIVATIONS, FIELD_NAMES, SPEC_FIELDS
 from mnist_sweep.errors import SpecError
 from mnist_sweep.metrics import CHOICE_METRICS
 from mnist_sweep.models import MODELS
+from mnist_sweep.optimizers import OPTIMIZERS
 from mnist_sweep.search.methods import METHODS
 from mnist_sweep.spec import yaml_lines
 from mnist_sweep.spec.keys import KEYS

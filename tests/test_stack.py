@@ -56,9 +56,18 @@ def _close(stacked: TrialResult, alone: TrialResult, images: int = 2) -> None:
         assert one.train_loss == pytest.approx(other.train_loss, rel=2e-3)
 
 
-@pytest.mark.parametrize("extras", [{}, EXTRAS], ids=["plain", "extras"])
+#: What needs no more than other state of each weight.
+OTHERS = {
+    "opt": "sgd",
+    "momentum": 0.8,
+    "nesterov": 1,
+    "activation_fn": "gelu",
+}
+
+
+@pytest.mark.parametrize("extras", [{}, EXTRAS, OTHERS], ids=["plain", "extras", "others"])
 def test_stacked_mlps_come_to_the_results_of_single_ones(
-    data: DeviceData, extras: dict[str, float]
+    data: DeviceData, extras: dict[str, object]
 ) -> None:
     trials = _trials(width=32, batch_size=50, epochs=2, **extras)
     single = CompiledShape(shape_of(trials[0]), data)
@@ -71,10 +80,13 @@ def test_stacked_mlps_come_to_the_results_of_single_ones(
 
 
 @pytest.mark.slow
-def test_stacked_cnns_come_to_the_results_of_single_ones() -> None:
+@pytest.mark.parametrize("extras", [{}, OTHERS], ids=["plain", "others"])
+def test_stacked_cnns_come_to_the_results_of_single_ones(extras: dict[str, object]) -> None:
     small = DatasetConfig(train_size=150, test_size=500, validation_size=100)
     data = DeviceData(load_dataset(small))
-    trials = [Trial(trial.config, small) for trial in _trials(model="cnn", batch_size=25)][:2]
+    trials = [
+        Trial(trial.config, small) for trial in _trials(model="cnn", batch_size=25, **extras)
+    ][:2]
     single = CompiledShape(shape_of(trials[0]), data)
     stacked = CompiledShape(shape_of(trials[0]), data, stack=2).train_stack(trials)
     for one, trial in zip(stacked, trials, strict=True):

@@ -1,17 +1,20 @@
 """The small kernels of a step compute what their formulas say."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from tinygrad import Tensor, dtypes
 
-from mnist_sweep.config import ACTIVATIONS, OPTIMIZERS
+from mnist_sweep.config import ACTIVATIONS, HPConfig
 from mnist_sweep.kernels import csource, step
 from mnist_sweep.kernels.activation import activate
 from mnist_sweep.kernels.batch import gather_batch
-from mnist_sweep.kernels.control import COUNTS, REALS, Control, Count, Real, slot
+from mnist_sweep.kernels.control import COUNTS, REALS, Control, Count, Real, slot, slot_values
+from mnist_sweep.optimizers import OPTIMIZERS
 from mnist_sweep.training import backend
+from tests import reference
 
 
 def _control(
@@ -40,35 +43,77 @@ def _advance(control: Control, losses: np.ndarray) -> None:
     Tensor.realize(*step.advance(control, Tensor(losses.astype(np.float32)).realize(), hits))
 
 
-def test_adam_follows_the_formula_of_kingma_and_ba_with_a_changing_rate() -> None:
+def _updates(configs: list[HPConfig], gradients: list[list[np.ndarray]]) -> list[np.ndarray]:
+    """Two parameters of trials with ``configs``, ones at first, after steps with ``gradients``.
+
+    Each gradient has the trials as its first axis, and so have the parameters.
+    """
+    trials, optimizer = len(configs), OPTIMIZERS[configs[0].opt]
+    reals = np.zeros((trials, REALS), np.float32)
+    reals[:, Real.SCALE] = 1.0
+    reals[:, len(Real) :] = [slot_values(config) for config in configs]
+    rates = [[config.lr / step for step in range(1, len(gradients) + 1)] for config in configs]
+    control = Control(
+        rows=backend.zeros((trials, 1), dtypes.int32),
+        rates=backend.to_device(np.array(rates, np.float32)),
+        reals=backend.to_device(reals),
+        counts=backend.zeros((trials, COUNTS), dtypes.int32),
+    )
+    parameters = [backend.to_device(np.ones_like(g)) for g in gradients[0]]
+    slots = [
+        [backend.zeros(p.shape) for _ in range(optimizer.slots + (configs[0].momentum > 0))]
+        for p in parameters
+    ]
+    for step_gradients in gradients:
+        moved = [backend.to_device(g) for g in step_gradients]
+        zeros = Tensor.zeros(trials).contiguous().realize()
+        written = step.advance(control, zeros, zeros)
+        for parameter, gradient, state in zip(parameters, moved, slots, strict=True):
+            written += step.update_parameter(
+                optimizer, parameter, gradient, state, control,
+                decayed=configs[0].weight_decay > 0,
+            )  # fmt: skip
+        Tensor.realize(*written)
+    return [backend.read(parameter) for parameter in parameters]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        *(({"opt": name}, {"opt": name}) for name in OPTIMIZERS),
+        ({"opt": "sgd", "momentum": 0.9}, {"opt": "sgd", "momentum": 0.5, "nesterov": 1}),
+        ({"opt": "rmsprop", "momentum": 0.9}, {"opt": "rmsprop", "momentum": 0.3}),
+        ({"opt": "adamw", "weight_decay": 3.0}, {"opt": "adamw"}),
+    ],
+    ids=lambda settings: "-".join(map(str, settings.values())),
+)
+def test_optimizers_follow_the_formulas_of_pytorch_alone_and_side_by_side(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    """With changing rates; a gradient is 0 at first for some weights and always for one."""
+    configs = [HPConfig(lr=0.1, **one), HPConfig(lr=0.03, **other)]
     generator = np.random.default_rng(0)
-    value = generator.standard_normal(33).astype(np.float32)
-    rates = [1e-2, 3e-3, 0.1, 1e-4, 5e-2]
-    control = _control(rates)
-    parameter = backend.to_device(value)
-    slots = [backend.zeros((33,)), backend.zeros((33,))]
-    expected, m, v = value.astype(np.float64), np.zeros(33), np.zeros(33)
-    for t, lr in enumerate(rates, 1):
-        g = generator.standard_normal(33).astype(np.float32)
-        Tensor.realize(
-            *step.update_parameter(OPTIMIZERS["adam"], parameter, Tensor(g), slots, control)
-        )
-        _advance(control, np.zeros(1))
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * np.square(g, dtype=np.float64)
-        expected -= lr * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-    np.testing.assert_allclose(backend.read(parameter), expected, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(backend.read(slots[0]), m, rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(backend.read(slots[1]), v, rtol=1e-5, atol=1e-7)
-
-
-def test_sgd_moves_against_the_gradient_by_the_rate_of_its_step() -> None:
-    parameter = backend.to_device(np.array([1.0, -2.0], np.float32))
-    control = _control([0.5, 0.25])
-    for gradient in ([1.0, 2.0], [4.0, -8.0]):
-        g = Tensor(gradient)
-        Tensor.realize(*step.update_parameter(OPTIMIZERS["sgd"], parameter, g, [], control))
-        _advance(control, np.zeros(1))
-    assert backend.read(parameter).tolist() == [-0.5, -1.0]
+    shapes = ((2, 7, 5), (2, 48))
+    gradients = [
+        [generator.standard_normal(shape).astype(np.float32) for shape in shapes] for _ in range(4)
+    ]
+    gradients[0][1][:, :9] = 0
+    for _, second in gradients:
+        second[:, 4] = 0
+    together = _updates(configs, gradients)
+    alone = _updates(configs[1:], [[g[1:] for g in both] for both in gradients])
+    np.testing.assert_array_equal(alone[0][0], together[0][1])
+    np.testing.assert_array_equal(alone[1][0], together[1][1])
+    for k, config in enumerate(configs):
+        expected = [np.ones(shape[1:]) for shape in shapes]
+        kept: list[dict[str, Any]] = [{}, {}]
+        for t, both in enumerate(gradients, 1):
+            expected = [
+                reference.updated(config, w, g, state, config.lr / t, t)
+                for w, g, state in zip(expected, [g[k] for g in both], kept, strict=True)
+            ]
+        for i in (0, 1):
+            np.testing.assert_allclose(together[i][k], expected[i], rtol=1e-4, atol=1e-6)
 
 
 def test_the_plateau_schedule_decays_when_a_window_is_not_below_the_best_one() -> None:

@@ -88,6 +88,7 @@ def _mlp_gradients(
         {"opt": "sgd"},
         {"label_smoothing": 0.2, "weight_decay": 5.0, "opt": "sgd"},
         {"dropout": 0.3, "shift": 2.0, "rotation": 20.0, "scale": 0.2, "weight_decay": 0.5},
+        {"opt": "sgd", "momentum": 0.9, "nesterov": 1},
     ],
     ids=lambda settings: "-".join(map(str, settings)),
 )
@@ -103,8 +104,7 @@ def test_an_epoch_equals_the_same_epoch_in_plain_numpy(
     compiled.train(trial)
 
     weights = {k: v.astype(np.float64) for k, v in initial_values(config, 10).items()}
-    m = {k: np.zeros_like(v) for k, v in weights.items()}
-    v = {k: np.zeros_like(v) for k, v in weights.items()}
+    kept: dict[str, dict[str, Any]] = {name: {} for name in weights}
     order = epoch_order(4, 0, data.dataset.train_rows)
     warps = draw_warps(config, 0, 1000).reshape(10, 100, 6)
     noise = int(np.random.default_rng([4, 3]).integers(2**31))
@@ -122,14 +122,7 @@ def test_an_epoch_equals_the_same_epoch_in_plain_numpy(
         ]
         loss, gradients = _mlp_gradients(weights, x, targets, factors)
         for name, g in gradients.items():
-            weights[name] *= 1 - lr * config.weight_decay
-            if config.opt == "sgd":
-                weights[name] -= lr * g
-                continue
-            m[name] = 0.9 * m[name] + 0.1 * g
-            v[name] = 0.999 * v[name] + 0.001 * g * g
-            mean, variance = m[name] / (1 - 0.9**t), v[name] / (1 - 0.999**t)
-            weights[name] -= lr * mean / (np.sqrt(variance) + 1e-8)
+            weights[name] = reference.updated(config, weights[name], g, kept[name], lr, t)
         window.append(loss)
         if len(window) == 2:
             if not np.mean(window) < best:

@@ -10,8 +10,8 @@ from typing import Any
 
 from tinygrad import Tensor, UOp, dtypes
 
-from mnist_sweep.config import Optimizer
 from mnist_sweep.kernels.control import Control, Count, Real, kernel_sink, slot, total
+from mnist_sweep.optimizers import Optimizer
 
 
 def cross_entropy(

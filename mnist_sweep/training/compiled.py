@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tinygrad import Tensor, dtypes
 
-from mnist_sweep.config import OPTIMIZERS, SCHEDULES, HPConfig
+from mnist_sweep.config import SCHEDULES, HPConfig
 from mnist_sweep.data.dataset import Dataset
 from mnist_sweep.kernels import step as kernels
 from mnist_sweep.kernels.batch import gather_batch
 from mnist_sweep.kernels.control import COUNTS, REALS, Control, Count, Real, slot_values
 from mnist_sweep.kernels.dropout import dropout
+from mnist_sweep.optimizers import OPTIMIZERS
 from mnist_sweep.plan import EVALUATION_BATCH, Shape, shape_of
 from mnist_sweep.training import backend
 from mnist_sweep.training.augmentation import draw_warps
@@ -100,8 +101,9 @@ class CompiledShape:
         }
         self._trained = [name for name in self._tensors if not is_statistic(name)]
         self._optimizer = OPTIMIZERS[config.opt]
+        slots = self._optimizer.slots + ("momentum" in shape.switches)
         self._slots = {
-            name: [backend.zeros(self._tensors[name].shape) for _ in range(self._optimizer.slots)]
+            name: [backend.zeros(self._tensors[name].shape) for _ in range(slots)]
             for name in self._trained
         }
         images = self.steps_per_epoch * config.batch_size
