@@ -40,6 +40,18 @@ ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
+#: How the first weights are drawn: name -> the method of numpy's Generator, and the largest weight
+#: (or, where it is normal, the standard deviation) for a layer with so many inputs and outputs.
+#: PyTorch's and tinygrad's default; Glorot and Bengio (2010); He et al. (2015).
+WEIGHT_INITS: Mapping[str, tuple[str, Callable[[int, int], float]]] = {
+    "uniform": ("uniform", lambda inputs, _: 1 / math.sqrt(inputs)),
+    "xavier_uniform": ("uniform", lambda inputs, outputs: math.sqrt(6 / (inputs + outputs))),
+    "xavier_normal": ("normal", lambda inputs, outputs: math.sqrt(2 / (inputs + outputs))),
+    "he_uniform": ("uniform", lambda inputs, _: math.sqrt(6 / inputs)),
+    "he_normal": ("normal", lambda inputs, _: math.sqrt(2 / inputs)),
+}
+
+
 def _onecycle(progress: float) -> float:
     """Cosine warm-up from 1/25 to 1 over 30 %, then cosine to 0 (Smith and Topin, 2018)."""
     warm_up, start = 0.3, 1 / 25
@@ -180,6 +192,14 @@ class HPConfig:
     nesterov: int = _whole(
         0, 0, 1, "1 or true: the momentum is Nesterov's (sgd)",
         extra=True, of="opt", needs="momentum", slot=True,
+    )  # fmt: skip
+    weight_init: str = _name(
+        "uniform", WEIGHT_INITS, "how the first weights are drawn",
+        label="weight initialisation", short="init", extra=True,
+    )  # fmt: skip
+    clip_norm: float = _real(
+        0.0, 1e6, "largest norm of a step's gradient, which is scaled down to it",
+        label="clipping norm", extra=True, switch="clip_norm", slot=True,
     )  # fmt: skip
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
 """The models in plain numpy, float64: what the compiled ones are compared with."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -171,3 +171,14 @@ def _move(config: HPConfig, g: Array, state: dict[str, Any], t: int) -> Any:
         return ((1 - now) * g / (1 - state["product"]) + ahead) / root
     assert config.opt in ("adam", "adamw")
     return mean / (1 - 0.9**t) / root
+
+
+def shrunk(gradients: Iterable[Array], limit: float) -> list[Array]:
+    """``gradients`` of a step, scaled down to the norm ``limit`` if theirs is larger; 0: no limit.
+
+    As PyTorch's clip_grad_norm_ does.
+    """
+    arrays = list(gradients)
+    norm = np.sqrt(sum(np.square(g).sum() for g in arrays))
+    share = min(1.0, limit / (norm + 1e-6)) if limit else 1.0
+    return [g * share for g in arrays]

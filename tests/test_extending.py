@@ -230,7 +230,7 @@ def test_an_older_file_goes_on_with_an_added_field(extended: Path, tmp_path: Pat
     before = old.read_text(encoding="utf-8").splitlines()
     now = (tmp_path / "mlp.csv").read_text(encoding="utf-8").splitlines()
     assert [
-        line.removesuffix(",0.0,0,0.0,float32,,,,,") for line in now[1 : len(before)]
+        line.removesuffix(",0.0,0,uniform,0.0,0.0,float32,,,,,") for line in now[1 : len(before)]
     ] == before[1:]
     slow, fast = (float(trained[inertia]["train_loss"]) for inertia in ("0.0", "0.9"))
     assert fast < slow  # it is used

@@ -1,5 +1,6 @@
 """Both models compute what their definition says, forward and backward."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -102,3 +103,37 @@ def test_initial_weights_lie_within_one_over_the_root_of_the_fan_in() -> None:
     weight = initial_values(MLP, 10)["linear1.weight"]
     assert np.abs(weight).max() <= 1 / 28
     assert np.abs(weight).max() > 0.99 / 28
+
+
+@pytest.mark.parametrize(
+    ("name", "variance"),
+    [
+        ("xavier_uniform", lambda inputs, outputs: 2 / (inputs + outputs)),
+        ("xavier_normal", lambda inputs, outputs: 2 / (inputs + outputs)),
+        ("he_uniform", lambda inputs, _: 2 / inputs),
+        ("he_normal", lambda inputs, _: 2 / inputs),
+    ],
+)
+@pytest.mark.parametrize("base", [MLP, CNN], ids=["mlp", "cnn"])
+def test_first_weights_have_the_variance_and_the_distribution_of_their_name(
+    base: HPConfig, name: str, variance: Callable[[int, int], float]
+) -> None:
+    values = initial_values(replace(base, weight_init=name), 10)
+    for layer, taps in (("linear2", 1),) if base is MLP else (("conv3", 9), ("conv2", 25)):
+        weight = values[f"{layer}.weight"]
+        *_, inputs, outputs = weight.shape
+        expected = variance(inputs * taps, outputs * taps)
+        assert weight.var() == pytest.approx(expected, rel=0.2 if base is MLP else 0.05)
+        assert abs(weight.mean()) < 4 * np.sqrt(expected / weight.size)
+        bounded = np.abs(weight).max() <= np.sqrt(3 * expected) * (1 + 1e-6)
+        assert bounded == name.endswith("uniform")
+        assert not values[f"{layer}.bias"].any()
+
+
+def test_the_default_draws_weights_and_biases_as_the_first_release_did() -> None:
+    generator = np.random.default_rng([MLP.seed, 0])
+    for name, value in initial_values(MLP, 10).items():
+        if name.endswith(".weight"):
+            bound = 1 / np.sqrt(value.shape[0])
+        drawn = generator.uniform(-bound, bound, value.shape).astype(np.float32)
+        np.testing.assert_array_equal(value, drawn)

@@ -40,6 +40,7 @@ def test_trials_that_differ_in_rate_schedule_epochs_or_seed_share_a_cohort() -> 
         Trial(HPConfig(weight_decay=0.1)),
         Trial(HPConfig(dropout=0.1)),
         Trial(HPConfig(rotation=1)),
+        Trial(HPConfig(clip_norm=1)),
         Trial(HPConfig(), DatasetConfig(validation_size=5000)),
     ],
 )

@@ -56,11 +56,13 @@ def _close(stacked: TrialResult, alone: TrialResult, images: int = 2) -> None:
         assert one.train_loss == pytest.approx(other.train_loss, rel=2e-3)
 
 
-#: What needs no more than other state of each weight.
+#: What needs no more than another start, or state, of each weight.
 OTHERS = {
     "opt": "sgd",
     "momentum": 0.8,
     "nesterov": 1,
+    "clip_norm": 0.5,
+    "weight_init": "xavier_normal",
     "activation_fn": "gelu",
 }
 

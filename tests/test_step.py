@@ -66,12 +66,13 @@ def _updates(configs: list[HPConfig], gradients: list[list[np.ndarray]]) -> list
     ]
     for step_gradients in gradients:
         moved = [backend.to_device(g) for g in step_gradients]
+        norm = step.squared_norm(moved, trials) if configs[0].clip_norm else None
         zeros = Tensor.zeros(trials).contiguous().realize()
         written = step.advance(control, zeros, zeros)
         for parameter, gradient, state in zip(parameters, moved, slots, strict=True):
             written += step.update_parameter(
                 optimizer, parameter, gradient, state, control,
-                decayed=configs[0].weight_decay > 0,
+                decayed=configs[0].weight_decay > 0, squared_norm=norm,
             )  # fmt: skip
         Tensor.realize(*written)
     return [backend.read(parameter) for parameter in parameters]
@@ -84,6 +85,8 @@ def _updates(configs: list[HPConfig], gradients: list[list[np.ndarray]]) -> list
         ({"opt": "sgd", "momentum": 0.9}, {"opt": "sgd", "momentum": 0.5, "nesterov": 1}),
         ({"opt": "rmsprop", "momentum": 0.9}, {"opt": "rmsprop", "momentum": 0.3}),
         ({"opt": "adamw", "weight_decay": 3.0}, {"opt": "adamw"}),
+        ({"opt": "sgd", "clip_norm": 0.5}, {"opt": "sgd", "clip_norm": 12.0}),
+        ({"opt": "adamax", "clip_norm": 3.0}, {"opt": "adamax", "clip_norm": 1e3}),
     ],
     ids=lambda settings: "-".join(map(str, settings.values())),
 )
@@ -108,9 +111,10 @@ def test_optimizers_follow_the_formulas_of_pytorch_alone_and_side_by_side(
         expected = [np.ones(shape[1:]) for shape in shapes]
         kept: list[dict[str, Any]] = [{}, {}]
         for t, both in enumerate(gradients, 1):
+            clipped = reference.shrunk([g[k].astype(np.float64) for g in both], config.clip_norm)
             expected = [
                 reference.updated(config, w, g, state, config.lr / t, t)
-                for w, g, state in zip(expected, [g[k] for g in both], kept, strict=True)
+                for w, g, state in zip(expected, clipped, kept, strict=True)
             ]
         for i in (0, 1):
             np.testing.assert_allclose(together[i][k], expected[i], rtol=1e-4, atol=1e-6)

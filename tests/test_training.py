@@ -88,7 +88,13 @@ def _mlp_gradients(
         {"opt": "sgd"},
         {"label_smoothing": 0.2, "weight_decay": 5.0, "opt": "sgd"},
         {"dropout": 0.3, "shift": 2.0, "rotation": 20.0, "scale": 0.2, "weight_decay": 0.5},
-        {"opt": "sgd", "momentum": 0.9, "nesterov": 1},
+        {
+            "opt": "sgd",
+            "momentum": 0.9,
+            "nesterov": 1,
+            "clip_norm": 0.5,
+            "weight_init": "he_normal",
+        },
     ],
     ids=lambda settings: "-".join(map(str, settings)),
 )
@@ -121,7 +127,8 @@ def test_an_epoch_equals_the_same_epoch_in_plain_numpy(
             for layer, units in enumerate(config.widths, 1)
         ]
         loss, gradients = _mlp_gradients(weights, x, targets, factors)
-        for name, g in gradients.items():
+        shrunk = reference.shrunk(gradients.values(), config.clip_norm)
+        for name, g in zip(gradients, shrunk, strict=True):
             weights[name] = reference.updated(config, weights[name], g, kept[name], lr, t)
         window.append(loss)
         if len(window) == 2:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from tinygrad import Device, Tensor, UOp, dtypes
+from tinygrad.codegen.opt import Opt, OptOps
 from tinygrad.uop.ops import AxisType, KernelInfo, Ops
 
 from mnist_sweep.config import HPConfig, applies, fields_with
@@ -76,11 +77,16 @@ class Control:
         return int(self.counts.shape[0])
 
 
-def kernel_sink(name: str, *stores: UOp, over: tuple[UOp, ...] = ()) -> UOp:
-    """The kernel that makes ``stores`` for every value of the ranges ``over``."""
+def kernel_sink(name: str, *stores: UOp, over: tuple[UOp, ...] = (), lanes: int = 1) -> UOp:
+    """The kernel that makes ``stores`` for every value of the ranges ``over``.
+
+    On a CPU it makes those of ``lanes`` values of the first range side by side.
+    """
     body = UOp.group(*stores)
-    # clang vectorises a plain loop better than tinygrad unrolls it; a GPU needs threads laid out.
-    opts = () if Device.DEFAULT.split(":")[0] == "CPU" else None
+    # clang vectorises a plain loop better than tinygrad unrolls it, but not sums, whose order it
+    # must keep; a GPU needs threads laid out.
+    side_by_side = (Opt(OptOps.UPCAST, 0, lanes),) if lanes > 1 else ()
+    opts = side_by_side if Device.DEFAULT.split(":")[0] == "CPU" else None
     return (body.end(*over) if over else body).sink(arg=KernelInfo(name=name, opts_to_apply=opts))
 
 

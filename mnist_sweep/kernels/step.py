@@ -63,6 +63,24 @@ def cross_entropy(
     return loss, hit
 
 
+def squared_norm(gradients: Sequence[Tensor], trials: int) -> Tensor:
+    """The squared norm of all ``gradients`` together, of each of the trials: (trials,) float32."""
+
+    def squares(gradient: Tensor) -> Tensor:
+        size = gradient.numel() // trials
+        lanes = math.gcd(size, 16)  # sums side by side: one alone would wait for each addition
+
+        def kernel(out: UOp, g: UOp) -> UOp:
+            i, k, values = UOp.range(lanes, 0), UOp.range(trials, 1), g.flatten()
+            square = total(lambda j: values[k * size + j * lanes + i] ** 2, size // lanes, 2)
+            return kernel_sink(f"squares_{size}", out[k, i].store(square), over=(i, k), lanes=lanes)
+
+        out = Tensor.empty(trials, lanes, device=gradient.device)
+        return out.custom_kernel(gradient.contiguous(), fxn=kernel)[0].sum(1)
+
+    return reduce(add, map(squares, gradients)).contiguous()
+
+
 def update_parameter(
     optimizer: Optimizer,
     parameter: Tensor,
@@ -71,18 +89,21 @@ def update_parameter(
     control: Control,
     *,
     decayed: bool = False,
+    squared_norm: Tensor | None = None,
 ) -> list[Tensor]:
     """One optimizer step on ``parameter`` and its ``slots``, in place and in a single pass.
 
     All hold the control's trials one behind the other. ``decayed``: with decoupled weight decay by
-    ``weight_decay`` (Loshchilov and Hutter, 2019).
+    ``weight_decay`` (Loshchilov and Hutter, 2019). With the ``squared_norm`` of a step's gradients,
+    (trials,), they are scaled down to the norm ``clip_norm`` where theirs is larger (Pascanu et
+    al., 2013; the formula of PyTorch's ``clip_grad_norm_``).
     """
     trials = control.trials
     size = parameter.numel() // trials
 
     def kernel(*arguments: UOp) -> UOp:
-        written, (g, rates, reals, counts) = arguments[:-4], arguments[-4:]
-        target, *state = (argument.flatten() for argument in written)
+        target, *state = (argument.flatten() for argument in arguments[: 1 + len(slots)])
+        g, rates, reals, counts, *norms = arguments[1 + len(slots) :]
         k, i = UOp.range(trials, 0), UOp.range(size, 1)
         at = k * size + i
         lr = rates[k, counts[k, Count.POSITION].load()].load() * reals[k, Real.SCALE].load()
@@ -90,13 +111,18 @@ def update_parameter(
         value = target[at]
         if decayed:
             value = value * (1 - lr * reals[k, slot("weight_decay")].load())
+        slope = g.flatten()[at]
+        for norm in norms:
+            share = reals[k, slot("clip_norm")].load() / (norm[k].load().sqrt() + 1e-6)
+            slope = slope * (share < 1).where(share, 1.0)
         used = {name: reals[k, slot(name)].load() for name in optimizer.uses}
         states = [s[at] for s in state]
-        new, new_state = optimizer.update(value, g.flatten()[at], states, lr, step, **used)
+        new, new_state = optimizer.update(value, slope, states, lr, step, **used)
         stores = [t[at].store(v) for t, v in zip((target, *state), (new, *new_state), strict=True)]
         return kernel_sink(f"update_{len(state)}_{size}", *stores, over=(k, i))
 
-    arguments = (*slots, gradient.contiguous(), control.rates, control.reals, control.counts)
+    arguments = [*slots, gradient.contiguous(), control.rates, control.reals, control.counts]
+    arguments += [] if squared_norm is None else [squared_norm]
     written: list[Tensor] = parameter.custom_kernel(*arguments, fxn=kernel)
     return written[: 1 + len(slots)]
 

@@ -167,6 +167,7 @@ class CompiledShape:
         # The trials have nothing in common, so the gradients of their sum are those of each.
         means = loss.reshape(self.stack, self._config.batch_size).mean(1)
         gradients = means.sum().gradient(*(tensors[name] for name in self._trained))
+        norm = kernels.squared_norm(gradients, self.stack) if "clip_norm" in switches else None
         written = kernels.advance(control, loss, hits)
         for name, gradient in zip(self._trained, gradients, strict=True):
             written += kernels.update_parameter(
@@ -176,6 +177,7 @@ class CompiledShape:
                 self._slots[name],
                 control,
                 decayed="weight_decay" in switches,
+                squared_norm=norm,
             )
         return written + [tensors[name].assign(new) for name, new in statistics.items()]
 

@@ -6,6 +6,7 @@ where every tensor, images included, has their number as a leading axis.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tinygrad import Tensor
 
-from mnist_sweep.config import HPConfig
+from mnist_sweep.config import WEIGHT_INITS, HPConfig
 from mnist_sweep.kernels.activation import activate
 from mnist_sweep.kernels.convolution import convolution
 from mnist_sweep.kernels.matmul import linear
@@ -42,19 +43,25 @@ def initial_values(config: HPConfig, classes: int) -> dict[str, Array]:
     """The tensors of ``config``'s model at the start, float32, in a fixed order.
 
     Weights are stored with inputs before outputs: (inputs, outputs) and (height, width, input
-    channels, output channels). Weights and biases are uniform in +-1/sqrt(fan-in), as tinygrad's
-    and PyTorch's layers start, drawn from numpy's Generator seeded with ``config.seed``.
+    channels, output channels). They are drawn as ``config.weight_init`` says from numpy's Generator
+    seeded with ``config.seed``; so are biases by default, which are 0 for any other.
     """
     generator = np.random.default_rng([config.seed, 0])
+    drawn, scale_of = WEIGHT_INITS[config.weight_init]
+    draw = getattr(generator, drawn)
     values: dict[str, Array] = {}
     for layer in layers_of(config, classes):
         if layer.is_norm:
             for end, start in ((".weight", 1), (".bias", 0), *zip(STATISTICS, (0, 1), strict=True)):
                 values[layer.name + end] = np.full(layer.weight, start, np.float32)
             continue
-        bound = 1 / np.sqrt(np.prod(layer.weight[:-1]))
-        for end, shape in ((".weight", layer.weight), (".bias", layer.weight[-1:])):
-            values[layer.name + end] = generator.uniform(-bound, bound, shape).astype(np.float32)
+        *taps, inputs, outputs = layer.weight
+        scale = scale_of(math.prod(taps) * inputs, math.prod(taps) * outputs)
+        low = -scale if drawn == "uniform" else 0.0
+        values[f"{layer.name}.weight"] = draw(low, scale, layer.weight).astype(np.float32)
+        as_weights = config.weight_init == HPConfig.weight_init
+        biases = draw(low, scale, outputs) if as_weights else np.zeros(outputs)
+        values[f"{layer.name}.bias"] = biases.astype(np.float32)
     return values
 
 
