@@ -321,8 +321,8 @@ def check_value(name: str, value: object) -> Any:
     """Return ``value`` as the type of HPConfig's field ``name``.
 
     Numbers may be written as text ("1e-4", which YAML 1.1 reads as a string). Raises ValueError,
-    with a message that starts with the field's name, for the wrong type (booleans are not
-    numbers), a value out of range (NaN is never in range) or an unknown name.
+    with a message that starts with the field's name, for the wrong type (booleans are numbers only
+    where all is 0 or 1), a value out of range (NaN is never in range) or an unknown name.
     """
     meta = FIELDS[name].metadata
     if meta["type"] is str:
