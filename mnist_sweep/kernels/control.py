@@ -78,10 +78,7 @@ class Control:
 
 
 def kernel_sink(name: str, *stores: UOp, over: tuple[UOp, ...] = (), lanes: int = 1) -> UOp:
-    """The kernel that makes ``stores`` for every value of the ranges ``over``.
-
-    On a CPU it makes those of ``lanes`` values of the first range side by side.
-    """
+    """The kernel of ``stores`` for all of ``over``; a CPU takes ``lanes`` of the first at once."""
     body = UOp.group(*stores)
     # clang vectorises a plain loop better than tinygrad unrolls it, but not sums, whose order it
     # must keep; a GPU needs threads laid out.
