@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,6 +30,18 @@ def _positive(text: str) -> int:
     value = int(text) if text.isascii() and text.isdigit() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+    return value
+
+
+def _seconds(text: str) -> float:
+    """A time: 90s, 30m or 2h."""
+    units = {"s": 1, "m": 60, "h": 3600}
+    try:
+        value = float(text[:-1]) * units[text[-1:]]
+    except (ValueError, KeyError):
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a time such as 90s, 30m or 2h, got {text!r}")
     return value
 
 
@@ -97,6 +110,8 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     add("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help=change)
     add("--data-dir", help="a folder with four IDX files to use instead of MNIST")
     add("--limit", type=_positive, help="run at most this many trials now")
+    span = "begin no trial that would not end within this time, such as 90s, 30m or 2h"
+    add("--time", type=_seconds, metavar="TIME", dest="seconds", help=span)
     add("--dry-run", action="store_true", help="print what would be run, and stop")
     add("--overwrite", action="store_true", help="start again; the old file is kept, with a date")
     add("--retry-failed", action="store_true", help="run the trials again that failed")

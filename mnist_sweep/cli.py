@@ -40,7 +40,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from mnist_sweep.analysis.study import split_studies
     from mnist_sweep.runner import best_of_file, default_output, describe_plan, run_sweep
     from mnist_sweep.spec.load import load_spec
-    from mnist_sweep.table import format_winner
+    from mnist_sweep.table import format_search, format_winner
 
     spec = load_spec(
         arguments.spec,
@@ -69,6 +69,7 @@ def _run(arguments: argparse.Namespace) -> int:
             executor,
             device=device,
             **which,
+            seconds=arguments.seconds,
             stopped=lambda: stop.requested,
             say=note,
             progress=True,
@@ -83,11 +84,13 @@ def _run(arguments: argparse.Namespace) -> int:
         retry = _command_again(arguments, "--retry-failed")
         failed = count(summary.failed, "trial")
         say(f"mnist-sweep: {failed} failed, the column error says why; to try again: {retry}")
+    study = split_studies(summary.rows, preferred=spec.metric)[0]
     following = f"to see more: {shlex.join(['mnist-sweep', 'report', str(output)])}"
     if left := summary.total - summary.done:
         following = f"{count(left, 'trial')} left; to go on: {again}"
-    best = format_winner(split_studies(summary.rows, preferred=spec.metric)[0])
-    show(f"{best}; {following}")
+    elif summary.searched:
+        show(format_search(study, summary.rows, spec.size))
+    show(f"{format_winner(study)}; {following}")
     return SOME_FAILED if summary.failed else DONE
 
 

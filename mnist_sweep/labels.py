@@ -100,6 +100,11 @@ def describe(config: HPConfig, fields: Iterable[str]) -> str:
     return assignments({name: getattr(config, name) for name in fields})
 
 
+def stage_text(stage: str) -> str:
+    """What people call a stage of a search; that of its method has no name of its own."""
+    return stage or "search"
+
+
 def assignments(values: Mapping[str, Any]) -> str:
     """Hyperparameters with their values, less those that do not apply: "lr 1e-3, adam"."""
     return ", ".join(assignment(name, v) for name, v in values.items() if v is not None)

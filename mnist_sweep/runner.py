@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -15,21 +16,17 @@ from mnist_sweep.data.dataset import load_dataset, train_images
 from mnist_sweep.devices import is_cpu, physical_cores
 from mnist_sweep.errors import ResultsError, UserError
 from mnist_sweep.executors.interface import Executor, Session, Settings
-from mnist_sweep.labels import count, duration
+from mnist_sweep.labels import count, duration, stage_text
 from mnist_sweep.metrics import Metric
+from mnist_sweep.pace import FLOPS_PER_CORE, Deadline, Pace
 from mnist_sweep.plan import flops, plan
 from mnist_sweep.progress import Progress
 from mnist_sweep.results.file import ResultsWriter, read_results
 from mnist_sweep.results.spec_beside import spec_evaluations
-from mnist_sweep.search.protocol import Search, missing
+from mnist_sweep.search.protocol import Search, missing, most
 from mnist_sweep.spec.load import SweepSpec
 from mnist_sweep.trial import Trial, TrialResult
 
-#: What one core of a CPU does in a second of training, for the estimate before a sweep; measured
-#: on a server core with AVX2, whose peak is 100e9.
-FLOPS_PER_CORE = 65e9
-#: Seconds to compile a new shape, for the estimate.
-COMPILE_SECONDS = 3.0
 #: Seconds until the first worker trains, for the estimate.
 START_SECONDS = 3.0
 
@@ -41,7 +38,7 @@ class Summary:
     """How a run ended.
 
     Counts are trials of the spec; ``done`` includes those of earlier runs, whose ``rows`` are all
-    that the spec's trials have.
+    that the spec's trials have. ``searched``: which trials these are depended on results.
     """
 
     rows: Sequence[TrialResult]
@@ -51,6 +48,7 @@ class Summary:
     diverged: int
     failed: int
     interrupted: bool
+    searched: bool
 
 
 def best_of_file(path: Path, count: int, metric: Metric) -> Sequence[HPConfig]:
@@ -97,6 +95,7 @@ def describe_plan(
     state = _State(spec.search, rows)
     todo = state.proposed[:limit]
     cohorts = plan(todo)
+    pace = Pace(row for row in state.rows.values() if row.device == device)
     cores = physical_cores() if is_cpu(device) else 1
     jobs = jobs or cores
     notes = [*earlier.notes] if earlier else []
@@ -105,9 +104,7 @@ def describe_plan(
             f"are {jobs} workers meant for the {count(cores, 'core')} of this machine? They take "
             f"the memory of {jobs} and are no faster than --jobs {cores}"
         )
-    work = flops(todo)
-    seconds = (work / FLOPS_PER_CORE + len(cohorts) * COMPILE_SECONDS) / jobs
-    seconds += START_SECONDS if todo else 0
+    seconds = pace.seconds(todo) / jobs + (START_SECONDS if todo else 0)
     known = [*(row.trial for row in state.rows.values()), *state.proposed]
     configurations = len({replace(trial.config, seed=0) for trial in known})
     later = state.total - len(known)
@@ -119,8 +116,9 @@ def describe_plan(
             f"to run          {len(todo):,}"
             + (f", then at most {later:,} that depend on their results" if later else ""),
             f"cohorts         {len(cohorts):,}, each of one shape that is compiled once",
-            f"work            {work / 1e12:,.1f} TFLOP, about {duration(seconds)} "
-            f"with {jobs} jobs on CPU cores at {FLOPS_PER_CORE / 1e9:.0f} GFLOP/s",
+            f"work            {_work_text(flops(todo), seconds)} with {count(jobs, 'job')}"
+            + ("" if state.rows else f" on CPU cores at {FLOPS_PER_CORE / 1e9:.0f} GFLOP/s"),
+            *state.stage_lines(pace, jobs),
             f"results         {output}",
             *(f"note            {note}" for note in notes),
         ]
@@ -136,18 +134,21 @@ def run_sweep(
     overwrite: bool = False,
     retry_failed: bool = False,
     limit: int | None = None,
+    seconds: float | None = None,
     stopped: Callable[[], bool] = lambda: False,
     say: Say = lambda _: None,
     progress: bool = False,
 ) -> Summary:
     """Run the trials that ``spec`` proposes and ``output`` lacks, and append each as it ends.
 
-    ``limit`` caps the trials of this run; ``stopped`` is asked again and again whether to end
-    early; ``say`` gets notes for the user; ``progress`` draws a bar on stderr, or has ``say`` tell
-    how far the run is. The spec is left beside the rows. Raises DataError, ResultsError or
-    DeviceError before any training where the cause can be known then; whatever had ended before an
-    error is in ``output``.
+    ``limit`` caps the trials of this run. With ``seconds`` no trial is begun that would end later,
+    and none for a second seed while a configuration has no first. ``stopped`` is asked again and
+    again whether to end early; ``say`` gets notes for the user; ``progress`` draws a bar on stderr,
+    or has ``say`` tell how far the run is. The spec is left beside the rows. Raises DataError,
+    ResultsError or DeviceError before any training where the cause can be known then; whatever had
+    ended before an error is in ``output``.
     """
+    began = time.time()
     # Loading it here also unpacks it, if need be, before several workers would.
     images = len(load_dataset(spec.dataset).train_rows)
     _check_batch_sizes(missing(spec.search, {}).trials, images)
@@ -165,19 +166,26 @@ def run_sweep(
             )
         if not state.proposed:
             return state.summary()
-        settings = Settings(spec.name, spec.evals_per_epoch)
         earlier = state.rows.values()
         bar = Progress(spec.metric, earlier, say if progress else None)
+        pace = Pace(row for row in earlier if row.device == device)
+        deadline = None if seconds is None else Deadline(began + seconds, pace)
+        settings = Settings(spec.name, spec.evals_per_epoch, deadline)
 
         def asked() -> bool:
             bar.show(session.under_way)
             return stopped()
 
         with executor.open(settings, asked) as session, closing(bar):
-            for result in state.results(session, limit, images, bar.expect):
+            for result in state.results(session, limit, images, bar.expect, deadline):
                 writer.append(result)
                 bar.add(result)
-    return state.summary()
+        interrupted = bool(state.left) and (deadline is None or stopped())
+        if state.left and not interrupted:
+            needed = duration(pace.seconds(state.left))
+            trials = count(len(state.left), "trial")
+            say(f"out of time: {trials} of what comes next left, {needed} of one worker's time")
+    return state.summary(interrupted)
 
 
 class _State:
@@ -192,8 +200,9 @@ class _State:
         self._search = search
         self._earlier = earlier
         self._new = 0
-        self._interrupted = False
         self.rows: dict[str, TrialResult] = {}
+        #: Trials of the last proposal that were not run: for want of time, or as all was stopped.
+        self.left: Sequence[Trial] = ()
         self.proposed: Sequence[Trial] = ()
         self._ask()
 
@@ -209,7 +218,7 @@ class _State:
     @property
     def total(self) -> int:
         """How many trials there are in all; at most, if that depends on results."""
-        return self._search.most if self.proposed else len(self.rows)
+        return most(self._search) if self.proposed else len(self.rows)
 
     def results(
         self,
@@ -217,27 +226,62 @@ class _State:
         limit: int | None,
         images: int,
         expect: Callable[[Sequence[Trial], int], None],
+        deadline: Deadline | None,
     ) -> Iterator[TrialResult]:
         """Yield each result until the search is over, ``limit`` is reached or the run is stopped.
 
-        ``expect`` is told what comes next, and how many trials may come after that. Raises
-        UserError for trials that need more than the ``images`` of the training split.
+        Or until a trial does not end by the ``deadline``. ``expect`` is told what comes next, and
+        how many trials may come after that. Raises UserError for trials that need more than the
+        ``images`` of the training split.
         """
-        while todo := self.proposed[: None if limit is None else limit - self._new]:
+        while todo := (self._round() if deadline else self.proposed)[
+            : None if limit is None else limit - self._new
+        ]:
             _check_batch_sizes(todo, images)
             left = self.total - len(self.rows)
             expect(todo, (left if limit is None else min(left, limit - self._new)) - len(todo))
-            for result in session.run(plan(todo)):
+            # No worker is to start for what it would not do.
+            before = self._new
+            begun = [trial for trial in todo if deadline is None or deadline.allows([trial])]
+            for result in session.run(plan(begun)):
                 row = replace(result, stage=self._stage)
                 self.rows[row.trial.trial_id] = row
                 self._new += 1
                 yield row
-            if any(trial.trial_id not in self.rows for trial in todo):
-                self._interrupted = True
+            # With every row more is known of what ends in time.
+            if any(trial.trial_id not in self.rows for trial in todo) and (
+                deadline is None or self._new == before
+            ):
+                self.left = [t for t in self.proposed if t.trial_id not in self.rows]
                 return
             self._ask()
 
-    def summary(self) -> Summary:
+    def _round(self) -> Sequence[Trial]:
+        """Of what is proposed, a seed of each configuration that has the fewest rows."""
+        begun = Counter(_without_seed(row.trial) for row in self.rows.values())
+        rounds = defaultdict(list)
+        for trial in self.proposed:
+            rounds[begun[_without_seed(trial)]].append(trial)
+            begun[_without_seed(trial)] += 1
+        return rounds[min(rounds)] if rounds else []
+
+    def stage_lines(self, pace: Pace, jobs: int) -> Iterator[str]:
+        """What each stage costs, if there are several, a line each."""
+        asked = self._search.asked(self.rows)
+        parts = self._search.parts
+        for place, part in enumerate(parts if len(parts) > 1 else ()):
+            known = len({t.trial_id for a in asked if a.stage == part.stage for t in a.trials})
+            if place < len(dict.fromkeys(a.stage for a in asked)) - bool(self.proposed):
+                text = f"{count(known, 'trial')}, done"
+            else:
+                each = part.most / len(part.variants)
+                seconds = each * pace.seconds(part.variants) / jobs
+                text = "" if part.fixed else "at most "
+                text += f"{count(part.most, 'trial')}, "
+                text += _work_text(each * flops(part.variants), seconds)
+            yield f"{'stages' if not place else '':<15} {stage_text(part.stage)}: {text}"
+
+    def summary(self, interrupted: bool = False) -> Summary:
         """How the run has ended."""
         statuses = Counter(result.status for result in self.rows.values())
         return Summary(
@@ -247,8 +291,17 @@ class _State:
             new=self._new,
             diverged=statuses["diverged"],
             failed=statuses["failed"],
-            interrupted=self._interrupted,
+            interrupted=interrupted,
+            searched=most(self._search) > len(missing(self._search, {}).trials),
         )
+
+
+def _without_seed(trial: Trial) -> Trial:
+    return replace(trial, config=replace(trial.config, seed=0))
+
+
+def _work_text(work: float, seconds: float) -> str:
+    return f"{work / 1e12:,.1f} TFLOP, about {duration(seconds)}"
 
 
 def _check_batch_sizes(trials: Sequence[Trial], images: int) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from mnist_sweep.analysis.configurations import configurations
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.verdicts import MARKS, Comparison
-from mnist_sweep.labels import count, describe, short_name, value_texts
+from mnist_sweep.labels import count, describe, duration, short_name, value_texts
 from mnist_sweep.metrics import TEST_ACCURACY, Metric
+from mnist_sweep.trial import TrialResult
 
 #: The notes below the table are not wider than this, however wide the terminal.
 NOTE_WIDTH = 100
@@ -59,6 +62,21 @@ def format_winner(study: Study) -> str:
     settings = describe(best.config, study.varying) or "the only configuration so far"
     seeds = count(len(best.values(study.metric)), "seed")
     return f"best: {settings}: {study.metric.label} {best.text(study.metric)} ({seeds})"
+
+
+def format_search(study: Study, rows: Sequence[TrialResult], size: float) -> str:
+    """What a search of ``size`` configurations has found and cost, in sentences.
+
+    ``rows`` are all of its trials, ``study`` is that of its last stage.
+    """
+    tried = len(configurations(row for row in rows if row.stage == rows[0].stage))
+    there = f" of {size:,.0f}" if size < math.inf else ""
+    seconds = sum((row.train_seconds or 0.0) + (row.compile_seconds or 0.0) for row in rows)
+    cost = (
+        f"The search took {count(len(rows), 'trial')} of {tried:,}{there} configurations and "
+        f"{duration(seconds)} of one worker's time."
+    )
+    return " ".join(filter(None, [cost, study.promise_text, study.lost_text]))
 
 
 def _table(study: Study, n: int) -> _Table:

@@ -15,7 +15,7 @@ from mnist_sweep.executors.local import LocalExecutor
 from mnist_sweep.executors.worker import InProcessExecutor
 from mnist_sweep.results.file import read_results
 from mnist_sweep.runner import Summary, describe_plan, run_sweep
-from mnist_sweep.search.protocol import Asked
+from mnist_sweep.search.protocol import Asked, Part
 from mnist_sweep.spec.load import SweepSpec, load_spec
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
 from tests.test_executors import _children
@@ -35,7 +35,7 @@ def _trial(lr: float, seed: int = 0) -> Trial:
 class Climb:
     """Three rates, then two around the best of them, then two more seeds of the best of all."""
 
-    most: int = 7
+    parts: Sequence[Part] = (Part("", 7, 7, [0], [_trial(1e-3)]),)
     warnings: tuple[str, ...] = ()
 
     def asked(self, rows: Mapping[str, TrialResult]) -> Sequence[Asked]:

@@ -156,7 +156,8 @@ def test_full_grid_is_the_product_in_the_order_of_the_file() -> None:
 def test_full_grid_expands_quickly_without_numpy_and_tinygrad() -> None:
     code = (
         "import sys, pathlib, mnist_sweep.spec.load as spec;"
-        "n = spec.load_spec(pathlib.Path(sys.argv[1])).search.most;"
+        "from mnist_sweep.search.protocol import most;"
+        "n = most(spec.load_spec(pathlib.Path(sys.argv[1])).search);"
         "print(n, *{'numpy', 'tinygrad', 'matplotlib'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", code, str(CONFIGS / "mlp_full_grid.yaml")]

@@ -5,6 +5,7 @@ Every view of results reads it, so that all of them say the same.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ from mnist_sweep.analysis.verdicts import (
     Verdict,
     advice,
     compare_with_best,
+    most_lost,
 )
-from mnist_sweep.labels import count, dataset_text, describe
+from mnist_sweep.labels import count, dataset_text, describe, stage_text
 from mnist_sweep.metrics import METRICS, Metric
 from mnist_sweep.trial import Status, TrialResult
 
@@ -104,6 +106,18 @@ class Study:
         return (
             "With at least 95 % confidence the truly best configuration is among the "
             f"{ties + 1:,} of {compared + 1:,} that may be the best."
+        )
+
+    @property
+    def lost_text(self) -> str:
+        """How much may be lost with the best, if another is better; empty where nothing is tied."""
+        left = [c.configuration for c in self.comparisons if c.verdict in ("best", "tied")]
+        lost = most_lost(left, self.metric) if self._judged("tied") else math.inf
+        if lost == math.inf:
+            return ""
+        unit = " points" if self.metric.is_accuracy else ""
+        return (
+            f"None of these is better than the best by more than {self.metric.number(lost)}{unit}."
         )
 
     @property
@@ -202,7 +216,7 @@ def split_studies(
         groups.items(), key=lambda item: order.index(item[0][0])
     ):
         data = dataset_text(dataset)
-        first = [stage or "search"] * several_stages + [model] * several_models
+        first = [stage_text(stage)] * several_stages + [model] * several_models
         names = first + [data] * several_datasets
         parts = first + [dataset] * several_datasets
         studies.append(

@@ -147,11 +147,19 @@ class Driver(Generic[W]):
             # Those that have idled since the last plan are heard first: they may have died.
             results = self._listen(assignments, 0 if self._idle() and assignments.left else POLL)
             for worker in sorted(self._idle(), key=lambda w: not assignments.have(w.shape)):
-                assert worker.ready is not None
-                if trials := assignments.take_stack(worker.shape, worker.ready.stack):
+                if trials := self._next(worker, assignments):
                     worker.trials, worker.shape = trials, shape_of(trials[0])
                     crew.give(worker, trials)
             yield from results
+
+    def _next(self, worker: W, assignments: Assignments) -> list[Trial]:
+        """What ``worker`` is to train; what would not end in time is nobody's any more."""
+        assert worker.ready is not None
+        deadline = self.settings.deadline
+        while trials := assignments.take_stack(worker.shape, worker.ready.stack):
+            if deadline is None or deadline.allows(trials):
+                break
+        return trials
 
     def _idle(self) -> list[W]:
         return [worker for worker in self.crew.workers if worker.ready and not worker.trials]
@@ -180,7 +188,10 @@ class Driver(Generic[W]):
             message = self._bury(worker, message, assignments)
         worker.trials, worker.share = (), 0.0
         device = worker.ready.device if worker.ready else ""
-        return [stamped(result, self.settings, device) for result in message]
+        results = [stamped(result, self.settings, device) for result in message]
+        if self.settings.deadline:
+            self.settings.deadline.learn(results)
+        return results
 
     def _bury(self, worker: W, ended: Ended, assignments: Assignments) -> list[TrialResult]:
         """Do without ``worker``; its trials have failed, but for those that run elsewhere."""

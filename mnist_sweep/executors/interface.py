@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Protocol
 
 from mnist_sweep import __version__
+from mnist_sweep.pace import Deadline
 from mnist_sweep.plan import Cohort, Shape, stack_size
 from mnist_sweep.trial import TrialResult
 
@@ -23,10 +24,14 @@ POLL = 0.2
 
 @dataclass(frozen=True)
 class Settings:
-    """What a worker must know of a sweep besides its trials."""
+    """What those who train for a sweep must know besides its trials.
+
+    Trials that ``deadline`` does not allow as their turn comes are left out.
+    """
 
     sweep: str
     evals_per_epoch: int
+    deadline: Deadline | None = None
 
 
 @dataclass(frozen=True)

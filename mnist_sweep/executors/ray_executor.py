@@ -190,6 +190,7 @@ class _Service(Child):
     ) -> None:
         super().__init__("mnist_sweep.executors.ray_service", {**os.environ, **_QUIET})
         self._stopped = stopped
+        self._deadline = request.settings.deadline if isinstance(request, Sweep) else None
         self._say = say
         self._started = time.monotonic()
         self._connected = False
@@ -199,6 +200,8 @@ class _Service(Child):
         self.send(cohorts)
         for message in self.answers():
             assert isinstance(message, TrialResult)
+            if self._deadline:
+                self._deadline.learn([message])
             yield message
 
     def answers(self) -> Iterator[object]:

@@ -102,13 +102,19 @@ class _InProcess:
     under_way: float = 0.0
 
     def run(self, cohorts: Sequence[Cohort]) -> Iterator[TrialResult]:
+        deadline = self.settings.deadline
         for trial in (trial for cohort in cohorts for trial in cohort.trials):
             if self.stopped():
                 return
+            if deadline and not deadline.allows([trial]):
+                continue
             (result,) = self.runner.run([trial])
             if result.status == "failed":
                 (result,) = TrialRunner(self.settings).run([trial])
-            yield stamped(result, self.settings, backend.device_name())
+            result = stamped(result, self.settings, backend.device_name())
+            if deadline:
+                deadline.learn([result])
+            yield result
 
 
 def ready() -> Ready:

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from mnist_sweep.config import HPConfig, in_order
-from mnist_sweep.search.protocol import Asked, too_few
+from mnist_sweep.search.protocol import Asked, Part, too_few
 from mnist_sweep.search.random import random_points
 from mnist_sweep.search.space import Domain, Interval, Point, Sieve, Space
 from mnist_sweep.trial import Trial, TrialResult
@@ -57,9 +57,11 @@ class BayesSearch:
     _chosen: dict[tuple[float, ...], list[int]] = field(default_factory=dict, repr=False)
 
     @property
-    def most(self) -> int:
-        """How many trials there are."""
-        return self.count * len(self.space.seeds)
+    def parts(self) -> Sequence[Part]:
+        """One, of trials that cost what as many drawn at random do."""
+        seeds = self.space.seeds
+        variants = [self._trial(i, seeds[0]) for i in range(self.count)]
+        return [Part("", self.count * len(seeds), self.count, seeds, variants)]
 
     def asked(self, rows: Mapping[str, TrialResult]) -> Sequence[Asked]:
         """The trials of the batches that are complete, and of the first that is not."""

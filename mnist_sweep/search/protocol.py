@@ -22,12 +22,28 @@ class Asked(NamedTuple):
     trials: Sequence[Trial]
 
 
+class Part(NamedTuple):
+    """A ``stage`` of a search before it begins.
+
+    It may ask for ``most`` trials (for as many, if that is ``fixed``): up to so many
+    ``configurations``, each with all ``seeds``.
+    ``variants`` has a trial of each that may be among them, or of as many as are typical of them.
+    """
+
+    stage: str
+    most: int
+    configurations: int
+    seeds: Sequence[int]
+    variants: Sequence[Trial]
+    fixed: bool = True
+
+
 class Search(Protocol):
     """Which trials come next. A pure function of the rows, so that they are its only state."""
 
     @property
-    def most(self) -> int:
-        """How many trials it may ask for in all."""
+    def parts(self) -> Sequence[Part]:
+        """Its stages, whatever comes of their trials."""
         ...
 
     @property
@@ -42,6 +58,11 @@ class Search(Protocol):
         over when no trial is without a row. Rows of trials that it did not ask for say nothing.
         """
         ...
+
+
+def most(search: Search) -> int:
+    """How many trials ``search`` may ask for in all."""
+    return sum(part.most for part in search.parts)
 
 
 def missing(search: Search, rows: Mapping[str, TrialResult]) -> Asked:
@@ -63,9 +84,11 @@ class Listed:
     warnings: tuple[str, ...] = ()
 
     @property
-    def most(self) -> int:
-        """How many trials there are."""
-        return len(self.trials)
+    def parts(self) -> Sequence[Part]:
+        """One, of all trials."""
+        seeds = list(dict.fromkeys(trial.config.seed for trial in self.trials))
+        variants = self.trials[:: len(seeds)]
+        return [Part("", len(self.trials), len(variants), seeds, variants)]
 
     def asked(self, rows: Mapping[str, TrialResult]) -> Sequence[Asked]:
         """All of them, whatever the rows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 from mnist_sweep.analysis.configurations import Configuration, configurations
@@ -12,7 +13,7 @@ from mnist_sweep.analysis.intervals import LEVEL
 from mnist_sweep.analysis.ranking import rank
 from mnist_sweep.config import HPConfig
 from mnist_sweep.metrics import Metric
-from mnist_sweep.search.protocol import Asked, Search
+from mnist_sweep.search.protocol import Asked, Part, Search
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
 
 #: What stays of a stage's configurations: a number of the best, a share, or all that may be best.
@@ -27,8 +28,18 @@ class Stage(Protocol):
         """What rows and figures call it."""
         ...
 
-    def most(self, configurations: int) -> int:
-        """How many trials it may ask for, of at most so many ``configurations`` before it."""
+    @property
+    def keep(self) -> Keep:
+        """How many of the stage before it begins with."""
+        ...
+
+    @property
+    def seeds(self) -> Sequence[int]:
+        """Those of its trials."""
+        ...
+
+    def trial(self, config: HPConfig, seed: int) -> Trial:
+        """What it makes of a configuration of the stage before."""
         ...
 
     def asked(self, before: Sequence[TrialResult], rows: Mapping[str, TrialResult]) -> list[Trial]:
@@ -48,14 +59,22 @@ class Staged:
         """Those of the method."""
         return self.method.warnings
 
-    @property
-    def most(self) -> int:
-        """How many trials it may ask for, if no stage ends early."""
-        total = width = self.method.most
+    @cached_property
+    def parts(self) -> Sequence[Part]:
+        """As if no stage ended early; a race goes on with the rows of the stage that it is in."""
+        parts = list(self.method.parts)
         for stage in self.stages:
-            total += stage.most(width)
-            width = min(width, stage.most(width))
-        return total
+            before = parts[-1]
+            width = _most_kept(stage.keep, before.configurations)
+            asked, seeds, variants = 0, stage.seeds, before.variants
+            if stage.name == before.stage:
+                parts.pop()
+                asked, seeds = before.most, [s for s in stage.seeds if s not in before.seeds]
+            else:
+                variants = [stage.trial(trial.config, seeds[0]) for trial in variants]
+            asked += width * len(seeds)
+            parts.append(Part(stage.name, asked, width, seeds, variants, fixed=False))
+        return parts
 
     def asked(self, rows: Mapping[str, TrialResult]) -> Sequence[Asked]:
         """The method's trials and, as far as the stages before are complete, each stage's."""
@@ -83,14 +102,14 @@ class Rung:
     seeds: Sequence[int]
     metric: Metric
 
-    def most(self, configurations: int) -> int:
-        """All seeds of as many as may be kept."""
-        return _most_kept(self.keep, configurations) * len(self.seeds)
+    def trial(self, config: HPConfig, seed: int) -> Trial:
+        """``config`` with the changes."""
+        return Trial(replace(config, **self.changes, seed=seed), self.dataset)
 
     def asked(self, before: Sequence[TrialResult], rows: Mapping[str, TrialResult]) -> list[Trial]:
         """Every seed of those kept, best first."""
         return [
-            Trial(replace(config, **self.changes, seed=seed), self.dataset)
+            self.trial(config, seed)
             for config in kept(before, self.keep, self.metric)
             for seed in self.seeds
         ]
@@ -134,19 +153,19 @@ class Race:
     metric: Metric
     keep: Keep
     name: str
+    dataset: DatasetConfig
 
-    def most(self, configurations: int) -> int:
-        """Every seed of all that are kept."""
-        return _most_kept(self.keep, configurations) * len(self.seeds)
+    def trial(self, config: HPConfig, seed: int) -> Trial:
+        """``config`` as it is."""
+        return Trial(replace(config, seed=seed), self.dataset)
 
     def asked(self, before: Sequence[TrialResult], rows: Mapping[str, TrialResult]) -> list[Trial]:
         """Round after round, as far as the rows go."""
-        dataset = before[0].trial.dataset
         running = kept(before, self.keep, self.metric)
         level = 1 - (1 - LEVEL) / max(len(self.seeds) - 1, 1)
         asked: list[Trial] = []
         for i, seed in enumerate(self.seeds):
-            asked += (Trial(replace(config, seed=seed), dataset) for config in running)
+            asked += (self.trial(config, seed) for config in running)
             results = [rows.get(trial.trial_id) for trial in asked]
             known = [result for result in results if result is not None]
             if len(known) < len(asked):

@@ -33,9 +33,10 @@ class SweepSpec:
     """A validated sweep.
 
     ``search`` proposes its trials, distinct by trial_id; those of a grid in the order of the file:
-    grid by grid, the last parameter of a grid changing fastest, seeds innermost. ``warnings`` are
-    lines for a person. ``resolved`` is the spec as it is run, in YAML: with everything that changed
-    it, and with what it left to defaults written out.
+    grid by grid, the last parameter of a grid changing fastest, seeds innermost. Its method chooses
+    from ``size`` configurations (inf: endless). ``warnings`` are lines for a person. ``resolved``
+    is the spec as it is run, in YAML: with everything that changed it, and with what it left to
+    defaults written out.
     """
 
     name: str
@@ -44,6 +45,7 @@ class SweepSpec:
     metric: Metric
     evals_per_epoch: int
     search: Search
+    size: float
     warnings: tuple[str, ...]
     resolved: str
 
@@ -71,18 +73,22 @@ def load_spec(
     if data_dir is not None:
         draft.attempt(set_data_dir, draft, data_dir)
     read_keys(draft)
-    search = _search(draft)
+    search, size = _search(draft)
     plain = ("name", "model", "dataset", "metric", "evals_per_epoch")
     return SweepSpec(
         **{key: draft.values[key] for key in plain},
         search=search,
+        size=size,
         warnings=(*draft.warnings, *search.warnings),
         resolved=as_yaml(draft.root, KEYS),
     )
 
 
-def _search(draft: Draft) -> Search:
-    """What the method makes of all that may be tried. Raises SpecError if anything is wrong."""
+def _search(draft: Draft) -> tuple[Search, float]:
+    """What the method makes of all that may be tried, and how much that is.
+
+    Raises SpecError if anything is wrong.
+    """
     values, base = draft.values, draft.values["base"] or {}
     dataset, seeds = values["dataset"], values["seeds"] or ()
     for first in (values["rungs"] or ())[:1]:
@@ -124,7 +130,7 @@ def _search(draft: Draft) -> Search:
         draft.note(*error.args)
         raise draft.error() from error
     stages = stages_of(draft, dataset, seeds)
-    return Staged(search, stages) if stages else search
+    return Staged(search, stages) if stages else search, space.size
 
 
 def _check_size(draft: Draft, space: Space) -> None:

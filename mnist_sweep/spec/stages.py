@@ -126,7 +126,7 @@ def stages_of(draft: Draft, dataset: DatasetConfig, seeds: Sequence[int]) -> lis
     if values["race"]:
         name = stages[-1].name if stages else ""
         raced, margin = values["race"]
-        stages.append(Race(raced, margin, metric, rungs[-1].keep if rungs else 1.0, name))
+        stages.append(Race(raced, margin, metric, rungs[-1].keep if rungs else 1.0, name, dataset))
     if values["confirm"]:
         top, fresh = values["confirm"]
         stages.append(Rung("confirm", top, {}, dataset, fresh, metric))

@@ -1,0 +1,67 @@
+"""How long trials take, and which of them still end in time."""
+
+from __future__ import annotations
+
+import math
+import time
+from bisect import bisect, insort
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+
+from mnist_sweep.plan import flops, shape_of
+from mnist_sweep.trial import Trial, TrialResult
+
+#: What one core of a CPU does in a second of training, until there are rows; measured on a server
+#: core with AVX2, whose peak is 100e9.
+FLOPS_PER_CORE = 65e9
+#: Seconds to compile a new shape, until there are rows.
+COMPILE_SECONDS = 3.0
+
+_WORK = itemgetter(0)
+
+
+class Pace:
+    """How long a worker takes: per work as in ``rows`` of the same machine, if there are any."""
+
+    def __init__(self, rows: Iterable[TrialResult] = ()) -> None:
+        #: (work, seconds of training), by work; of equal work the last to come is the last.
+        self._known: list[tuple[float, float]] = []
+        self._compiling = COMPILE_SECONDS
+        for row in rows:
+            self.add(row)
+
+    def add(self, row: TrialResult) -> None:
+        """Learn from ``row``, if its trial finished."""
+        if row.status == "ok" and row.train_seconds:
+            insort(self._known, (flops([row.trial]), row.train_seconds), key=_WORK)
+            self._compiling = row.compile_seconds or self._compiling
+
+    def seconds(self, trials: Sequence[Trial]) -> float:
+        """The seconds of one worker for ``trials``: training, and compiling each shape once."""
+        shapes = {shape_of(trial) for trial in trials}
+        return math.fsum(map(self._training, trials)) + len(shapes) * self._compiling
+
+    def _training(self, trial: Trial) -> float:
+        # The slowest of those next to it in work: small trials take longer for the same work.
+        work = flops([trial])
+        at = bisect(self._known, work, key=_WORK)
+        near = self._known[max(at - 2, 0) : at + 2] or [(FLOPS_PER_CORE, 1.0)]
+        return max(seconds * work / known for known, seconds in near)
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """``until`` is when all trials are to have ended (Unix time), as far as ``pace`` can tell."""
+
+    until: float
+    pace: Pace
+
+    def learn(self, results: Iterable[TrialResult]) -> None:
+        """Tell ``pace`` what trials have come to."""
+        for result in results:
+            self.pace.add(result)
+
+    def allows(self, trials: Sequence[Trial]) -> bool:
+        """Whether a worker that begins ``trials`` now has ended them in time."""
+        return time.time() + self.pace.seconds(trials) <= self.until
