@@ -164,6 +164,15 @@ def run_sweep(
                 f"evals_per_epoch is {spec.evals_per_epoch} now and was {before}: the curves of "
                 f"{count(len(state.rows), 'trial')} already done keep their points"
             )
+        strange = sum(
+            row.sweep == spec.name and trial_id not in state.rows
+            for trial_id, row in writer.finished.items()
+        )
+        if strange:
+            say(
+                f"{count(strange, 'row')} of sweep {spec.name} that the spec does not ask for, or "
+                "not yet: if it was changed, they stay in the file, and decide nothing"
+            )
         if not state.proposed:
             return state.summary()
         earlier = state.rows.values()

@@ -70,10 +70,10 @@ def format_search(study: Study, rows: Sequence[TrialResult], size: float) -> str
     ``rows`` are all of its trials, ``study`` is that of its last stage.
     """
     tried = len(configurations(row for row in rows if row.stage == rows[0].stage))
-    there = f" of {size:,.0f}" if size < math.inf else ""
+    there = f" of the {size:,.0f}" if size < math.inf else ""
     seconds = sum((row.train_seconds or 0.0) + (row.compile_seconds or 0.0) for row in rows)
     cost = (
-        f"The search took {count(len(rows), 'trial')} of {tried:,}{there} configurations and "
+        f"The search took {count(len(rows), 'trial')}, of {tried:,}{there} configurations, and "
         f"{duration(seconds)} of one worker's time."
     )
     return " ".join(filter(None, [cost, study.promise_text, study.lost_text]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -34,7 +34,8 @@ class Study:
 
     ``origin`` says where they are from: "mlp_phase2: mlp, mnist.". Of several studies each has a
     ``name`` for people, "mlp, mnist", and a ``prefix`` for file names; else both are empty.
-    ``rerun`` is the command that goes on with them, if one does.
+    ``rerun`` is the command that goes on with them, if one does. ``stages`` are all stages of the
+    search of which these trials are the last, in their order, if there are several.
     """
 
     results: Sequence[TrialResult]
@@ -43,6 +44,7 @@ class Study:
     name: str = ""
     prefix: str = ""
     rerun: str = "mnist-sweep run SPEC"
+    stages: Sequence[Study] = ()
 
     @cached_property
     def configurations(self) -> list[Configuration]:
@@ -230,7 +232,15 @@ def split_studies(
                 "" if several_stages else rerun,
             )
         )
-    return studies
+    last = [study for study in studies if several_stages and study.results[0].stage == order[0]]
+    return [_with_stages(study, studies) if study in last else study for study in studies]
+
+
+def _with_stages(last: Study, studies: Sequence[Study]) -> Study:
+    model = last.results[0].trial.config.model
+    return replace(
+        last, stages=[s for s in studies[::-1] if s.results[0].trial.config.model == model]
+    )
 
 
 def _file_name(dataset: str) -> str:

@@ -16,8 +16,9 @@ from mnist_sweep.analysis.importance import importance
 from mnist_sweep.analysis.pareto import COSTS, cost_of, pareto_front
 from mnist_sweep.analysis.slices import crossed_pairs, parameter_slices
 from mnist_sweep.analysis.study import Study
+from mnist_sweep.analysis.tracks import tracks
 from mnist_sweep.errors import UserError
-from mnist_sweep.figures import charts, ranking_charts, search_charts
+from mnist_sweep.figures import charts, ranking_charts, search_charts, stage_charts
 from mnist_sweep.figures.importance_charts import importance_chart
 from mnist_sweep.figures.style import Format, Style, both_columns, save, styled
 from mnist_sweep.labels import parameter_name
@@ -102,6 +103,7 @@ def _offers(study: Study, only: Collection[str]) -> Iterator[Offer]:
     yield from _maps(study, MAX_MAPS if not only else None)
     yield from _importance(study)
     yield from _ranking(study)
+    yield from _stages(study)
     yield from _costs(study)
     yield from _expected_best(study)
     yield from _curves(study)
@@ -152,6 +154,16 @@ def _ranking(study: Study) -> Iterator[Offer]:
         yield "ranking", "only one configuration has a result"
     else:
         yield "ranking", partial(ranking_charts.ranking, study, TOP)
+
+
+def _stages(study: Study) -> Iterator[Offer]:
+    if study.stages:
+        yield "best_so_far", partial(stage_charts.best_so_far, study)
+    rounds, ways = tracks(study.stages or [study])
+    if len({max(way.means) for way in ways}) > 1:
+        yield "dropped", partial(stage_charts.dropped, rounds, ways, study)
+    else:
+        yield "configurations dropped on the way", "none was"
 
 
 def _costs(study: Study) -> Iterator[Offer]:
