@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from bisect import bisect, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -22,7 +22,10 @@ _WORK = itemgetter(0)
 
 
 class Pace:
-    """How long a worker takes: per work as in ``rows`` of the same machine, if there are any."""
+    """How long a worker takes, to the safe side: as with ``rows``, if there are any.
+
+    These are of the same machine. What counts are the rows that are next in work.
+    """
 
     def __init__(self, rows: Iterable[TrialResult] = ()) -> None:
         #: (work, seconds of training), by work; of equal work the last to come is the last.
@@ -43,11 +46,12 @@ class Pace:
         return math.fsum(map(self._training, trials)) + len(shapes) * self._compiling
 
     def _training(self, trial: Trial) -> float:
-        # The slowest of those next to it in work: small trials take longer for the same work.
         work = flops([trial])
-        at = bisect(self._known, work, key=_WORK)
-        near = self._known[max(at - 2, 0) : at + 2] or [(FLOPS_PER_CORE, 1.0)]
-        return max(seconds * work / known for known, seconds in near)
+        first, end = (side(self._known, work, key=_WORK) for side in (bisect_left, bisect_right))
+        # The last ones of the same work, else the next on either side: what is left of a step
+        # without its products weighs more in small trials.
+        near = self._known[first:end][-2:] or self._known[max(end - 1, 0) : end + 1]
+        return max(seconds * work / known for known, seconds in near or [(FLOPS_PER_CORE, 1.0)])
 
 
 @dataclass(frozen=True)
