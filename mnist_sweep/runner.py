@@ -170,8 +170,8 @@ def run_sweep(
         )
         if strange:
             say(
-                f"{count(strange, 'row')} of sweep {spec.name} that the spec does not ask for, or "
-                "not yet: if it was changed, they stay in the file, and decide nothing"
+                f"{count(strange, 'row')} of sweep {spec.name} stay, but decide nothing: the spec, "
+                "if it was changed, does not ask for them, or not yet"
             )
         if not state.proposed:
             return state.summary()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 
 from mnist_sweep.analysis.study import split_studies
 from mnist_sweep.executors.worker import InProcessExecutor
-from mnist_sweep.results.file import read_results
-from mnist_sweep.runner import run_sweep
+from mnist_sweep.results.file import ResultsWriter, read_results
+from mnist_sweep.runner import describe_plan, run_sweep
 from mnist_sweep.search.protocol import Search, missing, most
+from mnist_sweep.table import format_search
 from mnist_sweep.trial import Trial, TrialResult
 from tests.spec_helpers import load, problems
 
@@ -170,6 +172,105 @@ def test_a_stage_takes_the_best_of_the_one_before(tmp_path: Path) -> None:
     assert {r.trial.config.lr for r in last} <= {r.trial.config.lr for r in ranked[:10]}
     assert {r.trial.config.seed for r in last} == {0, 1}
     assert all(r.trial.config.opt == "adam" for r in last)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rung", "warned"),
+    [
+        ("cosine", "{epochs: 4}", True),
+        ("[plateau, onecycle]", "{epochs: 4}", True),
+        ("plateau", "{epochs: 4}", False),
+        ("constant", "{epochs: 4}", False),
+        ("cosine", "{seeds: 3}", False),
+    ],
+)
+def test_short_trials_that_choose_who_gets_a_long_schedule_are_warned_of(
+    schedule: str, rung: str, warned: bool, tmp_path: Path
+) -> None:
+    text = f"parameters: {{lr: [1e-3, 1e-2], lr_schedule: {schedule}}}\n"
+    spec = load(tmp_path, f"{text}rungs: [{{epochs: 1, keep: 2}}, {rung}]\n")
+    assert any("tell little of those after many" in line for line in spec.warnings) == warned
+
+
+def test_a_stage_says_before_it_begins_what_it_may_ask_for(tmp_path: Path) -> None:
+    text = f"{STAGED['rungs and a race']}confirm: {{top: 2, seeds: [9]}}\n"
+    search = load(tmp_path, text).search
+    parts = [(p.stage, p.most, p.configurations, p.fixed) for p in search.parts]
+    # Rung 3 has two seeds from rung 2, which are the first of the six of the race.
+    assert parts == [
+        ("", 24, 24, True),
+        ("rung 2", 24, 12, False),
+        ("rung 3", 24 + 48, 12, False),
+        ("confirm", 2, 2, False),
+    ]
+    rows = finish(search)
+    asked: dict[str, set[str]] = {}
+    for part in search.asked(rows):
+        asked.setdefault(part.stage, set()).update(trial.trial_id for trial in part.trials)
+    assert all(len(asked[part.stage]) <= part.most for part in search.parts)
+    configs = [{t.config for t in part.variants} for part in search.parts]
+    assert all(config.epochs == 3 for config in configs[2])
+
+
+def test_a_dry_run_prices_each_stage(tmp_path: Path) -> None:
+    text = RUNGS.replace("keep: contenders", "keep: 1/3")
+    spec, output = load(tmp_path, text), tmp_path / "out.csv"
+    lines = describe_plan(spec, output, jobs=2).splitlines()
+    at = lines.index(next(line for line in lines if line.startswith("stages ")))
+    assert re.fullmatch(r"stages +search: 24 trials, [\d.]+ TFLOP, about \d+ s", lines[at])
+    assert lines[at + 1].strip().startswith("rung 2: at most 24 trials, ")
+    assert lines[at + 2].strip().startswith("rung 3: at most 8 trials, ")
+    rows = finish(spec.search)
+    with ResultsWriter(output) as writer:
+        for row in list(rows.values())[:-1]:
+            writer.append(replace(row, device="CPU", train_seconds=1.0))
+    lines = describe_plan(spec, output, jobs=2).splitlines()
+    assert lines[at].endswith("search: 24 trials, done")
+    assert re.search(r"rung 2: \d+ trials, done", lines[at + 1])
+    assert "rung 3: at most 8 trials, " in lines[at + 2]
+
+
+def test_a_search_ends_with_what_it_found_how_sure_that_is_and_what_it_took(
+    tmp_path: Path,
+) -> None:
+    spec = load(tmp_path, f"{BAYES}confirm: {{top: 3, seeds: [7, 8]}}\n")
+    rows = [replace(row, train_seconds=59.0, compile_seconds=1.0)
+            for row in by_stage(spec.search, finish(spec.search))]  # fmt: skip
+    study = split_studies(rows)[0]
+    text = format_search(study, rows, spec.size)
+    cost = "24 trials, of 18 of the 24 configurations, and 24 min of one worker's time."
+    assert text.startswith(f"The search took {cost}")
+    assert study.promise_text
+    assert study.promise_text in text
+    assert format_search(study, rows, math.inf).startswith("The search took 24 trials, of 18 conf")
+    tied = sum(comparison.verdict == "tied" for comparison in study.comparisons)
+    assert bool(tied) == ("None of these is better than the best by more than" in text)
+
+
+def by_stage(search: Search, rows: Mapping[str, TrialResult]) -> list[TrialResult]:
+    """``rows`` as a run writes them: each with the first stage that asked for it."""
+    found: dict[str, TrialResult] = {}
+    for part in search.asked(rows):
+        for trial in part.trials:
+            found.setdefault(trial.trial_id, replace(rows[trial.trial_id], stage=part.stage))
+    return list(found.values())
+
+
+def test_a_spec_that_was_changed_is_said_and_its_rows_stay(tmp_path: Path) -> None:
+    spec, output = load(tmp_path, BAYES), tmp_path / "out.csv"
+    rows = [replace(row, sweep=spec.name, device="CPU") for row in finish(spec.search).values()]
+    with ResultsWriter(output) as writer:
+        for row in rows:
+            writer.append(row)
+    # A search of fewer is the beginning of one of more: it has no use for the last of its rows.
+    for text, strange in ((BAYES, 0), (BAYES.replace("18", "15"), 3)):
+        said: list[str] = []
+        spec = load(tmp_path, text)
+        summary = run_sweep(spec, output, InProcessExecutor(), device="CPU", say=said.append)
+        assert (summary.done, summary.new) == (18 - strange, 0)
+        notes = [line.split(":")[0] for line in said if "decide nothing" in line]
+        assert notes == ["3 rows of sweep sweep stay, but decide nothing"] * (strange > 0)
+    assert len(read_results(output).results) == 18
 
 
 def test_a_race_drops_who_cannot_win_and_keeps_who_may(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from mnist_sweep.analysis.configurations import Configuration, configurations
 from mnist_sweep.analysis.intervals import LEVEL
 from mnist_sweep.analysis.ranking import rank
-from mnist_sweep.config import HPConfig
+from mnist_sweep.config import SCHEDULES, HPConfig
 from mnist_sweep.metrics import Metric
 from mnist_sweep.search.protocol import Asked, Part, Search
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
@@ -56,8 +56,17 @@ class Staged:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """Those of the method."""
-        return self.method.warnings
+        """Those of the method, and one where short trials choose who gets a long schedule."""
+        epochs = [{trial.config.epochs for trial in part.variants} for part in self.parts]
+        names = {trial.config.lr_schedule for part in self.parts for trial in part.variants}
+        falling = sorted(name for name in names if SCHEDULES[name].factor(1 - 1e-9) < 0.5)
+        if not falling or all(number == epochs[0] for number in epochs):
+            return self.method.warnings
+        return [
+            *self.method.warnings,
+            f"rungs: {' and '.join(falling)} bring the rate down within each stage's epochs, so "
+            "that ranks after few epochs tell little of those after many; keep many until the last",
+        ]
 
     @cached_property
     def parts(self) -> Sequence[Part]:
