@@ -31,8 +31,7 @@ class Progress:
         say: Callable[[str], None] | None,
     ) -> None:
         self._metric, self._say = metric, say
-        self._trials, self._work = 0, 1.0
-        self._known, self._known_work = 0, 0.0
+        self._stage, self._trials, self._work = "", 0, 1.0
         self._values = [value for r in earlier if (value := getattr(r, metric.name)) is not None]
         self._ended, self._done = 0, 0.0
         self._next_line = time.monotonic() + FIRST_LINE
@@ -46,15 +45,11 @@ class Progress:
             disable=None if say else True,
         )
 
-    def expect(self, trials: Sequence[Trial], later: int) -> None:
-        """``trials`` are next, and then ``later`` ones of which nothing is known yet.
-
-        These are taken to cost as much as the known ones on average.
-        """
-        work = flops(trials)
-        self._known, self._known_work = self._known + len(trials), self._known_work + work
+    def expect(self, trials: Sequence[Trial], later: int, work: float, stage: str = "") -> None:
+        """``trials`` of ``stage`` are next, and then ``later`` ones, which may take ``work``."""
+        self._stage = f"{stage}: " if stage else ""
         self._trials = self._ended + len(trials) + later
-        self._work = self._done + work + later * self._known_work / self._known
+        self._work = self._done + flops(trials) + work
         self._bar.total = self._work
 
     def add(self, result: TrialResult) -> None:
@@ -67,7 +62,7 @@ class Progress:
     def show(self, under_way: float) -> None:
         """Show what is done, with the work ``under_way``, if it is time to."""
         done, now = min(self._done + under_way, self._work), time.monotonic()
-        text = f"{self._ended} of {count(self._trials, 'trial')}"
+        text = f"{self._stage}{self._ended} of {count(self._trials, 'trial')}"
         if self._values:
             best = self._metric.text(self._metric.best(self._values))
             text += f", best {self._metric.label} {best}"

@@ -23,7 +23,7 @@ from mnist_sweep.plan import flops, plan
 from mnist_sweep.progress import Progress
 from mnist_sweep.results.file import ResultsWriter, read_results
 from mnist_sweep.results.spec_beside import spec_evaluations
-from mnist_sweep.search.protocol import Search, missing, most
+from mnist_sweep.search.protocol import Part, Search, missing, most
 from mnist_sweep.spec.load import SweepSpec
 from mnist_sweep.trial import Trial, TrialResult
 
@@ -234,7 +234,7 @@ class _State:
         session: Session,
         limit: int | None,
         images: int,
-        expect: Callable[[Sequence[Trial], int], None],
+        expect: Callable[[Sequence[Trial], int, float, str], None],
         deadline: Deadline | None,
     ) -> Iterator[TrialResult]:
         """Yield each result until the search is over, ``limit`` is reached or the run is stopped.
@@ -247,8 +247,9 @@ class _State:
             : None if limit is None else limit - self._new
         ]:
             _check_batch_sizes(todo, images)
-            left = self.total - len(self.rows)
-            expect(todo, (left if limit is None else min(left, limit - self._new)) - len(todo))
+            later = self.total - len(self.rows) - len(todo)
+            cut = later if limit is None else min(later, limit - self._new - len(todo))
+            expect(todo, cut, self._later_work(todo) * cut / max(later, 1), self._stage)
             # No worker is to start for what it would not do.
             before = self._new
             begun = [trial for trial in todo if deadline is None or deadline.allows([trial])]
@@ -264,6 +265,14 @@ class _State:
                 self.left = [t for t in self.proposed if t.trial_id not in self.rows]
                 return
             self._ask()
+
+    def _later_work(self, todo: Sequence[Trial]) -> float:
+        """What may come after ``todo``: trials like these in this stage, any in those after it."""
+        parts = self._search.parts
+        here = [part.stage for part in parts].index(self._stage)
+        known = sum(row.stage == self._stage for row in self.rows.values())
+        rest = max(parts[here].most - known - len(todo), 0)
+        return rest * flops(todo) / len(todo) + sum(map(_most_work, parts[here + 1 :]))
 
     def _round(self) -> Sequence[Trial]:
         """Of what is proposed, a seed of each configuration that has the fewest rows."""
@@ -283,11 +292,9 @@ class _State:
             if place < len(dict.fromkeys(a.stage for a in asked)) - bool(self.proposed):
                 text = f"{count(known, 'trial')}, done"
             else:
-                each = part.most / len(part.variants)
-                seconds = each * pace.seconds(part.variants) / jobs
+                seconds = part.most * pace.seconds(part.variants) / len(part.variants) / jobs
                 text = "" if part.fixed else "at most "
-                text += f"{count(part.most, 'trial')}, "
-                text += _work_text(each * flops(part.variants), seconds)
+                text += f"{count(part.most, 'trial')}, {_work_text(_most_work(part), seconds)}"
             yield f"{'stages' if not place else '':<15} {stage_text(part.stage)}: {text}"
 
     def summary(self, interrupted: bool = False) -> Summary:
@@ -307,6 +314,10 @@ class _State:
 
 def _without_seed(trial: Trial) -> Trial:
     return replace(trial, config=replace(trial.config, seed=0))
+
+
+def _most_work(part: Part) -> float:
+    return part.most * flops(part.variants) / len(part.variants)
 
 
 def _work_text(work: float, seconds: float) -> str:

@@ -390,7 +390,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch: pytest.Mon
     said: list[str] = []
     earlier = [TrialResult("", TRIAL, "ok", test_accuracy=0.9)]
     shown = Progress(TEST_ACCURACY, earlier, said.append)
-    shown.expect([TRIAL, long], 0)
+    shown.expect([TRIAL, long], 0, 0.0)
     shown.show(flops([TRIAL]) / 2)
     shown.add(TrialResult("", TRIAL, "ok", test_accuracy=0.8))
     shown.show(0.0)  # too soon
@@ -403,16 +403,16 @@ def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch: pytest.Mon
     assert len(said) == 2
 
 
-def test_what_a_search_asks_for_later_is_taken_to_cost_as_much_as_what_is_known(
+def test_what_a_search_may_ask_for_later_is_work_to_come_and_its_stage_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(progress, "FIRST_LINE", 0.0)
     long = replace(TRIAL, config=replace(TRIAL.config, epochs=7))
     said: list[str] = []
     shown = Progress(TEST_ACCURACY, [], said.append)
-    shown.expect([TRIAL], 3)
+    shown.expect([TRIAL], 3, flops([long] * 3))
     shown.add(TrialResult("", TRIAL, "ok", test_accuracy=0.8))
-    shown.expect([long], 2)
+    shown.expect([long], 2, flops([TRIAL] * 2), "rung 2")
     shown.show(0.0)
-    # One of 1 + 7 + 2 * 4.
-    assert said == ["6% of the work done, 1 of 4 trials, best test accuracy 80.00 %"]
+    # One of 1 + 7 + 2.
+    assert said == ["10% of the work done, rung 2: 1 of 4 trials, best test accuracy 80.00 %"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate
 from statistics import median
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -34,14 +36,12 @@ def best_so_far(study: Study) -> Figure:
     Stages measure different things, so that each has a best of its own.
     """
     metric = study.metric
-    rows = [(row, place) for place, stage in enumerate(study.stages) for row in stage.results]
-    spent = list(accumulate(flops([row.trial]) / 1e12 for row, _ in rows))
-    points = [
-        (work, value, place)
-        for work, (row, place) in zip(spent, rows, strict=True)
+    values = [
+        value
+        for stage in study.stages
+        for row in stage.results
         if (value := getattr(row, metric.name)) is not None
     ]
-    values = [value for _, value, _ in points]
     middle = median(values)
     scale = MetricScale.fit(metric, [v for v in values if metric.sign * (v - middle) >= 0])
     below = sum(scale(value) < scale.low for value in values)
@@ -57,18 +57,19 @@ def best_so_far(study: Study) -> Figure:
         note,
     )
     axes = figure.subplots(gridspec_kw=frame(figure, note))
-    handles = []
+    handles, spent = [], 0.0
     for place, stage in enumerate(study.stages):
+        works, heights = [], []
+        for row in stage.results:
+            spent += flops([row.trial]) / 1e12
+            if (value := getattr(row, metric.name)) is not None:
+                works.append(spent)
+                heights.append(scale(value))
         style = series_style(place) | {"linestyle": "-"}
-        own = [(work, value) for work, value, of in points if of == place]
-        ends = [work for work, (_, of) in zip(spent, rows, strict=True) if of == place]
-        axes.axvline(ends[-1], color=FAINT, lw=0.8, ls=":")
-        best = list(accumulate((value for _, value in own), lambda a, b: metric.best([a, b])))
-        works = [work for work, _ in own]
-        axes.plot(works, [scale(v) for _, v in own], alpha=0.5, ms=4, mew=0,
-                  **style | {"linestyle": ""})  # fmt: skip
-        axes.plot([*works, ends[-1]], [scale(v) for v in [*best, best[-1]]],
-                  color=style["color"], lw=1.6, drawstyle="steps-post")  # fmt: skip
+        axes.plot(works, heights, alpha=0.5, ms=4, mew=0, **style | {"linestyle": ""})
+        best = [*accumulate(heights, max), max(heights, default=math.nan)]
+        axes.step([*works, spent], best, where="post", color=style["color"], lw=1.6)
+        axes.axvline(spent, color=FAINT, lw=0.8, ls=":")
         label = f"{stage_text(stage.results[0].stage)} ({count(len(stage.results), 'trial')})"
         handles.append(Line2D([], [], lw=1.6, ms=4, label=label, **style))
     axes.xaxis.set_major_locator(MaxNLocator(7))
@@ -80,14 +81,14 @@ def best_so_far(study: Study) -> Figure:
 
 
 def dropped(rounds: Sequence[tuple[str, int]], tracks: Sequence[Track], study: Study) -> Figure:
-    """The ``tracks`` of configurations through ``rounds``, the last ones in colour."""
-    metric = study.metric
-    end = len(rounds) - 1
+    """The ``tracks`` of configurations through ``rounds``, some that saw the last one in colour."""
+    metric, end = study.metric, len(rounds) - 1
     left = [track for track in tracks if end in track.means][:_IN_COLOUR]
-    further = [track for track in tracks if max(track.means) > 0]
-    scale = MetricScale.fit(metric, [v for track in further for v in track.means.values()])
-    first = [track.means[0] for track in tracks if 0 in track.means]
-    below = sum(scale(value) < scale.low for value in first)
+    scale = MetricScale.fit(
+        metric, [v for track in tracks if max(track.means) > 0 for v in track.means.values()]
+    )
+    first = [scale(track.means[0]) for track in tracks if 0 in track.means]
+    below = sum(height < scale.low for height in first)
     common = (study.stages or [study])[0].common_text(track.last for track in left)
     note = footnote(
         study,
@@ -101,31 +102,23 @@ def dropped(rounds: Sequence[tuple[str, int]], tracks: Sequence[Track], study: S
         note,
     )
     axes = figure.subplots(gridspec_kw=frame(figure, note))
-    for track in tracks[::-1]:
-        places, values = zip(*sorted(track.means.items()), strict=True)
-        heights = [scale(value) for value in values]
-        if track in left:
-            axes.plot(places, heights, lw=1.8, ms=5, **series_style(left.index(track)))
+    handles = []
+    for place, track in enumerate([*left, *(track for track in tracks if track not in left)]):
+        line = dict(zip(track.means, map(scale, track.means.values()), strict=True))
+        if place < len(left):
+            label = describe(track.last.config, study.varying) or "the winner"
+            style: dict[str, Any] = {**series_style(place), "lw": 1.8, "ms": 5, "zorder": 3}
         else:
-            axes.plot(places, heights, color=FAINT, lw=0.8, alpha=0.6)
-            if places[-1] < end:
-                axes.plot(places[-1:], heights[-1:], "x", color=FAINT, ms=4, alpha=0.6)
+            label, style = "", {"color": FAINT, "lw": 0.8, "ms": 4, "alpha": 0.6}
+            style |= {"marker": "x", "markevery": [-1]} if end not in line else {}
+        handles += axes.plot([*line], [*line.values()], label=label, **style)
     several = {stage for stage, seeds in rounds if seeds > 1}
-    axes.set_xticks(
-        range(len(rounds)),
-        [
-            stage_text(stage) + f"\n{count(seeds, 'seed')}" * (stage in several)
-            for stage, seeds in rounds
-        ],
-    )
+    texts = [
+        stage_text(stage) + f"\n{count(seeds, 'seed')}" * (stage in several)
+        for stage, seeds in rounds
+    ]
+    axes.set_xticks(range(len(rounds)), texts)
     axes.set_xlim(-0.3, end + 0.3)
     scale.apply(axes, metric.label)
-    axes.set_ylim(scale.low, scale.high)
-    shown = [track.last.config for track in left]
-    handles = [
-        Line2D([], [], lw=1.8, ms=5, label=describe(config, study.varying) or "the winner",
-               **series_style(place))
-        for place, config in enumerate(shown)
-    ]  # fmt: skip
-    add_legend(figure, handles)
+    add_legend(figure, handles[: len(left)])
     return figure
