@@ -22,6 +22,7 @@ from tests.ray_nodes import outcome, ray_processes, rows_in, start_sweep, table,
 from tests.runs import told
 from tests.test_runner import SPEC as CLIMB
 from tests.test_runner import Climb
+from tests.test_stages import TINY as STAGED
 
 pytestmark = pytest.mark.ray
 
@@ -76,6 +77,21 @@ def test_its_workers_outlive_a_proposal_of_a_search_that_learns_from_rows(tmp_pa
     compiled = [float(row["compile_seconds"]) > 0 for row in table(tmp_path / "ray.csv")]
     assert compiled == [True] + [False] * 6
     assert ray_processes() == before
+
+
+def test_stages_cut_off_by_limits_and_time_are_the_same_trials_and_rows(tmp_path: Path) -> None:
+    (tmp_path / "staged.yaml").write_text(STAGED)
+    spec = load_spec(tmp_path / "staged.yaml")
+    here, remote = tmp_path / "here.csv", tmp_path / "ray.csv"
+    run_sweep(spec, here, InProcessExecutor(), device="CPU")
+    executor = RayExecutor(ClusterOptions(None, 2, "CPU", 0.0))
+    for limit in (4, None):
+        summary = run_sweep(spec, remote, executor, device="CPU", limit=limit, seconds=600)
+    assert (summary.done, summary.total, summary.searched) == (11, 11, True)
+    assert outcome(remote) == outcome(here)
+    assert [{row["stage"] for row in table(path)} for path in (here, remote)] == [
+        {"", "confirm"}
+    ] * 2
 
 
 @pytest.mark.slow

@@ -32,6 +32,15 @@ rungs:
   - {{epochs: 1, keep: contenders, seeds: 2}}
   - {{epochs: 3}}
 """
+#: One that is trained in a second, in 11 trials.
+TINY = """
+dataset: {name: mnist, train_size: 500, validation_size: 300, test_size: 100}
+base: {width: 16, depth: 1, batch_size: 50}
+method: bayes
+count: 7
+parameters: {lr: [1e-4, 1e-3, 3e-3, 1e-2, 1e-1], activation_fn: [relu, silu]}
+confirm: {top: 2, seeds: [5, 6]}
+"""
 STAGED = {
     "bayes": BAYES,
     "bayes, confirmed": f"{BAYES}confirm: {{top: 3, seeds: [7, 8]}}\n",
@@ -296,17 +305,9 @@ def test_a_race_ends_when_no_other_is_better_by_the_margin(tmp_path: Path) -> No
 
 
 def test_a_run_names_the_stage_and_the_last_one_is_ranked_first(tmp_path: Path) -> None:
-    text = """
-    dataset: {name: mnist, train_size: 500, validation_size: 300, test_size: 100}
-    base: {width: 16, depth: 1, batch_size: 50}
-    method: bayes
-    count: 7
-    parameters: {lr: [1e-4, 1e-3, 3e-3, 1e-2, 1e-1], activation_fn: [relu, silu]}
-    confirm: {top: 2, seeds: [5, 6]}
-    """
-    spec, output = load(tmp_path, text), tmp_path / "out.csv"
-    for limit in (3, 5, None):
-        run_sweep(spec, output, InProcessExecutor(), device="CPU", limit=limit)
+    spec, output = load(tmp_path, TINY), tmp_path / "out.csv"
+    for limit, seconds in ((3, 0.1), (3, None), (5, 600.0), (None, 600.0)):
+        run_sweep(spec, output, InProcessExecutor(), device="CPU", limit=limit, seconds=seconds)
     once = tmp_path / "once.csv"
     summary = run_sweep(spec, once, InProcessExecutor(), device="CPU")
     assert (summary.done, summary.total) == (11, 11)

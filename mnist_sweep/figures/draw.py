@@ -159,11 +159,10 @@ def _ranking(study: Study) -> Iterator[Offer]:
 def _stages(study: Study) -> Iterator[Offer]:
     if study.stages:
         yield "best_so_far", partial(stage_charts.best_so_far, study)
-    rounds, ways = tracks(study.stages or [study])
-    if len({max(way.means) for way in ways}) > 1:
+    seeds = {len(c.results) + c.diverged + c.failed for c in study.configurations}
+    if study.stages or len(seeds) > 1:
+        rounds, ways = tracks(study.stages or [study])
         yield "dropped", partial(stage_charts.dropped, rounds, ways, study)
-    else:
-        yield "configurations dropped on the way", "none was"
 
 
 def _costs(study: Study) -> Iterator[Offer]:
