@@ -193,7 +193,7 @@ def run_sweep(
         if state.left and not interrupted:
             needed = duration(pace.seconds(state.left))
             trials = count(len(state.left), "trial")
-            say(f"out of time: {trials} of what comes next left, {needed} of one worker's time")
+            say(f"out of time: {trials} of this stage left, about {needed} of one worker's time")
     return state.summary(interrupted)
 
 

@@ -107,7 +107,7 @@ def test_what_would_not_end_in_time_is_not_begun(tmp_path: Path, kind: str) -> N
     # The wide one with a rate of 1e-2 has not begun: no second seed has, either.
     assert (summary.done, summary.new, summary.interrupted) == (3, 1, False)
     assert [r.trial.config.width for r in read_results(output).results[2:]] == [16]
-    assert said[-1].startswith("out of time: 5 trials of what comes next left, ")
+    assert said[-1].startswith("out of time: 5 trials of this stage left, about ")
 
 
 def test_no_worker_starts_where_nothing_would_end_in_time(tmp_path: Path) -> None:

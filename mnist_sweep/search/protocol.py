@@ -25,9 +25,9 @@ class Asked(NamedTuple):
 class Part(NamedTuple):
     """A ``stage`` of a search before it begins.
 
-    It may ask for ``most`` trials (for as many, if that is ``fixed``): up to so many
-    ``configurations``, each with all ``seeds``.
-    ``variants`` has a trial of each that may be among them, or of as many as are typical of them.
+    It may ask for ``most`` trials, or asks for as many if that is ``fixed``: of up to so many
+    ``configurations``, with ``seeds``. ``variants`` has a trial of each configuration that may be
+    among them, or of some that cost as much on average.
     """
 
     stage: str
