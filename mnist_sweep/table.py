@@ -59,7 +59,9 @@ def format_winner(study: Study) -> str:
     best = study.best
     if best is None:
         return study.nothing_text
-    settings = describe(best.config, study.varying) or "the only configuration so far"
+    # All that the search chose, though its last stage may have only some of that left.
+    chosen = (study.stages or [study])[0].varying
+    settings = describe(best.config, chosen) or "the only configuration so far"
     seeds = count(len(best.values(study.metric)), "seed")
     return f"best: {settings}: {study.metric.label} {best.text(study.metric)} ({seeds})"
 

@@ -72,6 +72,8 @@ FIRST_SEED = {"mlp_confirmation": 10, "cnn_phase3": 2, "mlp_final": 20, "cnn_fin
         ("cnn_phase4", 8, 1, "val_accuracy"),
         ("mlp_full_grid", 1600, 1, "val_accuracy"),
         ("mlp_search", 16, 1, "val_accuracy"),  # of 65, those that come first
+        ("mlp_study", 16, 1, "val_accuracy"),  # of 66 at most
+        ("cnn_study", 12, 1, "val_accuracy"),  # of 38 at most
         ("mlp_sgd", 16, 3, "val_accuracy"),
         ("mlp_schedule", 24, 3, "val_accuracy"),
         # 6 + 8 + 6 + 3 + 8, of which the grids share 3

@@ -16,7 +16,7 @@ from mnist_sweep.executors.worker import InProcessExecutor
 from mnist_sweep.results.file import ResultsWriter, read_results
 from mnist_sweep.runner import describe_plan, run_sweep
 from mnist_sweep.search.protocol import Search, missing, most
-from mnist_sweep.table import format_search
+from mnist_sweep.table import format_search, format_winner
 from mnist_sweep.trial import Trial, TrialResult
 from tests.spec_helpers import load, problems
 
@@ -252,6 +252,8 @@ def test_a_search_ends_with_what_it_found_how_sure_that_is_and_what_it_took(
     assert study.promise_text
     assert study.promise_text in text
     assert format_search(study, rows, math.inf).startswith("The search took 24 trials, of 18 conf")
+    # What all of the last stage have in common was chosen, too.
+    assert re.match(r"best: lr \S+, \w+, width \d+: validation accuracy", format_winner(study))
     tied = sum(comparison.verdict == "tied" for comparison in study.comparisons)
     assert bool(tied) == ("None of these is better than the best by more than" in text)
 

@@ -94,7 +94,7 @@ def dropped(rounds: Sequence[tuple[str, int]], tracks: Sequence[Track], study: S
         study,
         "A line ends where its configuration was dropped, or had no further seed.",
         f"Worse, below the frame: {below:,} of {len(first):,} in the first round." * (below > 0),
-        f"In colour: {common}." if common else "",
+        f"All in colour: {common}." if common else "",
     )
     figure = new_figure(
         f"{capital(metric.label)} of {count(len(tracks), 'configuration')}, round by round",
