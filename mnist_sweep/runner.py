@@ -266,6 +266,11 @@ class _State:
                 return
             self._ask()
 
+    @property
+    def _searched(self) -> bool:
+        """Whether which trials there are depends on results."""
+        return most(self._search) > len(missing(self._search, {}).trials)
+
     def _later_work(self, todo: Sequence[Trial]) -> float:
         """What may come after ``todo``: trials like these in this stage, any in those after it."""
         parts = self._search.parts
@@ -284,10 +289,9 @@ class _State:
         return rounds[min(rounds)] if rounds else []
 
     def stage_lines(self, pace: Pace, jobs: int) -> Iterator[str]:
-        """What each stage costs, if there are several, a line each."""
+        """What each stage costs, a line each, where trials depend on results."""
         asked = self._search.asked(self.rows)
-        parts = self._search.parts
-        for place, part in enumerate(parts if len(parts) > 1 else ()):
+        for place, part in enumerate(self._search.parts if self._searched else ()):
             known = len({t.trial_id for a in asked if a.stage == part.stage for t in a.trials})
             if place < len(dict.fromkeys(a.stage for a in asked)) - bool(self.proposed):
                 text = f"{count(known, 'trial')}, done"
@@ -308,7 +312,7 @@ class _State:
             diverged=statuses["diverged"],
             failed=statuses["failed"],
             interrupted=interrupted,
-            searched=most(self._search) > len(missing(self._search, {}).trials),
+            searched=self._searched,
         )
 
 
