@@ -63,6 +63,13 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     subparsers = whole.add_subparsers(metavar="COMMAND", required=True)
     _add_run(subparsers)
     _add_views(subparsers)
+    init = subparsers.add_parser(
+        "init",
+        help="write a spec to start from",
+        description="Print a commented spec, or a W&B sweep file in the words of a spec.",
+    )
+    init.add_argument("--from", type=Path, dest="source", metavar="FILE", help="a W&B sweep file")
+    init.add_argument("-o", "--output", type=Path, help="the spec to write (default: stdout)")
     data = subparsers.add_parser(
         "data",
         help="show what a data set holds",

@@ -192,6 +192,22 @@ def _report(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _init(arguments: argparse.Namespace) -> int:
+    from mnist_sweep.spec.start import new_spec, ported_spec
+
+    text = ported_spec(arguments.source) if arguments.source else new_spec()
+    if arguments.output is None:
+        show(text, end="")
+        return DONE
+    try:
+        with arguments.output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UserError(f"{arguments.output} is there already; name another file") from None
+    show(str(arguments.output))
+    return DONE
+
+
 def _data(arguments: argparse.Namespace) -> int:
     from mnist_sweep.data.samples import describe
 
@@ -217,6 +233,7 @@ COMMANDS: Mapping[str, Command] = {
     "plot": _plot,
     "top": _top,
     "report": _report,
+    "init": _init,
     "data": _data,
     "doctor": _doctor,
 }

@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mnist_sweep.aliases import suggest
 from mnist_sweep.cache import cache_dir, kernel_cache
 from mnist_sweep.errors import DeviceError
 from mnist_sweep.files import replace_file
@@ -33,6 +34,9 @@ NO_COMPILER = (
 )
 
 NO_NAME = "--device is empty; name one, such as CPU, or leave it out"
+
+#: What ``--device`` may name.
+DEVICES = ("CPU", "CUDA", "METAL", "AMD", "NV", "CL", "WEBGPU")
 
 #: What a machine must have before it is worth opening an accelerator: device -> path.
 _ACCELERATOR_TRACES = {"CUDA": "/dev/nvidiactl", "AMD": "/dev/kfd"}
@@ -241,7 +245,7 @@ def choose_device(requested: str | None) -> Choice:
         probed = probe(wanted, compiler)
         if probed.problem:
             raise DeviceError(
-                f"device {wanted} cannot be used: {probed.problem}; "
+                f"device {wanted} cannot be used: {probed.problem}{suggest(wanted, DEVICES)}; "
                 "mnist-sweep doctor lists the devices that can"
             )
         return Choice(wanted, compiler, reason, gpu_names(wanted, probed.count))

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from mnist_sweep.config import HPConfig, identity, settings
+from mnist_sweep.errors import DataError
 
 Status = Literal["ok", "diverged", "failed"]
 
@@ -51,6 +52,27 @@ class DatasetConfig:
     def test_images(self) -> int | None:
         """How many images test, where that can be told without the data."""
         return self.test_size or (BUNDLED_IMAGES[1] if self.is_bundled else None)
+
+    def train_images(self, n_train: int, n_test: int) -> int:
+        """How many of ``n_train`` images train. Raises DataError if the sizes do not fit."""
+        for key in SPLIT_SIZES:
+            size = getattr(self, key)
+            least = 0 if key == "validation_size" else 1
+            if size is not None and size < least:
+                raise DataError(f"dataset: {key} is {size}; it must be at least {least}")
+        needed = self.validation_size + (self.train_size or 1)
+        if needed > n_train:
+            wanted = f"train_size {self.train_size}" if self.train_size else "an image to train on"
+            raise DataError(
+                f"dataset: validation_size {self.validation_size} and {wanted} do not fit: "
+                f"{self.name} has {n_train} training images"
+            )
+        if self.test_size is not None and self.test_size > n_test:
+            raise DataError(
+                f"dataset: test_size {self.test_size} does not fit: "
+                f"{self.name} has {n_test} test images"
+            )
+        return self.train_size or n_train - self.validation_size
 
     @property
     def label(self) -> str:

@@ -310,7 +310,10 @@ def test_every_command_has_help(command: str, tmp_path: Path) -> None:
         (["doctor", "--address", "auto"], "--executor ray"),
         (["run", SMOKE, "--set", "lr"], "--set"),
         (["run", SMOKE, "--data-dir", "nowhere"], "nowhere"),
-        (["run", SMOKE, "--set", "batch_size=60000", "--device", "CPU"], "batch_size 60000"),
+        (
+            ["run", SMOKE, "--set", "batch_size=60000", "--device", "CPU"],
+            "batch_size: 60,000 is more than the 6,000 images",
+        ),
         (["run", SMOKE, "-o", ".", "--device", "CPU"], "folder"),
         (["run", SMOKE, "-o", SMOKE, "--overwrite"], "the spec itself"),
         (["run", SMOKE, "-o", "out"], "-o out/smoke.csv; for a file: -o out.csv"),

@@ -389,21 +389,24 @@ def test_a_goal_that_contradicts_its_metric_is_refused(
     ]
 
 
-def test_a_file_whose_name_cannot_name_a_sweep_needs_a_name(tmp_path: Path) -> None:
-    path = tmp_path / "my sweep.yaml"
-    path.write_text("seeds: 1\n")
-    with pytest.raises(
-        SpecError, match=r"my sweep\.yaml:1: name: 'my sweep', from the file's name"
-    ):
-        load_spec(path)
-    assert load_spec(path, overrides=["name=mine"]).name == "mine"
-
-
-@pytest.mark.parametrize("name", ["=1", "-a", "a b", "a/b", "..", ".a", "a" * 81, "é"])
-def test_a_name_that_a_spreadsheet_or_a_folder_could_trip_over_is_refused(
-    tmp_path: Path, name: str
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [("=1", "1"), ("-a", "a"), ("a b", "a_b"), ("a/../b", "a_.._b"), (".a", "a"), ("é1", "1")],
+)
+def test_a_name_is_made_one_that_no_spreadsheet_or_folder_trips_over(
+    tmp_path: Path, name: str, taken: str
 ) -> None:
-    (problem,) = problems(tmp_path, f"seeds: 1\nname: '{name}'\n")
+    spec = load(tmp_path, f"seeds: 1\nmodel: mlp\nname: '{name}'\n")
+    assert spec.name == taken
+    assert spec.warnings == (f"{tmp_path}/sweep.yaml: reads {name} as {taken}",)
+    path = tmp_path / f"{name.replace('/', '')}.yaml"
+    path.write_text("seeds: 1\n")
+    assert load_spec(path).name == taken.replace("_.._", "..")
+
+
+@pytest.mark.parametrize("name", ["..", "é", "=", "'  '"])
+def test_a_name_without_a_letter_or_digit_is_refused(tmp_path: Path, name: str) -> None:
+    (problem,) = problems(tmp_path, f"seeds: 1\nname: {name}\n")
     assert problem.startswith("sweep.yaml:2: name: ")
 
 
@@ -432,9 +435,9 @@ def reloaded(folder: Path, spec: SweepSpec, **arguments: Any) -> SweepSpec:
 def test_the_resolved_text_of_a_published_spec_stands_for_the_same(
     tmp_path: Path, path: Path
 ) -> None:
-    folder = str(write_folder(tmp_path / "new"))
-    spec = load_published(path.stem, overrides=["epochs=7", "seeds=[4, 5]"], data_dir=folder)
-    assert {(t.config.epochs, t.dataset.digest) for t in trials(spec)} == {(7, SMALL)}
+    changes = ["epochs=7", "seeds=[4, 5]", "dataset.test_size=9"]
+    spec = load_published(path.stem, overrides=changes)
+    assert {(t.config.epochs, t.dataset.test_size) for t in trials(spec)} == {(7, 9)}
     again = reloaded(tmp_path, spec, best_configs=EARLIER[spec.model])
     # Warnings name the file's lines.
     assert replace(again, warnings=spec.warnings) == spec

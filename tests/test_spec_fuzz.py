@@ -183,11 +183,19 @@ def assert_spec_or_problems(raw: bytes, overrides: tuple[str, ...] = ()) -> None
 
 
 WORDS = st.sampled_from([*KEYS, *FIELD_NAMES]) | st.sampled_from(
-    ["values", "value", "min", "max", "file", "top", "dir", "goal", "validation_size"]
+    [
+        *("values", "value", "min", "max", "file", "top", "dir", "goal", "validation_size"),
+        *("distribution", "q", "mu", "sigma", "probabilities", "parameters", "optimizer"),
+        *("learning_rate", "early_terminate", "min_iter", "layer1_size", "layer2_size"),
+    ]
 )
 SCALARS = (
-    WORDS | st.integers() | st.floats() | st.booleans() | st.none() | st.text(max_size=5)
-) | st.sampled_from([1, 2, 1e-3, "1e-3", "0.1", "mnist", "cnn", "random", "sgd", "train_loss"])
+    (WORDS | st.integers() | st.floats() | st.booleans() | st.none() | st.text(max_size=5))
+    | st.sampled_from([1, 2, 1e-3, "1e-3", "0.1", "mnist", "cnn", "random", "sgd", "train_loss"])
+    | st.sampled_from(
+        ["log_uniform", "q_normal", "constant", "nesterov", "Adam", "val/acc", "bayes"]
+    )
+)
 TREES = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
@@ -215,7 +223,7 @@ def test_any_yaml_punctuation_gives_a_spec_or_problems(text: str) -> None:
 
 
 @settings(QUIET, max_examples=300)
-@given(st.dictionaries(st.sampled_from(list(KEYS)), TREES, max_size=6))
+@given(st.dictionaries(st.sampled_from([*KEYS, "run_cap", "early_terminate"]), TREES, max_size=6))
 def test_any_tree_under_the_known_keys_gives_a_spec_or_problems(tree: dict[str, Any]) -> None:
     assert_spec_or_problems(yaml.safe_dump(tree, allow_unicode=True).encode())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.spec_helpers import configs, load, problems, trials
+from tests.spec_helpers import configs, load, trials
 
 RANDOM = """\
 method: random
@@ -69,18 +69,24 @@ def test_an_excluded_draw_is_replaced(tmp_path: Path) -> None:
 
 
 def test_draws_are_distinct_even_from_a_tiny_interval(tmp_path: Path) -> None:
-    # The interval holds three floats.
-    text = "method: random\ncount: {}\nparameters: {{lr: {{min: 1, max: 1.0000000000000004}}}}\n"
-    drawn = {trial.config.lr for trial in trials(load(tmp_path, text.format(3)))}
-    assert drawn == {1.0, 1.0000000000000002, 1.0000000000000004}
-    assert problems(tmp_path, text.format(4)) == [
-        "sweep.yaml:2: count: 4 is more than the 3 configurations found; lower it, exclude less "
-        "or widen the ranges"
-    ]
+    # The interval holds three numbers of six digits.
+    text = "method: random\ncount: 4\nparameters: {lr: {min: 1, max: 1.00002}}\n"
+    spec = load(tmp_path, text)
+    assert {trial.config.lr for trial in trials(spec)} == {1.0, 1.00001, 1.00002}
+    assert "count: 4 is more than the 3 configurations there are; all of them run" in spec.warnings
 
 
-def test_more_draws_than_exclude_leaves_are_refused(tmp_path: Path) -> None:
-    assert problems(tmp_path, FINITE.format(count=7) + "exclude: [{depth: 1}]\n") == [
-        "sweep.yaml:2: count: 7 is more than the 6 configurations found; lower it, exclude less "
-        "or widen the ranges"
-    ]
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_more_draws_than_there_are_take_all(tmp_path: Path, method: str) -> None:
+    text = FINITE.replace("random", method).format(count=7) + "exclude: [{depth: 1}]\n"
+    spec = load(tmp_path, text)
+    assert spec.search.most == 6
+    (said,) = spec.warnings
+    assert said == "count: 7 is more than the 6 configurations there are; all of them run"
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_what_is_drawn_has_digits_that_any_program_saves(tmp_path: Path, method: str) -> None:
+    text = RANDOM.replace("random", method).format(count=30, seed=0)
+    for lr, decay in configs(load(tmp_path, text), "lr", "lr_decay"):
+        assert (float(f"{lr:.6g}"), float(f"{decay:.6g}")) == (lr, decay)

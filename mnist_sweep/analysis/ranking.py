@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mnist_sweep.aliases import meant, suggest
 from mnist_sweep.analysis.configurations import Configuration, configurations
 from mnist_sweep.config import FIELD_NAMES, HPConfig, in_order
 from mnist_sweep.errors import UserError
@@ -23,18 +24,20 @@ def default_metric(results: Iterable[TrialResult], preferred: Metric | None = No
 
 def check_metric(name: str, results: Iterable[TrialResult]) -> Metric:
     """The metric called ``name``. Raises UserError if it cannot rank ``results``."""
-    if name not in CHOICE_METRICS:
-        raise UserError(f"{name}: cannot rank by it; use one of {', '.join(CHOICE_METRICS)}")
+    metric = METRICS.get(meant(name, CHOICE_METRICS) or "")
+    if metric is None:
+        choices = f"{', '.join(CHOICE_METRICS)}{suggest(name, CHOICE_METRICS)}"
+        raise UserError(f"{name}: cannot rank by it; use one of {choices}")
     finished = [result for result in results if result.status == "ok"]
-    if finished and all(getattr(result, name) is None for result in finished):
+    if finished and all(getattr(result, metric.name) is None for result in finished):
         known = default_metric(finished)
-        unsplit = METRICS[name].split == "val" and known.split != "val"
+        unsplit = metric.split == "val" and known.split != "val"
         again = "with a validation split" if unsplit else "again with --overwrite"
         raise UserError(
-            f"{name}: no trial of these results has it; rank by {known.name} instead, or run the "
+            f"{metric.name}: no trial of these results has it; rank by {known.name} instead, or run the "
             f"sweep {again}"
         )
-    return METRICS[name]
+    return metric
 
 
 def rank(configurations: Iterable[Configuration], metric: Metric) -> list[Configuration]:

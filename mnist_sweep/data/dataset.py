@@ -14,7 +14,7 @@ from mnist_sweep.data.bundled import N_TEST, N_TRAIN, describe_bundled, load_bun
 from mnist_sweep.data.folder import read_folder
 from mnist_sweep.data.images import PIXELS, LabelledImages
 from mnist_sweep.errors import DataError
-from mnist_sweep.trial import SPLIT_SIZES, DatasetConfig
+from mnist_sweep.trial import DatasetConfig
 
 __all__ = [
     "Dataset",
@@ -87,7 +87,7 @@ def load_dataset(config: DatasetConfig, data: LabelledImages | None = None) -> D
     """
     data = data or read_images(config)
     n_train, n_test = data.n_train, len(data.labels) - data.n_train
-    _check_sizes(config, n_train, n_test)
+    config.train_images(n_train, n_test)
     order = _shuffled(TRAIN_SHUFFLE_SEED, n_train)
     rest, validation_rows = np.split(order, [n_train - config.validation_size])
     train_rows = rest[: config.train_size]
@@ -113,8 +113,7 @@ def train_images(config: DatasetConfig) -> int:
     if not config.is_bundled:
         data = read_images(config)
         n_train, n_test = data.n_train, len(data.labels) - data.n_train
-    _check_sizes(config, n_train, n_test)
-    return config.train_size or n_train - config.validation_size
+    return config.train_images(n_train, n_test)
 
 
 def _path(name: str) -> Path:
@@ -126,26 +125,6 @@ def _path(name: str) -> Path:
 
 def _shuffled(seed: int, count: int) -> NDArray[np.int32]:
     return np.random.default_rng(seed).permutation(count).astype(np.int32)
-
-
-def _check_sizes(config: DatasetConfig, n_train: int, n_test: int) -> None:
-    for key in SPLIT_SIZES:
-        size = getattr(config, key)
-        least = 0 if key == "validation_size" else 1
-        if size is not None and size < least:
-            raise DataError(f"dataset: {key} is {size}; it must be at least {least}")
-    needed = config.validation_size + (config.train_size or 1)
-    if needed > n_train:
-        wanted = f"train_size {config.train_size}" if config.train_size else "an image to train on"
-        raise DataError(
-            f"dataset: validation_size {config.validation_size} and {wanted} do not fit: "
-            f"{config.name} has {n_train} training images"
-        )
-    if config.test_size is not None and config.test_size > n_test:
-        raise DataError(
-            f"dataset: test_size {config.test_size} does not fit: "
-            f"{config.name} has {n_test} test images"
-        )
 
 
 def _pixel_statistics(data: LabelledImages, rows: NDArray[np.int32]) -> tuple[float, float]:

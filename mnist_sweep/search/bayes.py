@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from mnist_sweep.config import HPConfig, in_order
-from mnist_sweep.search.protocol import Asked, Part, too_few
+from mnist_sweep.search.protocol import Asked, Part, check_found
 from mnist_sweep.search.random import random_points
 from mnist_sweep.search.space import Domain, Interval, Point, Sieve, Space
 from mnist_sweep.trial import Trial, TrialResult
@@ -25,16 +25,15 @@ _MOST_CANDIDATES = 4096
 def bayes_search(space: Space, count: int, batch: int, sampling_seed: int) -> BayesSearch:
     """``count`` configurations of the space's only grid, ``batch`` at a time.
 
-    Raises SearchError if there are not as many.
+    Raises SearchError if there are none.
     """
     sieve = Sieve(space)
     (grid,), (start,) = space.grids, space.starts
     drawn = ({**start, **point} for point in random_points(grid, sampling_seed))
     points = [point for point in map(sieve.admit, islice(drawn, _MOST_CANDIDATES)) if point]
     notes = sieve.normalisations()
-    if len(points) < count:
-        raise too_few(count, len(points), notes)
-    return BayesSearch(space, count, batch, sampling_seed, points, notes)
+    check_found(points, count, notes)
+    return BayesSearch(space, min(count, len(points)), batch, sampling_seed, points, notes)
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def _columns(values: Sequence[Any], domain: Domain) -> list[list[float]]:
     if isinstance(domain, Interval):
         return [[domain.fraction(value) for value in values]]
     if all(isinstance(value, str) for value in domain):
-        return [[float(value == name) / 2 for value in values] for name in domain]
+        return [[float(value == name) / 2 for value in values] for name in dict.fromkeys(domain)]
     if isinstance(domain, range):
         return [[(value - domain[0]) / max(len(domain) - 1, 1) for value in values]]
     # A value that does not apply has become the default, which need not be in the list.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 from mnist_sweep.search.protocol import Listed, listed
 from mnist_sweep.search.space import Space
 
 
-def grid_search(space: Space) -> Listed:
-    """Every point: grid by grid, start by start, the last parameter changing fastest.
+def grid_search(space: Space, count: int | None) -> Listed:
+    """Every point, or the first ``count``: grid by grid, start by start, the last parameter
+    changing fastest.
 
     Raises SearchError if all are excluded. No grid may hold an interval.
     """
@@ -19,4 +21,8 @@ def grid_search(space: Space) -> Listed:
         for start in space.starts
         for values in itertools.product(*grid.values())  # type: ignore[arg-type]
     )
-    return listed(space, points)
+    search = listed(space, points, count)
+    if count is None or count >= space.size:
+        return search
+    note = f"count: only the first {count:,} of {space.size:,} configurations, in the file's order"
+    return replace(search, warnings=(*search.warnings, note))

@@ -28,18 +28,18 @@ class Method:
 
 
 METHODS: Mapping[str, Method] = {
-    "grid": Method(grid_search),
+    "grid": Method(grid_search, keys=("count",)),
     "random": Method(
         random_search,
         keys=("count", "sampling_seed"),
-        needs=("parameters", "count"),
+        needs=("parameters",),
         refuses=("grids", "from_results"),
         ranges=True,
     ),
     "bayes": Method(
         bayes_search,
         keys=("count", "batch", "sampling_seed"),
-        needs=("parameters", "count"),
+        needs=("parameters",),
         refuses=("grids", "from_results"),
         ranges=True,
     ),

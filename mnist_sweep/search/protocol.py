@@ -95,30 +95,26 @@ class Listed:
         return [Asked("", self.trials)]
 
 
-def too_few(count: int, found: int, notes: Iterable[str]) -> SearchError:
-    """Of a space in which only so many configurations were ``found``; ``notes`` may say why."""
-    return SearchError(
-        "count",
-        f"{count} is more than the {found} configurations found; lower it, exclude less or widen "
-        f"the ranges{''.join(f' ({note})' for note in notes)}",
-    )
+def check_found(points: Sequence[Point], count: int | None, notes: list[str]) -> None:
+    """Raise SearchError if there are no ``points``; note it if they are fewer than ``count``."""
+    if not points:
+        raise SearchError("exclude", "drops every configuration; nothing is left to run")
+    if count is not None and len(points) < count:
+        there = f"the {len(points):,} configurations there are"
+        notes.append(f"count: {count:,} is more than {there}; all of them run")
 
 
 def listed(space: Space, points: Iterable[Point], count: int | None = None) -> Listed:
     """The search of the first ``count`` of ``points`` that the space lets through (None: of all).
 
-    Each is proposed with every seed, seeds innermost. Raises SearchError if there are none, or
-    fewer than ``count``.
+    Each is proposed with every seed, seeds innermost. Raises SearchError if there are none.
     """
     sieve = Sieve(space)
     kept = list(islice(filter(None, map(sieve.admit, points)), count))
     notes = sieve.normalisations()
-    if not kept:
-        raise SearchError("exclude", "drops every configuration; nothing is left to run")
+    check_found(kept, count, notes)
     if count is None:
         notes += sieve.unused_exclusions()
-    elif len(kept) < count:
-        raise too_few(count, len(kept), notes)
     trials = (
         Trial(HPConfig(**point, model=space.model, seed=seed), space.dataset)
         for point in kept

@@ -17,7 +17,7 @@ DRAWN_AT_ONCE = 1000
 
 def random_search(space: Space, count: int, sampling_seed: int) -> Listed:
     """``count`` points of the space's only grid; one that is held back is replaced by a further
-    draw. Raises SearchError if there are not as many.
+    draw. Raises SearchError if there are none.
     """
     (grid,), (start,) = space.grids, space.starts
     drawn = random_points(grid, sampling_seed)
@@ -42,13 +42,16 @@ def random_points(grid: Grid, seed: int) -> Iterator[Point]:
         for point in np.transpose(indices):
             yield {name: grid[name][i] for name, i in zip(grid, point, strict=True)}  # type: ignore[index]
         return
-    seen = set()
+    seen: set[tuple[Any, ...]] = set()
     for _ in range(MAX_DRAWS // DRAWN_AT_ONCE):
+        before = len(seen)
         for fractions in generator.random((DRAWN_AT_ONCE, len(grid))).tolist():
             values = tuple(map(_at, grid.values(), fractions))
             if values not in seen:
                 seen.add(values)
                 yield dict(zip(grid, values, strict=True))
+        if len(seen) - before < DRAWN_AT_ONCE / 100:  # rounded values can be few
+            return
 
 
 def _at(domain: Domain, fraction: float) -> Any:

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, TypeAlias
 
 from mnist_sweep.config import applies, identity, normalised
@@ -15,31 +16,50 @@ from mnist_sweep.trial import DatasetConfig
 
 #: Values that a warning names.
 MOST_NAMED = 4
+#: Significant digits of what is drawn: any program can save and read them.
+_DRAWN_DIGITS = 6
 
 
 @dataclass(frozen=True)
 class Interval:
-    """The floats from ``low`` to ``high``, uniform in value, or in their logarithm if ``log``."""
+    """The numbers from ``low`` to ``high``, uniform in value, or in their logarithm if ``log``.
+
+    With a ``normal`` not uniform but distributed like it. Of a ``step`` other than 0 its multiples,
+    whole if it is.
+    """
 
     low: float
     high: float
     log: bool = False
+    step: float = 0
+    normal: NormalDist | None = None
+
+    def _place(self, value: float) -> float:
+        place = math.log(value) if self.log else value
+        return self.normal.cdf(place) if self.normal else place
 
     def at(self, fraction: float) -> float:
-        """The value at ``fraction`` (0..1) of the way from low to high."""
-        ends = self.low, self.high
-        low, high = map(math.log, ends) if self.log else ends
+        """The value at ``fraction`` (0..1) of the way from low to high, rounded."""
+        low, high = map(self._place, (self.low, self.high))
         value = low + fraction * (high - low)
-        return min(max(math.exp(value) if self.log else value, self.low), self.high)
+        if self.normal:
+            value = self.normal.inv_cdf(min(max(value, 1e-12), 1 - 1e-12))
+        if self.log:
+            value = math.exp(min(max(value, math.log(self.low)), math.log(self.high)))
+        if self.step:
+            value = self.step * round(value / self.step)
+        value = value if isinstance(value, int) else float(f"{value:.{_DRAWN_DIGITS}g}")
+        return min(max(value, self.low), self.high)
 
     def fraction(self, value: float) -> float:
         """How far ``value`` is of the way from low to high, 0 .. 1: the inverse of ``at``."""
-        places = [self.low, self.high, min(max(value, self.low), self.high)]
-        low, high, place = map(math.log, places) if self.log else places
+        places = (self.low, self.high, min(max(value, self.low), self.high))
+        low, high, place = map(self._place, places)
         return (place - low) / (high - low)
 
 
-#: What a parameter may take: distinct values in their order, or an interval.
+#: What a parameter may take: values in their order, or an interval. Where a method draws, one that
+#: is there more than once is drawn sooner.
 Domain: TypeAlias = Sequence[Any] | Interval
 #: What is swept together: HPConfig field -> what it may take.
 Grid: TypeAlias = Mapping[str, Domain]

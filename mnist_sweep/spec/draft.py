@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
+from mnist_sweep.aliases import suggest
 from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import SpecError
 from mnist_sweep.metrics import Metric
-from mnist_sweep.spec.nodes import Node, NodeError, Place, Table, printable, suggest
+from mnist_sweep.spec.nodes import Node, NodeError, Place, Table, printable
 
 MAX_PROBLEMS = 100
 
@@ -31,6 +32,11 @@ class Draft:
         self.root = Table(Place(str(path)))
         self.values: dict[str, Any] = {}
         self.warnings: list[str] = []
+        self.images: int | None = None  # that train, if that is known
+        # Of the words that are not ours: which of ours was taken, and those that say nothing here.
+        self.read_as: dict[str, str] = {}
+        self.unused: dict[str, None] = {}
+        self._listed: set[tuple[str, ...]] = set()
         # The keys of a dict, so that what is noted twice is said once.
         self.problems: dict[tuple[Place, str], None] = {}
 
@@ -69,5 +75,22 @@ class Draft:
             if elsewhere and key in elsewhere:
                 self.note(place, f"{key}: does not stand here; {elsewhere[key]}")
             elif key not in allowed:
-                hint = suggest(key, allowed) or f"; the keys here are {', '.join(allowed)}"
+                hint = self.hint(key, allowed, "the keys here")
                 self.note(place, f"{printable(key) or repr(key)}: unknown key{hint}")
+
+    def distinct(self, name: str, values: Iterable[tuple[T, Node]]) -> list[T]:
+        """``values`` without those that are there twice, which are a warning."""
+        kept: dict[T, Node] = {}
+        repeated = [node for value, node in values if kept.setdefault(value, node) is not node]
+        if repeated and None not in kept:
+            shown = ", ".join(dict.fromkeys(map(str, repeated[:4])))
+            self.warnings.append(f"{repeated[0].place}: {name}: {shown}: given twice, counts once")
+        return [*kept]
+
+    def hint(self, word: str, allowed: Collection[str], what: str) -> str:
+        """What to do with a ``word`` that is none of those ``allowed``, which are listed once."""
+        if hint := suggest(word, allowed):
+            return hint
+        known = "" if (*allowed,) in self._listed else f"; {what} are {', '.join(allowed)}"
+        self._listed.add((*allowed,))
+        return f"; correct or remove it{known}"

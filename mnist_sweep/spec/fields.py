@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mnist_sweep.aliases import layer_number, meant
 from mnist_sweep.config import FIELDS, SPEC_FIELDS, check_value, lacks
 from mnist_sweep.search.methods import DRAWING
 from mnist_sweep.search.space import Domain, Exclusion, Grid, Interval, Point
 from mnist_sweep.spec.draft import Draft
-from mnist_sweep.spec.nodes import Items, Node, NodeError, Scalar, Table, printable, suggest
-
-_DISTRIBUTIONS = {int: ("int_uniform",), float: ("uniform", "log_uniform_values")}
-_RANGE = ("min", "max", "distribution")
+from mnist_sweep.spec.nodes import Items, Node, NodeError, Scalar, Table, printable
+from mnist_sweep.spec.ranges import RANGE_KEYS, read_range
 
 
 def read_base(draft: Draft, node: Node) -> Point:
@@ -20,7 +20,7 @@ def read_base(draft: Draft, node: Node) -> Point:
     table = node.mapping("base", "{lr: 1e-3}")
     rest = {name: child for name, child in table.entries.items() if name != "model"}
     entries = _entries(draft, Table(table.place, rest, table.key_places))
-    return {name: draft.attempt(_value, name, child) for name, child in entries}
+    return {name: draft.attempt(_value, draft, name, child) for name, child in entries}
 
 
 def read_grid(draft: Draft, node: Node, label: str) -> Grid:
@@ -48,11 +48,12 @@ def _entries(draft: Draft, table: Table) -> Iterator[tuple[str, Node]]:
     for name, node in table.entries.items():
         if name == "model":
             problem = "a sweep has one model; write a spec for each, with its own model:"
-        elif name == "seed":
+        elif name in ("seed", "seeds"):
             problem = "give the seeds with the key seeds: of the spec"
+        elif layer_number(name) is not None:
+            problem = "for a width of its own for each layer write width: 512-256"
         elif name not in SPEC_FIELDS:
-            hint = suggest(name, SPEC_FIELDS)
-            hint = hint or f"; the hyperparameters are {', '.join(SPEC_FIELDS)}"
+            hint = draft.hint(name, SPEC_FIELDS, "the hyperparameters")
             problem = f"unknown hyperparameter{hint}"
         elif model is not None and lacks(model, name):
             problem = f"does not apply to model {model}; remove it here"
@@ -62,7 +63,7 @@ def _entries(draft: Draft, table: Table) -> Iterator[tuple[str, Node]]:
         draft.note(table.key_places[name], f"{printable(name)}: {problem}")
 
 
-def _value(name: str, node: Node) -> Any:
+def _value(draft: Draft, name: str, node: Node) -> Any:
     """The value as the field's type."""
     meta = FIELDS[name].metadata
     if meta["type"] is str:
@@ -74,9 +75,13 @@ def _value(name: str, node: Node) -> Any:
             raise NodeError(node, f"{name}: {wrong}")
         node = Scalar(node.place, "-".join(widths))
     try:
-        return check_value(name, node.number(name))
+        value = check_value(name, node.number(name))
     except ValueError as error:
         raise NodeError(node, str(error)) from None
+    if name == "batch_size" and draft.images is not None and value > draft.images:
+        few = f"more than the {draft.images:,} images to train on; lower it or use more of them"
+        raise NodeError(node, f"{name}: {value:,} is {few}")
+    return value
 
 
 def _values(draft: Draft, name: str, node: Node) -> list[Any]:
@@ -85,45 +90,47 @@ def _values(draft: Draft, name: str, node: Node) -> list[Any]:
 
 
 def _distinct(draft: Draft, name: str, nodes: Sequence[Node]) -> list[Any]:
-    return list(dict.fromkeys(draft.attempt(_value, name, node) for node in nodes))
+    return draft.distinct(
+        name, [(draft.attempt(_value, draft, name, node), node) for node in nodes]
+    )
 
 
 def _domain(draft: Draft, name: str, node: Node) -> Domain:
     """What one entry of ``parameters`` or of a grid offers, in any of its forms."""
     if not isinstance(node, Table):
         return _values(draft, name, node)
-    draft.check_keys(node, ("values", "value", *_RANGE))
-    given = node.entries
-    limits = [form for form in _RANGE if form in given]
+    before = len(draft.problems)
+    draft.check_keys(node, ("values", "value", "probabilities", *RANGE_KEYS))
+    if len(draft.problems) > before:
+        return []
+    given, drawing = node.entries, draft.values["method"] in (None, *DRAWING)
+    kind = given.get("distribution")
+    listed = isinstance(kind, Scalar) and meant(kind.text, ("categorical", "constant"))
+    limits = [form for form in RANGE_KEYS if form in given and not (listed and form != "min")]
     if ("values" in given) + ("value" in given) + bool(limits) != 1:
         raise NodeError(node, f"{name}: give one of values: [...], value: x, or min: and max:")
     if "values" in given:
-        return _distinct(draft, name, given["values"].items(name))
+        nodes = given["values"].items(name)
+        if drawing and "probabilities" in given:
+            return _weighted(draft, name, nodes, given["probabilities"])
+        return _distinct(draft, name, nodes)
     if "value" in given:
         return _distinct(draft, name, [given["value"]])
-    if draft.values["method"] in (None, *DRAWING):
-        return _range(draft, name, node)
-    needs = f"a range ({', '.join(limits)}) needs method: {' or '.join(DRAWING)}"
-    raise NodeError(node, f"{name}: {needs}; for a grid list the values")
+    domain = read_range(draft, name, node)
+    if isinstance(domain, Interval) and not drawing:
+        needs = f"such a range needs method: {' or '.join(DRAWING)}"
+        raise NodeError(node, f"{name}: {needs}; for a grid list the values")
+    return domain
 
 
-def _range(draft: Draft, name: str, table: Table) -> Domain:
-    kind, given = FIELDS[name].metadata["type"], table.entries
-    if kind is str:
-        raise NodeError(table, f"{name}: takes names, not a range; use values: [...]")
-    distribution = None
-    if "distribution" in given:
-        what, known = "the distributions for it: ", _DISTRIBUTIONS[kind]
-        distribution = draft.attempt(given["distribution"].choice, name, known, what)
-    if not {"min", "max"} <= set(given):
-        raise NodeError(table, f"{name}: a range needs min: and max:")
-    low, high = (draft.attempt(_value, name, given[limit]) for limit in ("min", "max"))
-    if low is None or high is None:
-        return []
-    if isinstance(low, str) or isinstance(high, str):
-        raise NodeError(table, f"{name}: a range is of single numbers; use values: [...]")
-    if low >= high:
-        draft.note(table, f"{name}: min must be below max")
-    if kind is int:
-        return range(low, high + 1)
-    return Interval(low, high, log=distribution == "log_uniform_values")
+def _weighted(draft: Draft, name: str, nodes: Sequence[Node], weights: Node) -> list[Any]:
+    """The values, each as often as its probability in per cent: so soon is it drawn."""
+    values = [draft.attempt(_value, draft, name, node) for node in nodes]
+    shares = [child.number(f"{name}.probabilities") for child in weights.items(name)]
+    numbers = [share for share in shares if not isinstance(share, str) and share >= 0]
+    if not len(values) == len(numbers) == len(shares) or not 0.99 < sum(numbers) < 1.01:
+        wrong = "probabilities: give one for each value; together they are 1"
+        raise NodeError(weights, f"{name}: {wrong}")
+    times = [round(100 * number) for number in numbers]
+    unit = math.gcd(*times)
+    return [v for v, n in zip(values, times, strict=True) for _ in range(n // unit)]

@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mnist_sweep.aliases import suggest
 from mnist_sweep.config import SPEC_FIELDS, HPConfig
 from mnist_sweep.errors import DataError, UserError
 from mnist_sweep.metrics import CHOICE_METRICS, METRICS, Metric
 from mnist_sweep.models import MODELS
-from mnist_sweep.search.methods import METHODS
+from mnist_sweep.search.methods import DRAWING, METHODS
 from mnist_sweep.search.space import Exclusion, Grid
 from mnist_sweep.spec.draft import Draft
 from mnist_sweep.spec.fields import read_base, read_exclusion, read_grid
-from mnist_sweep.spec.nodes import Node, NodeError, Scalar, Table, printable, suggest
+from mnist_sweep.spec.nodes import Node, NodeError, Scalar, Table, printable
 from mnist_sweep.spec.seeds import MAX_SEED, MAX_TRIALS, read_seeds
 from mnist_sweep.spec.stages import read_confirm, read_race, read_rungs
-from mnist_sweep.trial import BUNDLED_DATASET, SPLIT_SIZES, DatasetConfig
+from mnist_sweep.trial import BUNDLED_DATASET, BUNDLED_IMAGES, SPLIT_SIZES, DatasetConfig
 
 MAX_EVALS_PER_EPOCH = 10_000
 MAX_IMAGES = 2**31 - 1
+#: What a spec has that leaves it open.
+VALIDATION_SIZE, COUNT = 5000, 50
 
 # A name becomes a file's name and a cell of the CSV, where a spreadsheet must not execute it.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 _NAME_RULE = "at most 80 letters, digits, '_', '.' and '-', the first a letter or digit"
 _RESULTS_EXAMPLE = "{file: RESULTS.csv, top: 8}"
 
 
 def _name(draft: Draft, node: Node) -> str:
-    text = node.scalar("name").text
-    if _NAME.fullmatch(text):
-        return text
-    if "name" in draft.root.key_places:
-        raise NodeError("name", f"{node} cannot name a sweep; use {_NAME_RULE}")
-    raise NodeError(
-        draft.root.place._replace(line=1),
-        f"name: {node}, from the file's name, cannot name a sweep; "
-        f"add a line 'name: ...' of {_NAME_RULE}",
-    )
+    scalar = node.scalar("name")
+    fitting = re.sub(r"[^A-Za-z0-9_.-]+", "_", scalar.text).strip("_.-")[:80]
+    if not fitting:
+        raise NodeError(node, f"name: {node} cannot name a sweep; use {_NAME_RULE}")
+    if fitting != scalar.text:
+        scalar.text, scalar.written = fitting, scalar.text
+    return fitting
 
 
 def _model_in_base(draft: Draft) -> Node | None:
@@ -80,7 +80,24 @@ def _dataset(draft: Draft, node: Node) -> DatasetConfig | None:
         for key in SPLIT_SIZES
         if key in table.entries
     }
-    return replace(dataset, **sizes) if dataset and len(draft.problems) == before else None
+    if dataset is None or len(draft.problems) > before:
+        return None
+    dataset = replace(dataset, **sizes)
+    draft.images = draft.attempt(_train_images, table, dataset)
+    draft.root.entries["dataset"] = table
+    return dataset
+
+
+def _train_images(table: Table, dataset: DatasetConfig) -> int:
+    """How many images are left for training."""
+    try:
+        if dataset.is_bundled:
+            return dataset.train_images(*BUNDLED_IMAGES)
+        from mnist_sweep.data.dataset import train_images
+
+        return train_images(dataset)
+    except DataError as error:
+        raise NodeError(table, str(error)) from error
 
 
 def _bundled(node: Node) -> DatasetConfig:
@@ -103,7 +120,7 @@ def _folder(draft: Draft, table: Table) -> DatasetConfig:
     node, given = table.entries["dir"], table.entries.get("name")
     name = given.scalar("dataset.name").text if given else ""
     try:
-        path = node.scalar("dataset.dir").text
+        path = _located(draft, node.scalar("dataset.dir"))
         if not path.isprintable():
             raise DataError(f"{path} has a control character; rename the folder or link to it")
         dataset, note = identified(path, name if name != BUNDLED_DATASET else "")
@@ -114,6 +131,16 @@ def _folder(draft: Draft, table: Table) -> DatasetConfig:
         raise NodeError(given or node, problem)
     draft.warnings += [f"dataset.dir: {note}"] if note else []
     return dataset
+
+
+def _located(draft: Draft, scalar: Scalar) -> str:
+    """A path of the spec, with ~ as the home: beside the file if it is there, else as it stands."""
+    path = os.path.expanduser(scalar.text)
+    beside = os.path.join(draft.path.parent.absolute(), path)
+    if scalar.place.line is not None and beside != os.path.abspath(path) and os.path.exists(beside):
+        scalar.text, scalar.quoted = beside, True  # the resolved spec may stand elsewhere
+        return beside
+    return path
 
 
 def _default_metric(draft: Draft) -> str:
@@ -133,11 +160,7 @@ def _metric(draft: Draft, node: Node) -> Metric:
     metric = METRICS[given["name"].choice("metric", CHOICE_METRICS)]
     dataset = draft.values["dataset"]
     if metric.split == "val" and dataset is not None and not dataset.validation_size:
-        draft.note(
-            given["name"],
-            f"metric: {metric.name} needs a validation split; write dataset: {{name: mnist, "
-            f"validation_size: 5000}}, or use {metric.on('test').name}",
-        )
+        _validate(draft, given["name"], metric, dataset)
     if goal not in (None, metric.goal):
         kind, end = ("an accuracy", "more") if metric.is_accuracy else ("a loss", "less")
         draft.note(
@@ -150,8 +173,31 @@ def _metric(draft: Draft, node: Node) -> Metric:
     return metric
 
 
+def _validate(draft: Draft, node: Node, metric: Metric, dataset: DatasetConfig) -> None:
+    """Split off what ``metric`` is measured on; a problem where the spec says that nothing is."""
+    table = draft.root.entries["dataset"]
+    assert isinstance(table, Table)
+    if "validation_size" in table.entries:
+        wrong = f"{metric.name} needs images to validate on; give dataset: a validation_size: 5000"
+        raise NodeError(node, f"metric: {wrong}, or use {metric.on('test').name}")
+    table.put("validation_size", Scalar(table.place, str(VALIDATION_SIZE)), table.place)
+    draft.values["dataset"] = dataset = replace(dataset, validation_size=VALIDATION_SIZE)
+    draft.images = draft.attempt(_train_images, table, dataset)
+    draft.warnings.append(
+        f"{node.place}: metric: {metric.name} needs images to validate on; "
+        f"{VALIDATION_SIZE:,} are taken from the training set (dataset: validation_size:)"
+    )
+
+
 def _whole(key: str, low: int, high: int) -> Callable[[Draft, Node], int]:
     return lambda _, node: node.whole(key, low, high)
+
+
+def _default_count(draft: Draft) -> str | None:
+    if draft.values["method"] not in DRAWING:
+        return None
+    draft.warnings.append(f"count: not given; {COUNT} configurations are drawn")
+    return str(COUNT)
 
 
 def _method(draft: Draft, node: Node) -> str:
@@ -181,7 +227,8 @@ def _grids(draft: Draft, node: Node) -> list[Grid]:
 
 
 def _exclude(draft: Draft, node: Node) -> list[Exclusion]:
-    entries = (draft.attempt(read_exclusion, draft, child) for child in node.items("exclude"))
+    nodes = node.items("exclude", "[{opt: sgd, depth: 3}]")
+    entries = (draft.attempt(read_exclusion, draft, child) for child in nodes)
     return [entry for entry in entries if entry is not None]
 
 
@@ -204,12 +251,12 @@ def _from_results(draft: Draft, node: Node) -> Sequence[HPConfig]:
 
 def _best_configs(draft: Draft, file: Scalar, top: int) -> Sequence[HPConfig]:
     """What the file holds; raises UserError if that cannot be used."""
-    shown, model = printable(file.text), draft.values["model"]
+    path, shown, model = _located(draft, file), printable(file.text), draft.values["model"]
     if not file.text.isprintable():
         raise UserError(f"'{shown}' is no path; correct it")
     if draft.best_configs is None:
         raise UserError("is not supported here; use mnist-sweep run")
-    configs = draft.best_configs(Path(file.text), top, draft.values["metric"])
+    configs = draft.best_configs(Path(path), top, draft.values["metric"])
     if not configs:
         raise UserError(f"{shown} has no finished trial; run that sweep first")
     others = sorted({config.model for config in configs} - {model})
@@ -230,11 +277,11 @@ def _best_configs(draft: Draft, file: Scalar, top: int) -> Sequence[HPConfig]:
 class Key:
     """How a key is read, given the values of the keys before it, and its default.
 
-    The default is written out, and read, where the key is missing; None: it may be missing.
+    The default, unless it is None, is written out, and read, where the key is missing.
     """
 
     read: Callable[[Draft, Node], Any]
-    default: Callable[[Draft], str] | None = None
+    default: Callable[[Draft], str | None] = lambda _: None
 
 
 KEYS: Mapping[str, Key] = {
@@ -246,7 +293,7 @@ KEYS: Mapping[str, Key] = {
     "evals_per_epoch": Key(_whole("evals_per_epoch", 1, MAX_EVALS_PER_EPOCH), lambda _: "1"),
     "base": Key(read_base),
     "method": Key(_method, lambda _: "grid"),
-    "count": Key(_whole("count", 1, MAX_TRIALS)),
+    "count": Key(_whole("count", 1, MAX_TRIALS), _default_count),
     "batch": Key(_whole("batch", 1, MAX_TRIALS), lambda _: "4"),
     "sampling_seed": Key(_whole("sampling_seed", 0, MAX_SEED), lambda _: "0"),
     "parameters": Key(lambda draft, node: [read_grid(draft, node, "parameters")]),
@@ -267,14 +314,12 @@ _ELSEWHERE = dict.fromkeys(SPEC_FIELDS, "fix it in base: or sweep it in paramete
 def read_keys(draft: Draft) -> None:
     """Read every key of the spec into ``draft.values``, noting each problem."""
     entries, values = draft.root.entries, draft.values
-    if "run_cap" in entries and "count" not in entries:  # W&B's name
-        draft.root.put("count", entries.pop("run_cap"), draft.root.key_places.pop("run_cap"))
     draft.check_keys(draft.root, KEYS, _ELSEWHERE)
     for key, entry in KEYS.items():
         owners = [name for name, method in METHODS.items() if key in method.keys]
         if not owners or values["method"] in owners:
-            if key not in entries and entry.default is not None:
-                default = Scalar(draft.root.place, entry.default(draft))
+            if key not in entries and (text := entry.default(draft)) is not None:
+                default = Scalar(draft.root.place, text)
                 entries[key] = replace(default, quoted=default.is_null)
             values[key] = draft.attempt(entry.read, draft, entries[key]) if key in entries else None
         elif key in entries and values["method"] is not None:

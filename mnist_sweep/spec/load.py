@@ -24,6 +24,7 @@ from mnist_sweep.spec.nodes import Table
 from mnist_sweep.spec.overrides import set_data_dir, set_key
 from mnist_sweep.spec.seeds import MAX_TRIALS
 from mnist_sweep.spec.stages import stages_of
+from mnist_sweep.spec.words import notes, translate
 from mnist_sweep.spec.yaml_lines import as_yaml, read_file
 from mnist_sweep.trial import DatasetConfig
 
@@ -68,10 +69,12 @@ def load_spec(
     if root is None:
         raise draft.error()
     draft.root = root
+    translate(draft)
     for override in overrides:
         draft.attempt(set_key, draft, override)
     if data_dir is not None:
         draft.attempt(set_data_dir, draft, data_dir)
+    translate(draft)
     read_keys(draft)
     search, size = _search(draft)
     plain = ("name", "model", "dataset", "metric", "evals_per_epoch")
@@ -79,7 +82,7 @@ def load_spec(
         **{key: draft.values[key] for key in plain},
         search=search,
         size=size,
-        warnings=(*draft.warnings, *search.warnings),
+        warnings=(*notes(draft), *draft.warnings, *search.warnings),
         resolved=as_yaml(draft.root, KEYS),
     )
 
@@ -120,7 +123,8 @@ def _search(draft: Draft) -> tuple[Search, float]:
             assert isinstance(table, Table)
             wrong = f"{name}: is in base and in {swept_in}; remove it from one of them"
             draft.note(table.key_places[name], wrong)
-    _check_size(draft, space)
+    if not draft.problems:
+        _check_size(draft, space)
     if draft.problems:
         raise draft.error()
     method = METHODS[values["method"]]
@@ -134,9 +138,9 @@ def _search(draft: Draft) -> tuple[Search, float]:
 
 
 def _check_size(draft: Draft, space: Space) -> None:
-    """Refuse a sweep of too many trials before they are listed, and more draws than points."""
-    drawn = "count" in draft.values
-    size = (draft.values["count"] or 0) if drawn else space.size
+    """Refuse a sweep of too many trials before they are listed."""
+    drawn = draft.values["count"] or math.inf
+    size = min(drawn, space.size)
     trials = size * len(space.seeds)
     if MAX_TRIALS < trials < math.inf:
         keys = ("parameters", "grids", "from_results", "seeds")
@@ -144,8 +148,5 @@ def _check_size(draft: Draft, space: Space) -> None:
         draft.note(
             next(key for key in keys if key in draft.root.entries),
             f"{trials:,} trials ({size:,} configurations x {len(space.seeds):,} seeds) are more "
-            f"than {MAX_TRIALS:,}; {'lower count:' if drawn else draw}, or use fewer seeds",
+            f"than {MAX_TRIALS:,}; {'lower count:' if size == drawn else draw}, or use fewer seeds",
         )
-    if 0 < space.size < size:
-        there = f"the {space.size} configurations there are"
-        draft.note("count", f"{size} is more than {there}; lower it, or use method: grid")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from mnist_sweep.aliases import meant, suggest
 from mnist_sweep.config import int_or_none, parse_number
 
 
@@ -37,18 +37,22 @@ class Node:
     def mapping(self, label: str, example: str) -> Table:
         """A mapping, such as ``example``."""
         if not isinstance(self, Table):
-            raise NodeError(self, f"{label}: expected a mapping such as {example}, got {self}")
+            raise self.unfit(f"{label}: expected a mapping such as {example}, got {self}")
         return self
+
+    def unfit(self, problem: str) -> NodeError:
+        """The ``problem`` that this node cannot be read; an Unread one has its own."""
+        return NodeError(self, problem)
 
     def named(self) -> Node:
         """A bare name as the mapping ``{name: ...}`` that it is short for; others as they are."""
         short = isinstance(self, Scalar)
         return Table(self.place, {"name": self}, {"name": self.place}) if short else self
 
-    def items(self, label: str) -> list[Node]:
-        """The nodes of a list with something in it."""
+    def items(self, label: str, example: str = "[1, 2]") -> list[Node]:
+        """The nodes of a list with something in it, such as ``example``."""
         if not isinstance(self, Items):
-            raise NodeError(self, f"{label}: expected a list such as [1, 2], got {self}")
+            raise self.unfit(f"{label}: expected a list such as {example}, got {self}")
         if not self.nodes:
             raise NodeError(self, f"{label}: the list is empty; fill it or remove it")
         return self.nodes
@@ -56,18 +60,21 @@ class Node:
     def scalar(self, label: str) -> Scalar:
         """A single value."""
         if not isinstance(self, Scalar):
-            raise NodeError(self, f"{label}: expected a single value, got {self}")
+            raise self.unfit(f"{label}: expected a single value, got {self}")
         if self.is_null:
             raise NodeError(self, f"{label}: no value given; give one or remove the key")
         return self
 
     def choice(self, label: str, choices: Collection[str], what: str = "") -> str:
-        """One of ``choices``, which a message calls ``what``."""
-        text = self.scalar(label).text
-        if text not in choices:
-            known = f"{what}{', '.join(choices)}{suggest(text, choices)}"
+        """One of ``choices``, which a message calls ``what``; the node then says it as they do."""
+        scalar = self.scalar(label)
+        choice = meant(scalar.text, choices)
+        if choice is None:
+            known = f"{what}{', '.join(choices)}{suggest(scalar.text, choices)}"
             raise NodeError(self, f"{label}: {self} is not one of {known}")
-        return text
+        if choice != scalar.text:
+            scalar.text, scalar.written = choice, scalar.written or scalar.text
+        return choice
 
     def number(self, label: str) -> int | float | str:
         """The number that a single value is, or its text; a number in quotes is a problem."""
@@ -91,10 +98,14 @@ class Node:
 
 @dataclass
 class Scalar(Node):
-    """A single value, as text. ``quoted``: it stood in quotes, so it is no number and no null."""
+    """A single value, as text. ``quoted``: it stood in quotes, so it is no number and no null.
+
+    ``written`` is what stood there if that was another name for it.
+    """
 
     text: str
     quoted: bool = False
+    written: str = ""
 
     @property
     def is_null(self) -> bool:
@@ -130,20 +141,32 @@ class Table(Node):
         self.entries[key] = node
         self.key_places[key] = place
 
+    def pop(self, key: str) -> Node:
+        """Take out ``key``."""
+        self.key_places.pop(key, None)
+        return self.entries.pop(key)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Call keys by other ``names``, in their order."""
+        self.entries = {names.get(key, key): node for key, node in self.entries.items()}
+        self.key_places = {names.get(key, key): at for key, at in self.key_places.items()}
+
     def __str__(self) -> str:
         return "a mapping"
+
+
+@dataclass
+class Unread(Node):
+    """What YAML has and a spec has not; a ``problem`` only where something reads it."""
+
+    problem: str
+
+    def unfit(self, problem: str) -> NodeError:
+        """Its own problem, which a spec that reads it twice notes once."""
+        return NodeError(self, self.problem)
 
 
 def printable(text: str, limit: int = 60) -> str:
     """``text`` on one line, without control characters, cut to ``limit`` characters."""
     shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[:limit])
     return shown if len(text) <= limit else shown + "..."
-
-
-def suggest(word: str, options: Collection[str]) -> str:
-    """``"; did you mean 'x'?"`` with the nearest option, else ``""``."""
-    word = word.lower()[:60]
-    near = difflib.get_close_matches(word, options, n=1)
-    if not near and len(word) > 1:
-        near = [option for option in options if option.startswith(word)]
-    return f"; did you mean '{near[0]}'?" if near else ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mnist_sweep.config import FIELD_NAMES
+from mnist_sweep.aliases import meant
+from mnist_sweep.config import FIELD_NAMES, SPEC_FIELDS
 from mnist_sweep.spec.draft import Draft
 from mnist_sweep.spec.keys import KEYS
 from mnist_sweep.spec.nodes import Node, NodeError, Place, Scalar, Table, printable
@@ -24,6 +25,9 @@ def set_key(draft: Draft, override: str) -> None:
     if not equals or not all(path):
         raise NodeError(place, "expected key=value, such as --set epochs=3")
     node = parse(text, lambda _: place, draft)
+    at = {"base": 1, "parameters": 1, "grids": 2}.get(path[0], len(path))
+    path[at:] = [meant(name, SPEC_FIELDS) or name for name in path[at : at + 1]] + path[at + 1 :]
+    key = meant(key, FIELD_NAMES) or key if len(path) == 1 and key not in KEYS else key
     if key in FIELD_NAMES and key not in KEYS:
         swept_in = _swept_in(draft.root, key)
         if swept_in:

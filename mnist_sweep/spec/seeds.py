@@ -13,5 +13,6 @@ def read_seeds(draft: Draft, node: Node) -> list[int]:
     """The distinct seeds in their order; a number n stands for 0 to n-1."""
     if not isinstance(node, Items):
         return list(range(node.whole("seeds", 1, MAX_TRIALS)))
-    seeds = (draft.attempt(child.whole, "seeds", 0, MAX_SEED) for child in node.items("seeds"))
-    return list(dict.fromkeys(seed for seed in seeds if seed is not None))
+    nodes = node.items("seeds")
+    seeds = [(draft.attempt(child.whole, "seeds", 0, MAX_SEED), child) for child in nodes]
+    return [seed for seed in draft.distinct("seeds", seeds) if seed is not None]

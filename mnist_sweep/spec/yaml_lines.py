@@ -1,9 +1,9 @@
 """YAML read into nodes that know their line, so that an error can name it, and written again.
 
 Reads the subset of YAML that a sweep spec needs: one document of mappings, lists and scalars.
-Anchors, aliases, tags and deep nesting are refused, which rules out documents that grow when they
-are read. Scalars stay text: the reader of a field decides what a value means there, so ``1e-4`` is
-a number and ``no`` is not a boolean.
+Aliases, tags of other languages and deep nesting are refused, which rules out documents that grow
+when they are read. Scalars stay text: the reader of a field decides what a value means there, so
+``1e-4`` is a number and ``no`` is not a boolean.
 """
 
 from __future__ import annotations
@@ -16,11 +16,22 @@ import yaml
 import yaml.reader
 
 from mnist_sweep.spec.draft import Draft
-from mnist_sweep.spec.nodes import Items, Node, NodeError, Place, Scalar, Table, printable
+from mnist_sweep.spec.nodes import Items, Node, NodeError, Place, Scalar, Table, Unread, printable
 
 MAX_FILE_BYTES = 1_000_000
 MAX_DEPTH = 20
 
+#: YAML's own tags: all but the first say of a scalar what the reader of a field knows.
+_TAGS = ("str", "float", "int", "bool", "null", "seq", "map")
+#: Keys that only files for other programs have, which say nothing that is a sweep here.
+_OWNERS = {
+    "Hydra": {"hydra", "defaults"},
+    "Determined": {"searcher", "hyperparameters"},
+    "NNI": {"_type", "trialCommand", "trialConcurrency", "searchSpace", "searchSpacePath"},
+    "Guild": {"flags", "operations"},
+    "Ray Tune": {"param_space", "tune_config", "num_samples", "grid_search", "resources_per_trial"},
+    "Optuna": {"optuna", "n_trials", "study_name", "study", "pruner", "search_space", "low"},
+}
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -31,9 +42,23 @@ def read_file(path: Path, draft: Draft) -> Table:
     root = parse(text, lambda line: Place(source, line), draft)
     if isinstance(root, Scalar) and root.is_null:
         raise NodeError(Place(source, 1), "the file is empty; a spec has keys such as parameters:")
+    ours = isinstance(root, Table) and {"method", "base", "grids"} & {*root.entries}
+    keys = set() if ours else set(_keys(root))
+    for owner, marks in _OWNERS.items():
+        if marks & keys:
+            wrong = f"this is a file for {owner}, not a spec; mnist-sweep init writes one"
+            raise NodeError(root, wrong)
     if not isinstance(root, Table):
         raise NodeError(root, f"expected keys such as 'parameters:' at the top level, got {root}")
     return root
+
+
+def _keys(node: Node) -> Iterator[str]:
+    """The keys of all mappings in ``node``."""
+    table = node.entries if isinstance(node, Table) else {}
+    yield from table
+    for child in node.nodes if isinstance(node, Items) else table.values():
+        yield from _keys(child)
 
 
 def parse(text: str, place: Callable[[int], Place], draft: Draft) -> Node:
@@ -131,21 +156,23 @@ class _Parser:
     def _node(self, event: yaml.Event, depth: int) -> Node:
         place = self._where(event)
         if isinstance(event, yaml.AliasEvent):
-            raise NodeError(place, "aliases (*name) are not supported; write the value out")
-        if getattr(event, "anchor", None) is not None:
-            raise NodeError(place, "anchors (&name) are not supported; write the value out")
-        if getattr(event, "tag", None) is not None:
-            raise NodeError(place, "tags (!name) are not supported; write the plain value")
+            return Unread(place, "aliases (*name) are not supported; write the value out")
         if depth > MAX_DEPTH:
             raise NodeError(place, f"nested more than {MAX_DEPTH} levels deep; a spec needs four")
+        node: Node
+        tag = (getattr(event, "tag", None) or "").removeprefix("tag:yaml.org,2002:")
         if isinstance(event, yaml.ScalarEvent):
-            return Scalar(place, event.value, quoted=not event.implicit[0])
-        if isinstance(event, yaml.SequenceStartEvent):
-            return Items(place, list(self._children(yaml.SequenceEndEvent, depth)))
-        table, children = Table(place), self._children(yaml.MappingEndEvent, depth)
-        for key in children:
-            self._put(table, key, next(children))
-        return table
+            quoted = tag == "str" if tag in _TAGS else not event.implicit[0]
+            node = Scalar(place, event.value, quoted)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            node = Items(place, list(self._children(yaml.SequenceEndEvent, depth)))
+        else:
+            node, children = Table(place), self._children(yaml.MappingEndEvent, depth)
+            for key in children:
+                self._put(node, key, next(children))
+        if tag in ("", "!", *_TAGS):
+            return node
+        return Unread(place, "tags (!name) are not supported; write the plain value")
 
     def _children(self, end: type[yaml.Event], depth: int) -> Iterator[Node]:
         """The nodes up to the event that ends the list or mapping."""
@@ -154,7 +181,7 @@ class _Parser:
 
     def _put(self, table: Table, key: Node, node: Node) -> None:
         if not isinstance(key, Scalar):
-            self.draft.note(key, f"a key must be a single word, got {key}")
+            self.draft.note(*key.unfit(f"a key must be a single word, got {key}").args)
         elif key.text in table.entries:
             line = table.key_places[key.text].line
             first = "" if line is None else f", first on line {line}"

@@ -1,0 +1,235 @@
+"""W&B's words for what a spec says, put into ours before the spec is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import product
+
+from mnist_sweep.aliases import layer_number, meant
+from mnist_sweep.config import FIELDS, SPEC_FIELDS, HPConfig
+from mnist_sweep.models import MODELS
+from mnist_sweep.spec.draft import Draft
+from mnist_sweep.spec.nodes import Items, Node, Place, Scalar, Table, printable
+from mnist_sweep.spec.seeds import MAX_TRIALS
+from mnist_sweep.spec.yaml_lines import parse
+
+#: Sections of a W&B file that say how and where a program of the user's is started.
+_SECTIONS = (
+    "program", "project", "entity", "command", "description", "controller", "settings", "job",
+    "image_uri", "queue", "resource", "version", "prior_runs",
+)  # fmt: skip
+#: What is no hyperparameter here because it never changes, and how it is.
+_FIXED: Mapping[str, Sequence[str]] = {
+    "loss": ("cross_entropy",),
+    "dataset": ("mnist",),
+    "input_size": ("784",),
+    "classes": ("10",),
+    "beta1": ("0.9",),
+    "beta2": ("0.999",),
+    "epsilon": ("1e-8", "1e-08", "0.00000001"),
+    "shuffle": ("true",),
+}
+#: What the optimizers "momentum" and "nesterov" are short for.
+_MOMENTA = {"momentum": "sgd with momentum 0.9", "nesterov": "sgd with Nesterov's momentum 0.9"}
+_HYPERBAND = "{type: hyperband, min_iter: 3}"
+
+
+def translate(draft: Draft) -> None:
+    """Put all of ``draft.root`` into our words; what is in them already stays."""
+    entries, parameters = draft.root.entries, draft.root.entries.get("parameters")
+    for key in [key for key in entries if key in _SECTIONS]:
+        draft.unused[key] = None
+        draft.root.pop(key)
+    if "run_cap" in entries and "count" not in entries:
+        draft.root.rename({"run_cap": "count"})
+        draft.read_as["run_cap"] = "count"
+    for table in _tables(draft.root):
+        _rename(draft, table, SPEC_FIELDS)
+    if isinstance(parameters, Table):
+        flat = list(_flat(parameters))
+        parameters.entries = {name: node for name, node, _ in flat}
+        parameters.key_places = {name: place for name, _, place in flat}
+        _rename(draft, parameters, (*SPEC_FIELDS, "seeds", "model"))
+        _join_layers(draft, parameters)
+        _lift(draft, parameters)
+        if flat and not parameters.entries:
+            draft.root.pop("parameters")
+        _expand_momenta(draft, parameters)
+    metric = entries.get("metric")
+    if isinstance(metric, Table) and "target" in metric.entries:
+        place = metric.pop("target").place
+        draft.warnings.append(f"{place}: metric.target: no search here ends when it is reached")
+    if "early_terminate" in entries and "rungs" not in entries:
+        draft.attempt(_make_rungs, draft, draft.root.pop("early_terminate"))
+
+
+def notes(draft: Draft) -> list[str]:
+    """A line on what was read as what, and one on what was not read."""
+    for scalar in _scalars(draft.root):
+        if scalar.written.lower() not in ("", scalar.text):
+            draft.read_as[scalar.written] = scalar.text
+    pairs = ", ".join(f"{printable(other)} as {ours}" for other, ours in draft.read_as.items())
+    lines = [f"reads {pairs}"] if pairs else []
+    lines += [f"{', '.join(draft.unused)}: nothing that matters here"] if draft.unused else []
+    if lines and "model" not in draft.root.key_places:
+        others = ", ".join(name for name in MODELS if name != HPConfig.model)
+        lines.append(f"model: not given; {HPConfig.model} is taken, not {others}")
+    return [f"{draft.path}: {line}" for line in lines]
+
+
+def _scalars(node: Node) -> Iterator[Scalar]:
+    if isinstance(node, Scalar):
+        yield node
+    children = [*node.entries.values()] if isinstance(node, Table) else ()
+    for child in node.nodes if isinstance(node, Items) else children:
+        yield from _scalars(child)
+
+
+def _flat(table: Table, prefix: str = "") -> Iterator[tuple[str, Node, Place]]:
+    """The parameters of ``table`` and, by dotted names, those of the groups in it."""
+    for name, node in table.entries.items():
+        group = node.entries.get("parameters") if isinstance(node, Table) else None
+        if isinstance(group, Table):
+            yield from _flat(group, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", node, table.key_places[name]
+
+
+def _tables(root: Table) -> Iterator[Table]:
+    """The tables, outside ``parameters``, whose keys are hyperparameters."""
+    base, grids, *lists = (root.entries.get(key) for key in ("base", "grids", "exclude", "rungs"))
+    nodes = [base, *(grids.entries.values() if isinstance(grids, Table) else ())]
+    nodes += [node for each in lists if isinstance(each, Items) for node in each.nodes]
+    yield from (node for node in nodes if isinstance(node, Table))
+
+
+def _rename(draft: Draft, table: Table, names: Collection[str]) -> None:
+    """Give the keys of ``table`` our ``names``, in their order."""
+    ours: dict[str, str] = {}
+    for name, node in table.entries.items():
+        new = None if "early" in name.lower() else meant(name, names)
+        if new == "depth" and any(isinstance(value, Items) for value in _listed(node) or ()):
+            new = "width"
+        if new is None or new == name:
+            continue
+        if new in table.entries or new in ours.values():
+            wrong = f"{printable(name)}: means {new}, which is here as well; keep one of them"
+            draft.note(table.key_places[name], wrong)
+        ours[name] = new
+    draft.read_as |= ours
+    table.rename(ours)
+
+
+def _join_layers(draft: Draft, parameters: Table) -> None:
+    """Make widths that are named by their layers the values of ``width``, which go together."""
+    layers = {name: layer_number(name) for name in parameters.entries}
+    names = sorted((n for n in layers if layers[n] is not None), key=lambda n: layers[n] or 0)
+    lists = [_listed(parameters.entries[name]) or () for name in names]
+    many = math.prod(map(len, lists)) > MAX_TRIALS
+    if len(names) < 2 or not all(lists) or many or {"width", "depth"} & {*parameters.entries}:
+        return
+    place = parameters.key_places[names[0]]
+    widths = product(*([n.text for n in nodes if isinstance(n, Scalar)] for nodes in lists))
+    values: list[Node] = [Scalar(place, "-".join(texts)) for texts in widths]
+    parameters.put("width", Items(place, values), place)
+    for name in names:
+        draft.read_as[name] = "a layer of width"
+        parameters.pop(name)
+
+
+def _listed(node: Node) -> list[Node] | None:
+    """The values that a parameter lists in any form; None for ranges."""
+    if isinstance(node, Table):
+        node = node.entries.get("values") or Items(node.place, [node.entries.get("value", node)])
+    nodes = node.nodes if isinstance(node, Items) else [node]
+    return None if any(isinstance(value, Table) for value in nodes) else nodes
+
+
+def _lift(draft: Draft, parameters: Table) -> None:
+    """Move what is no hyperparameter here to its key, and drop what is so anyway."""
+    for name, node in [*parameters.entries.items()]:
+        values, place = _listed(node) or (), parameters.key_places[name]
+        texts = [value.text.lower() for value in values if isinstance(value, Scalar)]
+        fixed = meant(name, _FIXED)
+        if fixed and texts and all(meant(text, _FIXED[fixed]) for text in texts):
+            draft.unused[name] = None
+        elif fixed:
+            instead = "give another with the key dataset:" if fixed == "dataset" else "remove it"
+            always = f"{printable(name)}: is always {_FIXED[fixed][0]} here; {instead}"
+            draft.note(place, always)
+        elif name == "seeds" and values and name not in draft.root.entries:
+            draft.root.put(name, Items(place, [*values]), place)
+        elif name == "model" and len(values) == 1 and name not in draft.root.entries:
+            draft.root.put(name, values[0], place)
+        else:
+            continue
+        parameters.pop(name)
+
+
+def _expand_momenta(draft: Draft, table: Table) -> None:
+    """Make optimizers that are named for their momentum ``sgd``, and momentum a parameter."""
+    nodes = _listed(table.entries.get("opt", table)) or []
+    known = (*_MOMENTA, "sgd", "rmsprop")
+    named = {
+        name: node.text
+        for node in nodes
+        if isinstance(node, Scalar) and (name := meant(node.text, known))
+    }
+    if not {*_MOMENTA} & {*named} or not {*_MOMENTA} <= {*FIELDS}:
+        return
+    place = table.key_places["opt"]
+
+    def put(into: Table, key: str, text: str) -> None:
+        into.put(key, parse(text, lambda _: place, draft), place)
+
+    others = [n.text for n in nodes if isinstance(n, Scalar) and n.text not in named.values()]
+    others += ["rmsprop"] if "rmsprop" in named else []
+    put(table, "opt", f"[{', '.join([*others, 'sgd'])}]")
+    unwanted = []
+    if "momentum" not in table.entries:
+        put(table, "momentum", "[0, 0.9]")
+        unwanted += [] if "sgd" in named else ["{opt: sgd, momentum: 0}"]
+        unwanted += ["{opt: rmsprop, momentum: 0.9}"] if "rmsprop" in named else []
+        if "momentum" not in named:
+            unwanted.append("{opt: sgd, momentum: 0.9, nesterov: 0}")
+    if "nesterov" in named and "nesterov" not in table.entries:
+        put(table, "nesterov", "[0, 1]")
+    if unwanted and "exclude" not in draft.root.entries:
+        put(draft.root, "exclude", f"[{', '.join(unwanted)}]")
+    draft.read_as |= {text: _MOMENTA[name] for name, text in named.items() if name in _MOMENTA}
+
+
+def _make_rungs(draft: Draft, node: Node) -> None:
+    """Make W&B's Hyperband, which stops runs, rungs from which the best go on."""
+    label, place = "early_terminate", node.place
+    table = node.mapping(label, _HYPERBAND)
+    draft.check_keys(table, ("type", "min_iter", "max_iter", "s", "eta", "strict"))
+    if "type" in table.entries:
+        table.entries["type"].choice(label, ("hyperband",))
+    given = {
+        key: table.entries[key].whole(f"{label}.{key}", 2 if key == "eta" else 1, 100_000)
+        for key in ("min_iter", "max_iter", "s", "eta")
+        if key in table.entries
+    }
+    eta, most = given.get("eta", 3), given.get("max_iter", HPConfig.epochs)
+    sections = [draft.root.entries.get(key) for key in ("parameters", "base")]
+    holders = [s for s in sections if isinstance(s, Table) and "epochs" in s.entries]
+    values = _listed(holders[0].entries["epochs"]) if holders else [Scalar(place, str(most))]
+    if values is None or len(values) != 1:
+        draft.warnings.append(f"{place}: {label}: stops no run, as their epochs differ")
+        return
+    epochs = values[0].whole("epochs", 1, 100_000)
+    if "min_iter" in given:
+        stops = [given["min_iter"] * eta**i for i in range(20)]
+    else:
+        stops = [given.get("max_iter", epochs) // eta**i for i in range(given.get("s", 2), 0, -1)]
+    stops = sorted({stop for stop in stops if 0 < stop < epochs})
+    if not stops:
+        draft.warnings.append(f"{place}: {label}: stops no run, as each has {epochs} epochs")
+        return
+    for holder in holders:
+        holder.pop("epochs")
+    rungs = [*(f"{{epochs: {stop}, keep: 1/{eta}}}" for stop in stops), f"{{epochs: {epochs}}}"]
+    draft.root.put("rungs", parse(f"[{', '.join(rungs)}]", lambda _: place, draft), place)
+    draft.warnings.append(f"{place}: {label}: read as rungs: [{', '.join(rungs)}]")
