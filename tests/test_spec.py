@@ -362,9 +362,12 @@ def test_metric_has_sensible_defaults(tmp_path: Path, section: str, metric: Metr
 
 
 def test_a_validation_loss_needs_a_validation_split(tmp_path: Path) -> None:
-    (problem,) = problems(tmp_path, "metric: val_loss")
-    assert "val_loss needs a validation split" in problem
+    (problem,) = problems(tmp_path, "metric: val_loss\ndataset: {validation_size: 0}")
+    assert "val_loss needs images to validate on" in problem
     assert problem.endswith("or use test_loss")
+    spec = load(tmp_path, "metric: val_loss")
+    assert spec.dataset == DatasetConfig(validation_size=5000)
+    assert "val_loss needs images to validate on; 5,000 are taken" in spec.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -585,7 +588,7 @@ def test_widths_for_each_layer_are_not_crossed_with_depths(tmp_path: Path) -> No
         ("parameters: {depth: [[2, 3]]}", "depth: expected a single value, got a list"),
         (
             "method: random\ncount: 2\nparameters: {width: {min: 8, max: 64-32}}",
-            "width: a range is of single numbers; use values: [...]",
+            "width: expected a number, got '64-32'",
         ),
         ("model: cnn\nbase: {width: 64-32}", "width: does not apply to model cnn; remove it here"),
     ],

@@ -34,8 +34,8 @@ def check_metric(name: str, results: Iterable[TrialResult]) -> Metric:
         unsplit = metric.split == "val" and known.split != "val"
         again = "with a validation split" if unsplit else "again with --overwrite"
         raise UserError(
-            f"{metric.name}: no trial of these results has it; rank by {known.name} instead, or run the "
-            f"sweep {again}"
+            f"{metric.name}: no trial of these results has it; rank by {known.name} instead, or "
+            f"run the sweep {again}"
         )
     return metric
 

@@ -109,10 +109,10 @@ def _rename(draft: Draft, table: Table, names: Collection[str]) -> None:
     ours: dict[str, str] = {}
     for name, node in table.entries.items():
         new = None if "early" in name.lower() else meant(name, names)
-        if new == "depth" and any(isinstance(value, Items) for value in _listed(node) or ()):
-            new = "width"
         if new is None or new == name:
             continue
+        if new == "depth" and any(isinstance(value, Items) for value in _listed(node) or ()):
+            new = "width"
         if new in table.entries or new in ours.values():
             wrong = f"{printable(name)}: means {new}, which is here as well; keep one of them"
             draft.note(table.key_places[name], wrong)
