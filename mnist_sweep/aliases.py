@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from functools import cache
 
 #: Our names -> what else they are called; case and whatever is no letter or digit do not count.
-_ALIASES: Mapping[str, str] = {
+ALIASES: Mapping[str, str] = {
     # keys of a spec
     "count": "run_cap",
     "seeds": "seed random_seed random_state manual_seed rng_seed",
@@ -104,7 +104,7 @@ def _plain(word: str) -> str:
 
 @cache
 def _names(option: str) -> frozenset[str]:
-    others = map(_plain, _ALIASES.get(option, "").split())
+    others = map(_plain, ALIASES.get(option, "").split())
     return frozenset({_plain(option), *others, *_METRICS.get(option, ())})
 
 

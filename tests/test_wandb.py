@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from mnist_sweep.aliases import _ALIASES, meant, suggest
+from mnist_sweep.aliases import ALIASES, meant, suggest
 from mnist_sweep.cli import main
-from mnist_sweep.config import FIELDS, OPTIMIZERS, SPEC_FIELDS, HPConfig
+from mnist_sweep.config import FIELDS, SPEC_FIELDS, HPConfig
 from mnist_sweep.devices import DEVICES
 from mnist_sweep.metrics import CHOICE_METRICS, METRICS
 from mnist_sweep.search.methods import METHODS
@@ -178,9 +178,10 @@ parameters: {{opt: {{values: [adam, sgd], probabilities: [0.9, 0.1]}}}}
 
 
 def test_no_alias_is_another_name_of_two_things() -> None:
-    for options in (SPEC_FIELDS, [*SPEC_FIELDS, "seeds", "model"], OPTIMIZERS, METHODS, KEYS):
+    choices = [field.metadata["choices"] for field in FIELDS.values() if field.type == "str"]
+    for options in (SPEC_FIELDS, [*SPEC_FIELDS, "seeds", "model"], METHODS, KEYS, *choices):
         for option in options:
-            for alias in _ALIASES.get(option, "").split():
+            for alias in ALIASES.get(option, "").split():
                 assert meant(alias, options) == option, alias
                 assert [other for other in options if meant(alias, [other])] == [option]
 

@@ -136,7 +136,7 @@ def _folder(draft: Draft, table: Table) -> DatasetConfig:
 def _located(draft: Draft, scalar: Scalar) -> str:
     """A path of the spec, with ~ as the home: beside the file if it is there, else as it stands."""
     path = os.path.expanduser(scalar.text)
-    beside = os.path.join(draft.path.parent.absolute(), path)
+    beside = os.path.abspath(draft.path.parent / path)
     if scalar.place.line is not None and beside != os.path.abspath(path) and os.path.exists(beside):
         scalar.text, scalar.quoted = beside, True  # the resolved spec may stand elsewhere
         return beside

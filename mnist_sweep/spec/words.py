@@ -37,15 +37,16 @@ _HYPERBAND = "{type: hyperband, min_iter: 3}"
 
 def translate(draft: Draft) -> None:
     """Put all of ``draft.root`` into our words; what is in them already stays."""
-    entries, parameters = draft.root.entries, draft.root.entries.get("parameters")
-    for key in [key for key in entries if key in _SECTIONS]:
+    root = draft.root
+    for key in [key for key in root.entries if key in _SECTIONS]:
         draft.unused[key] = None
-        draft.root.pop(key)
-    if "run_cap" in entries and "count" not in entries:
-        draft.root.rename({"run_cap": "count"})
+        root.pop(key)
+    if "run_cap" in root.entries and "count" not in root.entries:
+        root.rename({"run_cap": "count"})
         draft.read_as["run_cap"] = "count"
-    for table in _tables(draft.root):
+    for table in _tables(root):
         _rename(draft, table, SPEC_FIELDS)
+    parameters, metric = (root.entries.get(key) for key in ("parameters", "metric"))
     if isinstance(parameters, Table):
         flat = list(_flat(parameters))
         parameters.entries = {name: node for name, node, _ in flat}
@@ -54,14 +55,13 @@ def translate(draft: Draft) -> None:
         _join_layers(draft, parameters)
         _lift(draft, parameters)
         if flat and not parameters.entries:
-            draft.root.pop("parameters")
+            root.pop("parameters")
         _expand_momenta(draft, parameters)
-    metric = entries.get("metric")
     if isinstance(metric, Table) and "target" in metric.entries:
         place = metric.pop("target").place
         draft.warnings.append(f"{place}: metric.target: no search here ends when it is reached")
-    if "early_terminate" in entries and "rungs" not in entries:
-        draft.attempt(_make_rungs, draft, draft.root.pop("early_terminate"))
+    if "early_terminate" in root.entries and "rungs" not in root.entries:
+        draft.attempt(_make_rungs, draft, root.pop("early_terminate"))
 
 
 def notes(draft: Draft) -> list[str]:
