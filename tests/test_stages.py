@@ -331,6 +331,10 @@ def test_a_run_names_the_stage_and_the_last_one_is_ranked_first(tmp_path: Path) 
         ("rungs: [{epochs: 1}, {epochs: 2}]", "rungs: say how many stay after this stage"),
         ("rungs: [{keep: 3/2}, {epochs: 2}]", "keep: expected 64, 1/4 or contenders, got '3/2'"),
         ("rungs: [{keep: 2, epohc: 1}, {epochs: 2}]", "epohc: unknown hyperparameter"),
+        (
+            "rungs: [{train_size: 55001, keep: 2}, {epochs: 2}]",
+            "rungs.train_size: must be between 1 and 55000, got 55001",
+        ),
         ("race: {seeds: 1}", "race.seeds: a race needs two seeds or more"),
         ("race: {margin: 1}", "race: needs seeds:; write race: {seeds: 10, margin: 0.1}"),
         ("race: {seeds: 3, margin: -1}", "race.margin: expected points such as 0.1"),

@@ -48,10 +48,11 @@ def _rung(draft: Draft, node: Node, is_last: bool) -> RungSpec:
     if not is_last and "keep" not in own:
         draft.note(node, "rungs: say how many stay after this stage: keep: 64, 1/4, contenders")
     changes = read_base(draft, Table(table.place, rest, table.key_places)) if rest else {}
-    size = own.get("train_size")
+    size, dataset = own.get("train_size"), draft.values["dataset"]
+    most = draft.images if dataset and not dataset.train_size else None
     return RungSpec(
         {name: value for name, value in changes.items() if value is not None},
-        draft.attempt(size.whole, "rungs.train_size", 1, 2**31 - 1) if size else None,
+        draft.attempt(size.whole, "rungs.train_size", 1, most or 2**31 - 1) if size else None,
         draft.attempt(read_seeds, draft, own["seeds"]) if "seeds" in own else None,
         draft.attempt(_keep, own["keep"]) if "keep" in own else 1.0,
     )
