@@ -2,17 +2,30 @@
 
 import numpy as np
 import pytest
-from tinygrad import Tensor, TinyJit
+from tinygrad import Tensor
+from tinygrad.helpers import diskcache_get, diskcache_put
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.data.dataset import load_dataset
 from mnist_sweep.plan import shape_of
-from mnist_sweep.training import backend
+from mnist_sweep.training import backend, replay
 from mnist_sweep.training.compiled import CompiledShape, DeviceData
-from mnist_sweep.training.replay import replayed
 from mnist_sweep.trial import DatasetConfig, Trial
 
 SMALL = DatasetConfig(train_size=200, test_size=100)
+
+
+def trained(config: HPConfig) -> dict[str, np.ndarray]:
+    data = DeviceData(load_dataset(SMALL))
+    trial = Trial(config, SMALL)
+    compiled = CompiledShape(shape_of(trial), data)
+    compiled.train(trial)
+    return compiled.state()
+
+
+def assert_same(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:
+    for name, value in second.items():
+        np.testing.assert_array_equal(first[name], value, err_msg=name)
 
 
 @pytest.mark.parametrize(
@@ -23,30 +36,59 @@ SMALL = DatasetConfig(train_size=200, test_size=100)
 def test_replay_trains_to_the_same_bits_as_tinyjit(
     config: HPConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = DeviceData(load_dataset(SMALL))
-    trial = Trial(config, SMALL)
-    replays = []
+    steps = []
 
-    def counted(jitted: object) -> object:
-        replays.append(replayed(jitted))
-        return replays[-1]
+    def counted(outputs: list[Tensor]) -> object:
+        steps.append(replay.cpu_step(outputs))
+        return steps[-1]
 
-    monkeypatch.setattr(backend, "replayed", counted)
-    fast = CompiledShape(shape_of(trial), data)
-    fast.train(trial)
+    monkeypatch.setattr(backend, "cpu_step", counted)
+    fast = trained(config)
     # Loud when tinygrad's internals change: both steps must have been replayed.
-    assert len(replays) == 2
-    assert None not in replays
+    assert len(steps) == 2
+    assert None not in steps
 
-    monkeypatch.setattr(backend, "replayed", lambda _: None)
-    slow = CompiledShape(shape_of(trial), data)
-    slow.train(trial)
-    for name, value in slow.state().items():
-        np.testing.assert_array_equal(fast.state()[name], value, err_msg=name)
+    monkeypatch.setattr(backend, "cpu_step", lambda _: None)
+    assert_same(fast, trained(config))
 
 
-def test_a_step_with_inputs_is_left_to_tinyjit() -> None:
-    doubled = TinyJit(lambda x: (x * 2).contiguous().realize())
-    for _ in range(2):
-        doubled(Tensor([1.0]).contiguous().realize())
-    assert replayed(doubled) is None
+def test_a_recording_is_read_again_and_a_damaged_one_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = []
+
+    def read(key: dict[str, str]) -> object:
+        found.append((key, read_recording(key)))
+        return found[-1][1]
+
+    read_recording = replay._read_recording
+    monkeypatch.setattr(replay, "_read_recording", read)
+    config = HPConfig(width=31, batch_size=50)
+    first = trained(config)
+    keys = [key for key, _ in found]
+    assert keys[0] != keys[1]
+    assert_same(first, trained(config))
+    assert [key for key, _ in found[2:]] == keys
+    assert None not in [recording for _, recording in found[2:]]
+
+    for key in keys:
+        whole = diskcache_get(replay._RECORDINGS, key)
+        diskcache_put(replay._RECORDINGS, key, whole[:100] + b"?" + whole[101:])
+    assert_same(first, trained(config))
+    assert [recording for _, recording in found[4:]] == [None, None]
+    assert_same(first, trained(config))
+    assert None not in [recording for _, recording in found[6:]]
+
+
+def test_steps_that_differ_in_a_constant_have_recordings_of_their_own() -> None:
+    source = backend.to_device(np.ones(7, np.float32))
+    for factor in (2.0, 3.0, 2.0):
+        out = backend.zeros((7,))
+        step = replay.cpu_step([out.assign(source * factor)])
+        assert step is not None
+        step()
+        np.testing.assert_array_equal(backend.read(out), np.full(7, factor))
+
+
+def test_a_step_that_copies_from_elsewhere_is_left_to_tinyjit() -> None:
+    assert replay.cpu_step([(Tensor([1.0, 2.0]) * 2).contiguous()]) is None

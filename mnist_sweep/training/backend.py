@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from tinygrad import Context, Device, Tensor, TinyJit, dtypes
+from numpy.typing import DTypeLike, NDArray
+from tinygrad import Context, Device, Tensor, TinyJit
 from tinygrad.device import Buffer, LRUAllocator
-from tinygrad.dtype import DType
-from tinygrad.helpers import CACHELEVEL
+from tinygrad.dtype import DTYPES_DICT
+from tinygrad.helpers import CACHELEVEL, disable_gc
 
 from mnist_sweep.kernels import csource
-from mnist_sweep.training.replay import replayed
+from mnist_sweep.training.replay import cpu_step
 
 
 def device_name() -> str:
@@ -87,13 +87,15 @@ def warning() -> str:
 
 def to_device(array: NDArray[Any]) -> Tensor:
     """``array`` in a new buffer of the current device."""
-    # Drivers refuse read-only memory, such as a mapped file, even to read from it.
-    return Tensor(np.require(array, requirements=["C", "W"])).clone().realize()
+    # Tensor(array) would be a graph to plan, and with zeros a kernel to generate, for each size.
+    tensor = Tensor.empty(*array.shape, dtype=DTYPES_DICT[array.dtype.name])
+    write(tensor, array)
+    return tensor
 
 
-def zeros(shape: Sequence[int], dtype: DType = dtypes.float32) -> Tensor:
+def zeros(shape: Sequence[int], dtype: DTypeLike = np.float32) -> Tensor:
     """A new buffer of zeros on the current device."""
-    return Tensor.zeros(*shape, dtype=dtype).contiguous().realize()
+    return to_device(np.zeros(shape, dtype))
 
 
 def write(tensor: Tensor, array: NDArray[Any]) -> None:
@@ -103,6 +105,7 @@ def write(tensor: Tensor, array: NDArray[Any]) -> None:
     Tensor would leave it with the old ones. Shapes and dtypes must agree.
     """
     buffer = tensor.uop.base.buffer
+    # Drivers refuse read-only memory, such as a mapped file, even to read from it.
     data = np.require(array, requirements=["C", "W"])
     if data.nbytes != buffer.nbytes:
         raise ValueError(f"cannot write {data.shape} {data.dtype} into {tensor.shape}")
@@ -121,15 +124,16 @@ def compile_step(
 ) -> Callable[[], Any]:
     """Compile ``define``, which returns the tensors that a step writes, into a replayable step.
 
-    The step is run twice, as tinygrad captures the second run, and each time ``rewind`` is called
-    before it, to put its buffers where a step may start.
+    Where tinygrad has to capture it, the step is run, and ``rewind`` is called before it, to put
+    its buffers where a step may start.
     """
-
-    jitted = TinyJit(lambda: Tensor.realize(*define()))
     # What is left to tinygrad beside the C kernels is best as plain loops: clang vectorises them,
     # and they compile in half the time.
-    with Context(TRAINING=1, NOOPT=int(csource.supported(device_name()))):
+    with Context(TRAINING=1, NOOPT=int(csource.supported(device_name()))), disable_gc():
+        if device_name() == "CPU" and (step := cpu_step(define())):
+            return step
+        jitted: Callable[[], Any] = TinyJit(lambda: Tensor.realize(*define()))
         for _ in range(2):
             rewind()
             jitted()
-    return replayed(jitted) or jitted
+        return jitted

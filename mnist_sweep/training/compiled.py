@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from tinygrad import Tensor, dtypes
+from tinygrad import Tensor
 
 from mnist_sweep.config import SCHEDULES, HPConfig
 from mnist_sweep.data.dataset import Dataset
@@ -128,10 +128,10 @@ class CompiledShape:
 
     def _new_control(self, orders: int, rows: int, steps: int) -> Control:
         return Control(
-            rows=backend.zeros((orders, rows), dtypes.int32),
+            rows=backend.zeros((orders, rows), np.int32),
             rates=backend.zeros((self.stack, steps)),
             reals=backend.zeros((self.stack, REALS)),
-            counts=backend.zeros((self.stack, COUNTS), dtypes.int32),
+            counts=backend.zeros((self.stack, COUNTS), np.int32),
         )
 
     @staticmethod
