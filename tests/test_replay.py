@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from tinygrad import Tensor
+from tinygrad.codegen import to_program_cache
 from tinygrad.helpers import diskcache_get, diskcache_put
+from tinygrad.schedule import schedule_cache
 
 from mnist_sweep.config import HPConfig
 from mnist_sweep.data.dataset import load_dataset
@@ -92,3 +94,12 @@ def test_steps_that_differ_in_a_constant_have_recordings_of_their_own() -> None:
 
 def test_a_step_that_copies_from_elsewhere_is_left_to_tinyjit() -> None:
     assert replay.cpu_step([(Tensor([1.0, 2.0]) * 2).contiguous()]) is None
+
+
+def test_what_tinygrad_keeps_of_kernels_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "_MOST_PROGRAMS", len(to_program_cache) + 3)
+    for width in range(1, 6):
+        assert (Tensor.arange(width) + 1).contiguous().tolist() == [*range(1, width + 1)]
+    backend.release()
+    assert len(to_program_cache) == len(schedule_cache) == 0
+    assert (Tensor.arange(3) + 1).tolist() == [1, 2, 3]

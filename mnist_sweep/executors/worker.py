@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 import sys
@@ -136,6 +137,8 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     settings = connection.recv()
     backend.check_device()
+    # What is there by now stays: collecting garbage between shapes need not look at it.
+    gc.freeze()
     # The thread only reads: it may run while the main thread trains and captures.
     inbox: SimpleQueue[list[Trial]] = SimpleQueue()
     threading.Thread(target=_receive, args=(connection, inbox), daemon=True).start()

@@ -10,9 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from tinygrad import Context, Device, Tensor, TinyJit
+from tinygrad.codegen import to_program_cache
 from tinygrad.device import Buffer, LRUAllocator
 from tinygrad.dtype import DTYPES_DICT
+from tinygrad.engine.realize import runtime_cache
 from tinygrad.helpers import CACHELEVEL, disable_gc
+from tinygrad.schedule import indexing, schedule_cache
+from tinygrad.uop.divandmod import fold_divmod_general
 
 from mnist_sweep.kernels import csource
 from mnist_sweep.training.replay import cpu_step
@@ -55,12 +59,22 @@ def free_memory() -> int | None:
     return size.value
 
 
+#: Kernels whose graphs tinygrad may keep: some 20 shapes' worth, which share a few of them.
+_MOST_PROGRAMS = 300
+
+
 def release() -> None:
     """Give the memory of everything that nothing refers to any more back to the system.
 
     A captured step and its buffers refer to each other, and tinygrad keeps freed buffers for later
-    ones of the same size: over the shapes of a sweep that would add up to gigabytes.
+    ones of the same size: over the shapes of a sweep that would add up to gigabytes. What it keeps
+    of graphs and generated kernels adds a megabyte for each shape.
     """
+    if len(to_program_cache) > _MOST_PROGRAMS:
+        for cache in (to_program_cache, schedule_cache, runtime_cache):
+            cache.clear()
+        for function in (fold_divmod_general, indexing._apply_reshape, indexing.apply_movement_op):
+            function.cache_clear()
     gc.collect()
     allocator = Device[device_name()].allocator
     if isinstance(allocator, LRUAllocator):
