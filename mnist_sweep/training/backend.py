@@ -141,10 +141,11 @@ def compile_step(
     Where tinygrad has to capture it, the step is run, and ``rewind`` is called before it, to put
     its buffers where a step may start.
     """
+    in_c = csource.supported(device_name())
     # What is left to tinygrad beside the C kernels is best as plain loops: clang vectorises them,
     # and they compile in half the time.
-    with Context(TRAINING=1, NOOPT=int(csource.supported(device_name()))), disable_gc():
-        if device_name() == "CPU" and (step := cpu_step(define())):
+    with Context(TRAINING=1, NOOPT=int(in_c)), disable_gc():
+        if in_c and (step := cpu_step(define())):
             return step
         jitted: Callable[[], Any] = TinyJit(lambda: Tensor.realize(*define()))
         for _ in range(2):

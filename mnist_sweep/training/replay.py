@@ -24,9 +24,10 @@ from importlib.metadata import version
 from typing import NamedTuple
 
 from tinygrad import Context, Device, Tensor, UOp, dtypes
+from tinygrad.codegen import to_program_config
 from tinygrad.device import Buffer, TinyELF
 from tinygrad.engine.realize import compile_linear, get_call_arg_uops
-from tinygrad.helpers import NOOPT, diskcache_get, diskcache_put
+from tinygrad.helpers import BEAM, diskcache_get, diskcache_put
 from tinygrad.schedule import create_linear_with_vars
 from tinygrad.schedule.memory import memory_plan_rewrite
 from tinygrad.tensor import _apply_map_to_tensors, transform_to_call
@@ -104,11 +105,12 @@ def cpu_step(outputs: list[Tensor]) -> Callable[[], None] | None:
         return None
     given = [argument for argument in call.src[1:] if argument.is_realized]
     buffers = [argument.buffer for argument in given]
+    options = [option.value for option in (*to_program_config, BEAM)]
     # The graph has the kernels' sources, all constants and all sizes in it.
     key = {
         "graph": _digest(call.src[0]),
         "given": ",".join(str(call.src.index(argument)) for argument in given),
-        "options": f"{version('tinygrad')} {Device['CPU'].renderer.target} {NOOPT.value}",
+        "options": f"{version('tinygrad')} {Device['CPU'].renderer.target} {options}",
     }
     if (recording := _read_recording(key)) is None:
         with Context(NO_MEMORY_PLANNER=1):
