@@ -59,8 +59,8 @@ def free_memory() -> int | None:
     return size.value
 
 
-#: Kernels whose graphs tinygrad may keep: some 20 shapes' worth, which share a few of them.
-_MOST_PROGRAMS = 300
+#: Kernels whose graphs tinygrad may keep: some ten shapes' worth, which share a few of them.
+_MOST_PROGRAMS = 150
 
 
 def release() -> None:
