@@ -54,10 +54,10 @@ def _updates(configs: list[HPConfig], gradients: list[list[np.ndarray]]) -> list
     reals[:, len(Real) :] = [slot_values(config) for config in configs]
     rates = [[config.lr / step for step in range(1, len(gradients) + 1)] for config in configs]
     control = Control(
-        rows=backend.zeros((trials, 1), dtypes.int32),
+        rows=backend.zeros((trials, 1), np.int32),
         rates=backend.to_device(np.array(rates, np.float32)),
         reals=backend.to_device(reals),
-        counts=backend.zeros((trials, COUNTS), dtypes.int32),
+        counts=backend.zeros((trials, COUNTS), np.int32),
     )
     parameters = [backend.to_device(np.ones_like(g)) for g in gradients[0]]
     slots = [
