@@ -1,6 +1,5 @@
 """The models in plain numpy, float64: what the compiled ones are compared with."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 from tinygrad import Tensor, dtypes
 
 from mnist_sweep.config import ACTIVATIONS, HPConfig
+from mnist_sweep.export.net import _Net, torch_layout
 from mnist_sweep.models import MODELS
 
 Array = NDArray[np.float64]
@@ -29,68 +29,29 @@ def convolution(x: Array, w: Array, b: Array) -> Array:
     return out
 
 
-def batch_norm(x: Array, tensors: Mapping[str, Array], name: str, training: bool) -> Array:
-    if training:
-        mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
-    else:
-        mean, variance = tensors[f"{name}.running_mean"], tensors[f"{name}.running_var"]
-    scaled = (x - mean) / np.sqrt(variance + 1e-5)
-    out: Array = scaled * tensors[f"{name}.weight"] + tensors[f"{name}.bias"]
-    return out
+class _Reference(_Net):
+    """The net of exported models, which can train too, with any activation."""
 
-
-def max_pool(x: Array) -> Array:
-    n, h, w, c = x.shape
-    out: Array = x.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4))
-    return out
-
-
-class NumpyNet:
-    """``models.Net`` in numpy: any model's reference."""
-
-    def __init__(self, tensors: Mapping[str, Any], config: HPConfig, training: bool) -> None:
-        self._tensors = {n: np.asarray(value, np.float64) for n, value in tensors.items()}
-        self._config, self._training = config, training
-        self._counts: Counter[str] = Counter()
-        self.classes = 10
-
-    def _next(self, kind: str) -> str:
-        self._counts[kind] += 1
-        return f"{kind}{self._counts[kind]}"
-
-    def _layer(self, kind: str) -> tuple[Array, Array]:
-        name = self._next(kind)
-        return self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"]
-
-    def linear(self, x: Array, _outputs: int) -> Array:
-        weight, bias = self._layer("linear")
-        return x @ weight + bias
-
-    def images(self, x: Array) -> Array:
-        return x.reshape(-1, 28, 28, 1)
-
-    def convolution(self, x: Array, _taps: int, _outputs: int) -> Array:
-        return convolution(x, *self._layer("conv"))
+    def __init__(self, tensors: Mapping[str, Array], config: HPConfig, training: bool) -> None:
+        super().__init__(tensors, config)
+        self._training = training
 
     def norm(self, x: Array) -> Array:
-        return batch_norm(x, self._tensors, self._next("norm"), self._training)
-
-    def max_pool(self, x: Array) -> Array:
-        return max_pool(x)
-
-    def flat(self, x: Array) -> Array:
-        return x.reshape(len(x), -1)
+        if not self._training:
+            return super().norm(x)
+        weight, bias = self._next("norm")
+        mean, variance = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
+        scaled: Array = (x - mean) / np.sqrt(variance + 1e-5)
+        return scaled * weight[:, None, None] + bias[:, None, None]
 
     def activation(self, x: Array) -> Array:
         return activation(self._config.activation_fn, x)
 
-    def dropout(self, x: Array) -> Array:
-        return x
-
 
 def logits(tensors: Mapping[str, Any], x: Any, config: HPConfig, training: bool) -> Array:
     """The model's output for images ``x`` (n, 784)."""
-    net = NumpyNet(tensors, config, training)
+    values = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
+    net = _Reference(torch_layout(values, config, 10), config, training)
     out: Array = MODELS[config.model].compute(net, np.asarray(x, np.float64), config)
     return out
 

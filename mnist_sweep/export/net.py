@@ -1,0 +1,121 @@
+"""The models as PyTorch has them: its layers, its layout of weights, and their output in numpy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_sweep.config import HPConfig
+from mnist_sweep.models import MODELS, SIDE, Step, steps_of
+
+Array = NDArray[Any]
+
+#: Activation functions: name -> the class of torch.nn, and the function of arrays.
+ACTIVATIONS: Mapping[str, tuple[str, Callable[[Array], Array]]] = {
+    "relu": ("ReLU", lambda x: np.maximum(x, 0)),
+    "silu": ("SiLU", lambda x: x / (1 + np.exp(-x))),
+}
+
+
+def torch_modules(config: HPConfig, classes: int) -> list[tuple[Any, ...]] | None:
+    """The layers of ``config``'s model for an ``nn.Sequential``: (name, class, *arguments) each.
+
+    They take standardised pixels (n, 784) to logits (n, ``classes``). Dropout, which does nothing
+    in a trained model, is left out. None for a model that is no sequence.
+    """
+    steps = steps_of(config, classes)
+    if any(step.x is not before.out for before, step in pairwise(steps)):
+        return None
+    return [(step.name, *_torch(step, ACTIVATIONS[config.activation_fn][0])) for step in steps]
+
+
+def _torch(step: Step, activation: str) -> tuple[Any, ...]:
+    inputs, outputs = step.x.channels, step.out.channels
+    return {
+        "linear": ("Linear", inputs, outputs),
+        "images": ("Unflatten", 1, (1, SIDE, SIDE)),
+        "conv": ("Conv2d", inputs, outputs, step.taps),
+        "norm": ("BatchNorm2d", inputs),
+        "pool": ("MaxPool2d", 2),
+        "flat": ("Flatten",),
+        "activation": (activation,),
+    }[step.kind]
+
+
+def torch_layout(values: Mapping[str, Array], config: HPConfig, classes: int) -> dict[str, Array]:
+    """The tensors of ``training.net`` as PyTorch stores them, under the same names.
+
+    Weights are (outputs, inputs) and (outputs, inputs, height, width), and images that become rows
+    do so channel by channel.
+    """
+    steps = steps_of(config, classes)
+    flat = {step.out: step.x for step in steps if step.kind == "flat"}
+    images = {f"{step.name}.weight": flat[step.x] for step in steps if step.x in flat}
+    moved = {}
+    for name, value in values.items():
+        if size := images.get(name):
+            pixels = value.reshape(size.side, size.side, size.channels, -1)
+            value = pixels.transpose(2, 0, 1, 3).reshape(value.shape)
+        axes = (3, 2, 0, 1) if value.ndim == 4 else range(value.ndim)[::-1]
+        moved[name] = np.ascontiguousarray(value.transpose(axes))
+    return moved
+
+
+def logits(tensors: Mapping[str, Array], x: Array, config: HPConfig) -> Array:
+    """What ``config``'s trained model makes of standardised pixels ``x`` (n, 784): (n, classes).
+
+    ``tensors`` are as ``torch_layout`` gives them.
+    """
+    out: Array = MODELS[config.model].compute(_Net(tensors, config), x, config)
+    return out
+
+
+class _Net:
+    """See ``models.Net``; images are (n, channels, side, side)."""
+
+    def __init__(self, tensors: Mapping[str, Array], config: HPConfig) -> None:
+        self._tensors, self._config = tensors, config
+        self._counts: Counter[str] = Counter()
+        self.classes = len([*tensors.values()][-1])
+
+    def _next(self, kind: str, *ends: str) -> list[Array]:
+        self._counts[kind] += 1
+        ends = ("weight", "bias", *ends)
+        return [self._tensors[f"{kind}{self._counts[kind]}.{end}"] for end in ends]
+
+    def linear(self, x: Array, _outputs: int) -> Array:
+        weight, bias = self._next("linear")
+        return x @ weight.T + bias
+
+    def images(self, x: Array) -> Array:
+        return x.reshape(-1, 1, SIDE, SIDE)
+
+    def convolution(self, x: Array, taps: int, _outputs: int) -> Array:
+        weight, bias = self._next("conv")
+        windows = np.lib.stride_tricks.sliding_window_view(x, (taps, taps), (2, 3))
+        out = np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3)))
+        return np.moveaxis(out + bias, 3, 1)
+
+    def norm(self, x: Array) -> Array:
+        weight, bias, mean, variance = self._next("norm", "running_mean", "running_var")
+        factor = weight / np.sqrt(variance + 1e-5)
+        return x * factor[:, None, None] + (bias - mean * factor)[:, None, None]
+
+    def max_pool(self, x: Array) -> Array:
+        n, channels, side, _ = x.shape
+        out: Array = x.reshape(n, channels, side // 2, 2, side // 2, 2).max((3, 5))
+        return out
+
+    def flat(self, x: Array) -> Array:
+        return x.reshape(len(x), -1)
+
+    def activation(self, x: Array) -> Array:
+        return ACTIVATIONS[self._config.activation_fn][1](x)
+
+    def dropout(self, x: Array) -> Array:
+        return x
