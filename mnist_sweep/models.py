@@ -91,12 +91,14 @@ class Layer:
     """A layer with tensors of its own, and for how many ``pixels`` of an image it is computed.
 
     ``weight`` is the shape of its weights, inputs before outputs: (inputs, outputs), or (height,
-    width, input channels, output channels); of batch norm (channels,).
+    width, input channels, output channels); of batch norm (channels,). The inputs of a linear layer
+    are ``places`` in an image, all channels of one before those of the next.
     """
 
     name: str
     weight: tuple[int, ...]
     pixels: int
+    places: int = 1
 
     @property
     def is_norm(self) -> bool:
@@ -106,50 +108,22 @@ class Layer:
 
 def layers_of(config: HPConfig, classes: int = 10) -> list[Layer]:
     """The layers of ``config``'s model that have tensors of their own, first to last."""
-    layers = []
-    for step in steps_of(config, classes):
-        x, out = step.x, step.out
-        weight: tuple[int, ...] | None = {
-            "linear": (x.channels, out.channels),
-            "conv": (step.taps, step.taps, x.channels, out.channels),
-            "norm": (x.channels,),
-        }.get(step.kind)
-        if weight:
-            layers.append(Layer(step.name, weight, out.side**2))
-    return layers
+    sketch = _Sketch(classes)
+    MODELS[config.model].compute(sketch, _Size(1, SIDE * SIDE), config)
+    return sketch.layers
 
 
-# Sums return their first term, and most layers what they get: who is who decides.
-@dataclass(frozen=True, eq=False)
-class Size:
+@dataclass(frozen=True)
+class _Size:
     """A batch as a sketch sees it: the pixels along a side, and the channels (or units) of each."""
 
     side: int
     channels: int
+    #: In how many places of an image its channels were, before it became a row.
+    places: int = 1
 
-    def __add__(self, _other: Size) -> Size:
+    def __add__(self, _other: _Size) -> _Size:
         return self
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a model asks of a net: a ``kind`` of layer, which makes ``out`` of ``x``.
-
-    Its ``name`` is the kind and how many of it there are so far; ``taps`` are a convolution's.
-    """
-
-    kind: str
-    name: str
-    x: Size
-    out: Size
-    taps: int
-
-
-def steps_of(config: HPConfig, classes: int = 10) -> list[Step]:
-    """All that ``config``'s model asks of a net, first to last."""
-    sketch = _Sketch(classes)
-    MODELS[config.model].compute(sketch, Size(1, SIDE * SIDE), config)
-    return sketch.steps
 
 
 class _Sketch:
@@ -157,34 +131,37 @@ class _Sketch:
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
-        self.steps: list[Step] = []
+        self.layers: list[Layer] = []
         self._counts: Counter[str] = Counter()
 
-    def _note(self, kind: str, x: Size, out: Size, taps: int = 0) -> Size:
+    def _note(self, kind: str, weight: tuple[int, ...], side: int, places: int = 1) -> None:
         self._counts[kind] += 1
-        self.steps.append(Step(kind, f"{kind}{self._counts[kind]}", x, out, taps))
-        return out
+        self.layers.append(Layer(f"{kind}{self._counts[kind]}", weight, side * side, places))
 
-    def linear(self, x: Size, outputs: int) -> Size:
-        return self._note("linear", x, Size(1, outputs))
+    def linear(self, x: _Size, outputs: int) -> _Size:
+        self._note("linear", (x.channels, outputs), 1, x.places)
+        return _Size(1, outputs)
 
-    def images(self, x: Size) -> Size:
-        return self._note("images", x, Size(SIDE, 1))
+    def images(self, _x: _Size) -> _Size:
+        return _Size(SIDE, 1)
 
-    def convolution(self, x: Size, taps: int, outputs: int) -> Size:
-        return self._note("conv", x, Size(x.side - taps + 1, outputs), taps)
+    def convolution(self, x: _Size, taps: int, outputs: int) -> _Size:
+        side = x.side - taps + 1
+        self._note("conv", (taps, taps, x.channels, outputs), side)
+        return _Size(side, outputs)
 
-    def norm(self, x: Size) -> Size:
-        return self._note("norm", x, x)
+    def norm(self, x: _Size) -> _Size:
+        self._note("norm", (x.channels,), x.side)
+        return x
 
-    def max_pool(self, x: Size) -> Size:
-        return self._note("pool", x, Size(x.side // 2, x.channels))
+    def max_pool(self, x: _Size) -> _Size:
+        return _Size(x.side // 2, x.channels)
 
-    def flat(self, x: Size) -> Size:
-        return self._note("flat", x, Size(1, x.side * x.side * x.channels))
+    def flat(self, x: _Size) -> _Size:
+        return _Size(1, x.side * x.side * x.channels, x.side * x.side)
 
-    def activation(self, x: Size) -> Size:
-        return self._note("activation", x, x)
+    def activation(self, x: _Size) -> _Size:
+        return x
 
-    def dropout(self, x: Size) -> Size:
+    def dropout(self, x: _Size) -> _Size:
         return x

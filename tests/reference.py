@@ -51,7 +51,7 @@ class _Reference(_Net):
 def logits(tensors: Mapping[str, Any], x: Any, config: HPConfig, training: bool) -> Array:
     """The model's output for images ``x`` (n, 784)."""
     values = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
-    net = _Reference(torch_layout(values, config, 10), config, training)
+    net = _Reference(torch_layout(values, config), config, training)
     out: Array = MODELS[config.model].compute(net, np.asarray(x, np.float64), config)
     return out
 

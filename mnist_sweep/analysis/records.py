@@ -12,6 +12,8 @@ from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.verdicts import Comparison
 from mnist_sweep.config import SPEC_FIELDS
 from mnist_sweep.metrics import TEST_ACCURACY
+from mnist_sweep.results.file import COLUMNS
+from mnist_sweep.trial import TrialResult
 
 #: What ``records`` says of a configuration, in this order; also the columns of the CSV.
 RECORD_KEYS: tuple[str, ...] = (
@@ -64,6 +66,14 @@ def _record(place: int, comparison: Comparison, study: Study) -> dict[str, Any]:
         "dataset": configuration.dataset.label,
         **{name: getattr(configuration.config, name) for name in SPEC_FIELDS},
     }
+
+
+def row_record(row: TrialResult) -> dict[str, Any]:
+    """``row`` by the columns of results.csv; None where there is no value."""
+    trial = row.trial
+    values = vars(row) | vars(trial.config)
+    values |= {"trial_id": trial.trial_id, "dataset": trial.dataset.label}
+    return {name: values[name] for name in COLUMNS}
 
 
 def records_as_json(rows: Sequence[dict[str, Any]]) -> str:

@@ -26,12 +26,14 @@ POLL = 0.2
 class Settings:
     """What those who train for a sweep must know besides its trials.
 
-    Trials that ``deadline`` does not allow as their turn comes are left out.
+    Trials that ``deadline`` does not allow as their turn comes are left out. ``weights``: whether
+    results are to have those of their trials.
     """
 
     sweep: str
     evals_per_epoch: int
     deadline: Deadline | None = None
+    weights: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,24 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
-from mnist_sweep.devices import Choice, environment
+from mnist_sweep.devices import Choice, choose_device, default_jobs, environment
 from mnist_sweep.executors.driver import Driver, Ended, Message, Worker, once
 from mnist_sweep.executors.interface import Session, Settings
 from mnist_sweep.executors.processes import Child
 from mnist_sweep.trial import Trial
+
+
+def local_executor(
+    device: str | None, jobs: int | None, say: Callable[[str], None]
+) -> LocalExecutor:
+    """``jobs`` workers on ``device``, or as many and on what is best here (see ``choose_device``).
+
+    ``say`` gets what the user should know. Raises DeviceError where that cannot train.
+    """
+    choice = choose_device(device)
+    for text in choice.notes:
+        say(text)
+    return LocalExecutor(jobs or default_jobs(choice), choice, say)
 
 
 @dataclass(frozen=True)

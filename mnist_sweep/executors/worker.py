@@ -58,7 +58,11 @@ class TrialRunner:
             compiled, seconds = self._compile(trials)
             results = compiled.train_stack(trials, evals_per_epoch=self._settings.evals_per_epoch)
             times = [seconds] + [0.0] * (len(trials) - 1)
-            return [replace(r, compile_seconds=t) for r, t in zip(results, times, strict=True)]
+            weights = compiled.states(len(trials)) if self._settings.weights else [{}] * len(trials)
+            return [
+                replace(r, compile_seconds=t, weights=w if r.status == "ok" else {})
+                for r, t, w in zip(results, times, weights, strict=True)
+            ]
         except Exception as error:  # whatever a trial does must not cost the others
             self._compiled = None
             # A disk that is full by now, say: the cache of kernels is not worth a trial.

@@ -1,67 +1,39 @@
-"""The models as PyTorch has them: its layers, its layout of weights, and their output in numpy."""
+"""Trained models in numpy: their weights as PyTorch stores them, and what they compute."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sweep.config import HPConfig
-from mnist_sweep.models import MODELS, SIDE, Step, steps_of
+from mnist_sweep.models import MODELS, SIDE, layers_of
 
 Array = NDArray[Any]
 
-#: Activation functions: name -> the class of torch.nn, and the function of arrays.
-ACTIVATIONS: Mapping[str, tuple[str, Callable[[Array], Array]]] = {
-    "relu": ("ReLU", lambda x: np.maximum(x, 0)),
-    "silu": ("SiLU", lambda x: x / (1 + np.exp(-x))),
+#: The functions of ``config.ACTIVATIONS``, of arrays.
+ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
+    "relu": lambda x: np.maximum(x, 0),
+    "silu": lambda x: x / (1 + np.exp(-x)),
 }
 
 
-def torch_modules(config: HPConfig, classes: int) -> list[tuple[Any, ...]] | None:
-    """The layers of ``config``'s model for an ``nn.Sequential``: (name, class, *arguments) each.
-
-    They take standardised pixels (n, 784) to logits (n, ``classes``). Dropout, which does nothing
-    in a trained model, is left out. None for a model that is no sequence.
-    """
-    steps = steps_of(config, classes)
-    if any(step.x is not before.out for before, step in pairwise(steps)):
-        return None
-    return [(step.name, *_torch(step, ACTIVATIONS[config.activation_fn][0])) for step in steps]
-
-
-def _torch(step: Step, activation: str) -> tuple[Any, ...]:
-    inputs, outputs = step.x.channels, step.out.channels
-    return {
-        "linear": ("Linear", inputs, outputs),
-        "images": ("Unflatten", 1, (1, SIDE, SIDE)),
-        "conv": ("Conv2d", inputs, outputs, step.taps),
-        "norm": ("BatchNorm2d", inputs),
-        "pool": ("MaxPool2d", 2),
-        "flat": ("Flatten",),
-        "activation": (activation,),
-    }[step.kind]
-
-
-def torch_layout(values: Mapping[str, Array], config: HPConfig, classes: int) -> dict[str, Array]:
+def torch_layout(values: Mapping[str, Array], config: HPConfig) -> dict[str, Array]:
     """The tensors of ``training.net`` as PyTorch stores them, under the same names.
 
     Weights are (outputs, inputs) and (outputs, inputs, height, width), and images that become rows
     do so channel by channel.
     """
-    steps = steps_of(config, classes)
-    flat = {step.out: step.x for step in steps if step.kind == "flat"}
-    images = {f"{step.name}.weight": flat[step.x] for step in steps if step.x in flat}
+    places = {f"{layer.name}.weight": layer.places for layer in layers_of(config)}
     moved = {}
     for name, value in values.items():
-        if size := images.get(name):
-            pixels = value.reshape(size.side, size.side, size.channels, -1)
-            value = pixels.transpose(2, 0, 1, 3).reshape(value.shape)
-        axes = (3, 2, 0, 1) if value.ndim == 4 else range(value.ndim)[::-1]
+        if value.ndim == 2:
+            images = value.reshape(places[name], -1, value.shape[1])
+            value = images.swapaxes(0, 1).reshape(value.shape)
+        axes = (3, 2, 0, 1) if value.ndim == 4 else None
         moved[name] = np.ascontiguousarray(value.transpose(axes))
     return moved
 
@@ -115,7 +87,7 @@ class _Net:
         return x.reshape(len(x), -1)
 
     def activation(self, x: Array) -> Array:
-        return ACTIVATIONS[self._config.activation_fn][1](x)
+        return ACTIVATIONS[self._config.activation_fn](x)
 
     def dropout(self, x: Array) -> Array:
         return x

@@ -42,7 +42,7 @@ _HYPERPARAMETERS = tuple(name for name in FIELD_NAMES if name not in ("model", *
 _MEASURED = {
     spec.name: spec.type
     for spec in fields(TrialResult)
-    if spec.name not in ("sweep", "trial", "curve")
+    if spec.name not in ("sweep", "trial", "curve", "weights")
 }
 _TEXTS = ("sweep", *(name for name, kind in _MEASURED.items() if kind == "str"))
 _INTEGERS = tuple(name for name, kind in _MEASURED.items() if kind == "int | None")

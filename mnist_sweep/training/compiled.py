@@ -231,6 +231,13 @@ class CompiledShape:
         """Copies of the model's tensors as they stand, with the axis of trials if there is one."""
         return {name: backend.read(tensor) for name, tensor in self._tensors.items()}
 
+    def states(self, count: int) -> list[dict[str, NDArray[np.float32]]]:
+        """``state`` of each of the first ``count`` trials."""
+        state = self.state()
+        if self.stack == 1:
+            return [state]
+        return [{name: value[k] for name, value in state.items()} for k in range(count)]
+
     def load(self, values: Mapping[str, NDArray[np.float32]]) -> None:
         """Overwrite the model's tensors, in place, with ``values``."""
         for name, value in values.items():
