@@ -70,6 +70,7 @@ def parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     )
     init.add_argument("--from", type=Path, dest="source", metavar="FILE", help="a W&B sweep file")
     init.add_argument("-o", "--output", type=Path, help="the spec to write (default: stdout)")
+    _add_models(subparsers)
     data = subparsers.add_parser(
         "data",
         help="show what a data set holds",
@@ -122,6 +123,9 @@ def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     add("--dry-run", action="store_true", help="print what would be run, and stop")
     add("--overwrite", action="store_true", help="start again; the old file is kept, with a date")
     add("--retry-failed", action="store_true", help="run the trials again that failed")
+    kept = "keep the trained models of all trials, or of those that are the best so far (default)"
+    kinds = ["best", "all"]
+    add("--save-weights", nargs="?", const="best", choices=kinds, dest="weights", help=kept)
 
 
 def _add_views(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -161,6 +165,39 @@ def _add_views(commands: argparse._SubParsersAction[_Parser]) -> None:
         "report.html beside the first)"
     )
     report.add_argument("-o", "--output", type=Path, help=page)
+
+
+def _add_models(commands: argparse._SubParsersAction[_Parser]) -> None:
+    export = _add_view(
+        commands,
+        "export",
+        "train a row again, and write its model and what it gets wrong",
+        "Train a row of RESULTS again, see that it comes out equal, and write the model, also for "
+        "PyTorch, with figures of what it gets wrong.",
+    )
+    add = export.add_argument
+    which = export.add_mutually_exclusive_group()
+    place = "which configuration of the ranking; of its seeds the first (default: 1)"
+    which.add_argument("--rank", type=_positive, default=1, metavar="N", help=place)
+    which.add_argument("--trial", metavar="ID", help="the row with this trial_id instead")
+    add("--seeds", type=_positive, default=1, metavar="N", help="train N seeds, as an ensemble")
+    folder = "the folder to write (default: RESULTS' name with .model)"
+    add("-o", "--output", type=Path, metavar="DIR", help=folder)
+    add("--data-dir", help="where the data set is now, if it is not MNIST")
+    add("--device", help="CPU, CUDA, METAL, ... (default: DEV, else the best usable)")
+    add("--overwrite", action="store_true", help="replace the folder; the old one is kept")
+    predict = commands.add_parser(
+        "predict",
+        help="say which digits are in pictures",
+        description="Print what MODEL takes the images in each FILE for. Needs no compiler.",
+    )
+    model = "a folder of mnist-sweep export, or a file of run --save-weights"
+    predict.add_argument("model", type=Path, metavar="MODEL", help=model)
+    files = "pictures such as PNG, or IDX files"
+    predict.add_argument("files", type=Path, nargs="+", metavar="FILE", help=files)
+    predict.add_argument(
+        "--format", choices=["table", "csv"], default="table", help="of the output"
+    )
 
 
 def _add_view(

@@ -12,6 +12,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -55,7 +56,8 @@ def _run(arguments: argparse.Namespace) -> int:
         file = "" if output.is_dir() else f"; for a file: -o {output.with_suffix('.csv')}"
         folder = f"for a folder of that name: -o {output / spec.name}.csv"
         raise UserError(f"-o {output} is no CSV file; {folder}{file}")
-    which = {name: getattr(arguments, name) for name in ("overwrite", "retry_failed", "limit")}
+    names = ("overwrite", "retry_failed", "limit", "weights")
+    which = {name: getattr(arguments, name) for name in names}
     executor, device, jobs = _executor(arguments)
     if arguments.dry_run:
         for warning in spec.warnings:
@@ -96,8 +98,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _executor(arguments: argparse.Namespace) -> tuple[Executor, str, int | None]:
     """What runs the trials, the device it runs them on, and how many workers if that is known."""
-    from mnist_sweep.devices import choose_device, default_jobs
-    from mnist_sweep.executors.local import LocalExecutor
+    from mnist_sweep.executors.local import local_executor
 
     if arguments.executor == "ray":
         from mnist_sweep.executors.ray_executor import RayExecutor, cluster_options
@@ -108,11 +109,8 @@ def _executor(arguments: argparse.Namespace) -> tuple[Executor, str, int | None]
         return RayExecutor(options, note), options.device, options.jobs
     if arguments.address is not None or arguments.gpus_per_worker is not None:
         raise UserError("--address and --gpus-per-worker are for --executor ray")
-    choice = choose_device(arguments.device)
-    for text in choice.notes:
-        note(text)
-    jobs = arguments.jobs or default_jobs(choice)
-    return LocalExecutor(jobs, choice, note), choice.device, jobs
+    local = local_executor(arguments.device, arguments.jobs, note)
+    return local, local.choice.device, local.jobs
 
 
 def _command_again(arguments: argparse.Namespace, *options: str) -> str:
@@ -208,6 +206,56 @@ def _init(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _export(arguments: argparse.Namespace) -> int:
+    from mnist_sweep.executors.local import local_executor
+    from mnist_sweep.export.again import chosen, files_of, train, with_seeds
+    from mnist_sweep.files import new_folder
+
+    sources = _read(arguments)
+    folder = _output(arguments, ".model", "model")
+    if folder.exists() and not arguments.overwrite:
+        raise UserError(f"{folder} is there already; name another with -o, or give --overwrite")
+    row = chosen(sources, arguments.rank, arguments.trial)
+    if arguments.data_dir and not row.trial.dataset.is_bundled:
+        # Its digest is compared when it is read.
+        there = replace(row.trial.dataset, path=arguments.data_dir)
+        row = replace(row, trial=replace(row.trial, dataset=there))
+    trials = with_seeds(row, sources.results, arguments.seeds)
+    executor = local_executor(arguments.device, None, note)
+    with Stop() as stop:
+        results = train(trials, executor, lambda: stop.requested, note)
+    if len(results) < len(trials):
+        say(f"mnist-sweep: interrupted; nothing is written. Again: {_command_again(arguments)}")
+        return INTERRUPTED
+    files = files_of(row, results)
+    if old := new_folder(folder, files):
+        note(f"the old {folder} is kept as {old.name}")
+    show(f"{files['evaluation.txt'].decode()}{folder}: {', '.join(files)}")
+    return DONE
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from mnist_sweep.export.digits import Prediction, format_predictions, read_digits
+    from mnist_sweep.export.model import load_model
+
+    model = load_model(arguments.model)
+    rows: list[Prediction] = []
+    code = DONE
+    for path in arguments.files:
+        try:
+            images, changed = read_digits(path)
+        except UserError as error:
+            complain(str(error))
+            code = SOME_FAILED
+            continue
+        if changed:
+            note(f"{path}: {changed}")
+        for number, shares in enumerate(model.probabilities(images).tolist(), 1):
+            rows.append((path, number, shares.index(max(shares)), max(shares)))
+    show(format_predictions(rows, arguments.format == "csv"))
+    return code
+
+
 def _data(arguments: argparse.Namespace) -> int:
     from mnist_sweep.data.samples import describe
 
@@ -234,6 +282,8 @@ COMMANDS: Mapping[str, Command] = {
     "top": _top,
     "report": _report,
     "init": _init,
+    "export": _export,
+    "predict": _predict,
     "data": _data,
     "doctor": _doctor,
 }

@@ -10,7 +10,10 @@ import os
 import secrets
 import stat
 import sys
+import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from glob import escape
 from pathlib import Path
 
@@ -96,6 +99,25 @@ def write_all(descriptor: int, content: bytes | memoryview) -> None:
     rest = memoryview(content)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+def new_folder(path: Path, files: Mapping[str, bytes]) -> Path | None:
+    """Make ``path``, at once, a folder with ``files`` by name. Raises OSError.
+
+    What is there already gets a dated name, which is returned.
+    """
+    make_folder(path.parent)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        whole = Path(folder, path.name)
+        whole.mkdir()
+        for name, content in files.items():
+            replace_file(whole / name, content)
+        old = path.with_name(f"{path.name}.{datetime.now():%Y-%m-%dT%H-%M-%S}")
+        if path.exists():
+            path.rename(old)
+        whole.rename(path)
+    sync_folder(path.parent)
+    return old if old.exists() else None
 
 
 def make_folder(folder: Path) -> None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import quote
 
 from mnist_sweep import __version__
 from mnist_sweep.analysis.sources import Sources
@@ -29,8 +31,8 @@ from mnist_sweep.results.lines import reason
 _SCRIPTS = ("axis.js", "coordinates.js", "rerun.js", "filter.js", "report.js")
 
 
-def render_report(sources: Sources) -> str:
-    """The report on the trials of ``sources``, an HTML document.
+def render_report(sources: Sources, folder: Path = Path()) -> str:
+    """The report on the trials of ``sources``, an HTML document that stands in ``folder``.
 
     Each model on each data set is a study with a ranking of its own. The same results give the
     same document.
@@ -54,6 +56,7 @@ def render_report(sources: Sources) -> str:
             overview(sources.studies) if len(studies) > 1 else None,
             side_by_side(sources) if len(sources.files) > 1 else None,
             *sections,
+            *(_exported(file.path.with_suffix(".model"), folder) for file in sources.files),
             environment(sources.files, sources.results),
         ),
         element("footer", f"Made by mnist-sweep {__version__} from {files_text}."),
@@ -67,7 +70,7 @@ def write_report(sources: Sources, path: Path) -> None:
     Raises UserError where it cannot be written; what was there before then still is.
     """
     # A file's name may hold bytes that are no text.
-    content = render_report(sources).encode(errors="replace")
+    content = render_report(sources, path.parent).encode(errors="replace")
     try:
         make_folder(path.parent)
         replace_file(path, content)
@@ -98,6 +101,19 @@ def _document(heading: str, body: Html, data: Html) -> str:
     data = element("script", data, type="application/json", id="data")
     page = element("body", body, data, element("script", Html(script)))
     return f"<!DOCTYPE html>\n{element('html', head, page, lang='en')}\n"
+
+
+def _exported(model: Path, folder: Path) -> Html | None:
+    """Links to what ``export`` has made, if it has."""
+    if not model.is_dir():
+        return None
+    items = (
+        element(
+            "li", element("a", file.name, href=quote(os.fsencode(os.path.relpath(file, folder))))
+        )
+        for file in sorted(model.iterdir())
+    )
+    return element("section", element("h2", f"Trained model: {model.name}"), element("ul", *items))
 
 
 def _lead(sources: Sources) -> str:

@@ -1,0 +1,154 @@
+"""Training a row again, and all that there is to say of the model that comes of it."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import math
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+
+from mnist_sweep.analysis.predictions import describe, describe_ensemble, predictions
+from mnist_sweep.analysis.sources import Sources
+from mnist_sweep.data.dataset import load_dataset
+from mnist_sweep.errors import UserError
+from mnist_sweep.executors.interface import Executor, Settings
+from mnist_sweep.export.model import MODEL_FILE, TrainedModel
+from mnist_sweep.figures.model_charts import calibration_chart, confusion_chart, mistakes_chart
+from mnist_sweep.figures.style import save, styled
+from mnist_sweep.labels import dataset_text
+from mnist_sweep.metrics import TEST_ACCURACY
+from mnist_sweep.plan import plan
+from mnist_sweep.progress import Progress
+from mnist_sweep.trial import Trial, TrialResult
+
+#: What a row and its repetition are compared by.
+_COMPARED = ("steps", "parameters", "train_loss", "train_accuracy", "val_accuracy", "test_accuracy")
+
+
+def chosen(sources: Sources, rank: int, trial_id: str | None) -> TrialResult:
+    """The row of ``trial_id``, else the first seed's of the configuration at place ``rank``.
+
+    No seed is chosen by its result. Raises UserError where there is none that came to a model.
+    """
+    if trial_id is not None:
+        rows = [row for row in sources.results if row.trial.trial_id == trial_id]
+        if not rows or rows[0].status != "ok":
+            why = f"is {rows[0].status}" if rows else "is no trial of these results"
+            raise UserError(f"--trial {trial_id}: {why}; give the trial_id of a row that is ok")
+        return rows[0]
+    if len(sources.studies) != 1:
+        several = "; ".join(study.title for study in sources.studies) or "none"
+        raise UserError(f"--rank is for one study, here are: {several}; give a row's --trial ID")
+    ranked = sources.studies[0].measured
+    if rank > len(ranked):
+        raise UserError(f"--rank {rank}: {len(ranked)} configurations have a result")
+    return ranked[rank - 1].configuration.results[0]
+
+
+def with_seeds(row: TrialResult, results: Sequence[TrialResult], seeds: int) -> list[Trial]:
+    """``row``'s trial and others of its configuration: those of ``results``, then new seeds."""
+    trial = row.trial
+
+    def seeded(seed: int) -> Trial:
+        return replace(trial, config=replace(trial.config, seed=seed))
+
+    done = (r.trial for r in results if r.status == "ok")
+    alike = (t for t in done if t == seeded(t.config.seed))
+    every = itertools.chain([trial], alike, map(seeded, itertools.count()))
+    several: dict[str, Trial] = {}
+    while len(several) < seeds:
+        following = next(every)
+        several.setdefault(following.trial_id, following)
+    return list(several.values())
+
+
+def train(
+    trials: Sequence[Trial],
+    executor: Executor,
+    stopped: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] | None = None,
+) -> list[TrialResult]:
+    """Train ``trials``: their results, with weights, in their order; fewer if it was stopped.
+
+    ``say`` is as for ``Progress``. Raises UserError for a trial that comes to no model, DataError
+    and DeviceError as ``run_sweep`` does.
+    """
+    load_dataset(trials[0].dataset)
+    bar, results = Progress(TEST_ACCURACY, (), say), {}
+    bar.expect(trials, 0)
+
+    def asked() -> bool:
+        bar.show(session.under_way)
+        return stopped()
+
+    settings = Settings("export", 1, weights=True)
+    with executor.open(settings, asked) as session, closing(bar):
+        for result in session.run(plan(trials)):
+            if result.status != "ok":
+                raise UserError(f"trial {result.trial.trial_id} is {result.status} {result.error}")
+            bar.add(result)
+            results[result.trial.trial_id] = result
+    return [results[trial.trial_id] for trial in trials if trial.trial_id in results]
+
+
+def compared(row: TrialResult, again: TrialResult) -> str:
+    """How ``again``, the same training, differs from ``row``, for the user; empty if it does not.
+
+    Other processors and versions round differently, which may move an accuracy by three standard
+    errors of the difference between two samples of the test images, and halve or double the loss.
+    Raises UserError beyond that.
+    """
+    n = again.test_images or 1
+    error = max(1 - (again.test_accuracy or 0), 1 / n)
+    noise = 3 * math.sqrt(2 * error * (1 - error) / n)
+    differing, beyond = [], False
+    for name in _COMPARED:
+        was, now = getattr(row, name), getattr(again, name)
+        if was in (None, now):
+            continue
+        differing.append(f"{name} {now} here, {was} in the row")
+        slack = {"steps": 0.0, "parameters": 0.0, "train_loss": max(was, now) / 2}
+        beyond |= abs(was - now) > slack.get(name, noise)
+    text = "; ".join(differing)
+    if beyond:
+        raise UserError(
+            f"trial {row.trial.trial_id} came out differently than rounding explains: {text}; the "
+            f"row is from mnist-sweep {row.mnist_sweep_version} with tinygrad "
+            f"{row.tinygrad_version} on {row.device}; was it, or the data, changed?"
+        )
+    return text
+
+
+def files_of(row: TrialResult, results: Sequence[TrialResult]) -> dict[str, bytes]:
+    """What ``export`` writes of ``results``, of which the first is ``row`` again: content by name.
+
+    Its model is shown; those of other seeds stand beside it as model_seedN.safetensors. Raises
+    UserError as ``compared`` does.
+    """
+    differs, trial = compared(row, results[0]), row.trial
+    dataset = load_dataset(trial.dataset)
+    images, labels = (array[dataset.test_rows] for array in (dataset.images, dataset.labels))
+    models = [TrainedModel.of(replace(r, sweep=row.sweep), dataset) for r in results]
+    said = [model.probabilities(images) for model in models]
+    seen = predictions(labels, said[0])
+    rounded = f"within rounding of its row: {differs}" if differs else "equal to its row"
+    lines = [f"trial {trial.trial_id}, trained again, {rounded}", describe(seen)]
+    lines += [describe_ensemble(labels, said)] if len(said) > 1 else []
+    seeds = [f"model_seed{result.trial.config.seed}.safetensors" for result in results]
+    files = dict(zip([MODEL_FILE, *seeds[1:]], (model.content for model in models), strict=True))
+    files["model.json"] = json.dumps(models[0].about, indent=2).encode()
+    files["evaluation.txt"] = "\n".join([*lines, ""]).encode()
+    note = f"{trial.config.model}, {dataset_text(trial.dataset.label)}; trial {trial.trial_id}."
+    with styled():
+        for name, figure in (
+            ("confusion.png", confusion_chart(seen, note)),
+            ("mistakes.png", mistakes_chart(seen, images, note)),
+            ("calibration.png", calibration_chart(seen, note)),
+        ):
+            buffer = io.BytesIO()
+            save(figure, buffer, "png")
+            files[name] = buffer.getvalue()
+    return files

@@ -1,0 +1,90 @@
+"""Images from files that people have, made as MNIST has its own: 28 x 28, light on dark."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mnist_sweep.data.idx import read_idx
+from mnist_sweep.data.images import PIXELS
+from mnist_sweep.errors import DataError
+from mnist_sweep.models import SIDE
+
+#: The longer side of a digit of MNIST; its centre of mass is the image's (LeCun et al., 1998).
+_DIGIT = 20
+#: The share of the lightest pixel from which on a pixel belongs to the digit.
+_INK = 0.2
+
+#: File, number of the image in it, predicted class, its probability.
+Prediction = tuple[Path, int, int, float]
+
+
+def read_digits(path: Path) -> tuple[NDArray[np.uint8], str]:
+    """The images in ``path``, an IDX file or a picture such as a PNG, (n, 784), and a note on it.
+
+    Dark on light is inverted; what is not 28 x 28 is cut to its digit, scaled and centred as
+    MNIST's were. Raises DataError where there is no image.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+        # IDX begins with zeros, or is gzipped.
+        images = read_idx(path) if start in (b"\0\0", b"\x1f\x8b") else _picture(path)[None]
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: no picture and no IDX file: {reason}") from error
+    if images.ndim != 3 or images.dtype != np.uint8:
+        raise DataError(f"{path}: holds {images.ndim}-dimensional {images.dtype}, no grey images")
+    notes = []
+    if np.mean([images[:, 0], images[:, -1]]) > 255 / 2:
+        images = 255 - images
+        notes.append("inverted, as it is dark on light")
+    if images.shape[1:] != (SIDE, SIDE):
+        images = np.stack([_fitted(image, path) for image in images])
+        notes.append(f"scaled to {SIDE} x {SIDE} and centred, as MNIST's digits were")
+    return images.reshape(-1, PIXELS), "; ".join(notes)
+
+
+def _picture(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as picture:
+        if picture.mode.startswith("I"):  # 16 bits
+            return (np.asarray(picture) // 257).astype(np.uint8)
+        # What is transparent is paper.
+        paper = Image.new("RGBA", picture.size, "white")
+        return np.asarray(Image.alpha_composite(paper, picture.convert("RGBA")).convert("L"))
+
+
+def _fitted(image: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+    """The digit in ``image``, (height, width) light on dark, as a 28 x 28 image."""
+    rows, columns = np.nonzero(image > _INK * image.max())
+    if not len(rows):
+        raise DataError(f"{path}: nothing is drawn there: all pixels are alike")
+    ink = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    height, width = (max(1, round(_DIGIT * side / max(ink.shape))) for side in ink.shape)
+    digit = np.asarray(Image.fromarray(ink).resize((width, height)))
+    fitted = np.zeros((SIDE, SIDE), np.uint8)
+    place = []
+    for axis, side in enumerate(digit.shape):
+        centre = np.average(np.arange(side), weights=digit.sum(1 - axis))
+        start = min(max(round((SIDE - 1) / 2 - centre), 0), SIDE - side)
+        place.append(slice(start, start + side))
+    fitted[tuple(place)] = digit
+    return fitted
+
+
+def format_predictions(rows: Sequence[Prediction], as_csv: bool) -> str:
+    """``rows`` as CSV, or as a table for people with probabilities in per cent."""
+    heads = ("file", "image", "prediction", "confidence")
+    if as_csv:
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows([heads, *rows])
+        return buffer.getvalue().removesuffix("\n")
+    cells = [heads, *((str(f), str(i), str(k), f"{100 * p:.1f} %") for f, i, k, p in rows)]
+    wide = max(len(file) for file, *_ in cells)
+    return "\n".join(f"{f:{wide}}  {i:>5}  {k:>10}  {p:>10}" for f, i, k, p in cells)
