@@ -94,6 +94,13 @@ def _layers(shape: Shape) -> list[Layer]:
     return layers_of(shape.config)
 
 
+def weight_bytes(config: HPConfig) -> int:
+    """Bytes of the tensors of ``config``'s model for ten classes, as float32."""
+    layers = layers_of(config)
+    # Batch norm has weights, biases and two statistics; others have a bias for each output.
+    return 4 * sum(math.prod(la.weight) + la.weight[-1] * (3 if la.is_norm else 1) for la in layers)
+
+
 #: Images in a step of evaluation.
 EVALUATION_BATCH = 250
 #: Most trials that share a step: by then a GPU is busy, and what is lost in a crash stays small.

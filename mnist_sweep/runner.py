@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 from mnist_sweep.analysis.ranking import best_configs
 from mnist_sweep.config import HPConfig
@@ -16,12 +17,14 @@ from mnist_sweep.data.dataset import load_dataset, train_images
 from mnist_sweep.devices import is_cpu, physical_cores
 from mnist_sweep.errors import ResultsError, UserError
 from mnist_sweep.executors.interface import Executor, Session, Settings
+from mnist_sweep.export.model import TrainedModel
 from mnist_sweep.labels import count, duration, stage_text
 from mnist_sweep.metrics import Metric
 from mnist_sweep.pace import FLOPS_PER_CORE, Deadline, Pace
-from mnist_sweep.plan import flops, plan
+from mnist_sweep.plan import flops, plan, weight_bytes
 from mnist_sweep.progress import Progress
 from mnist_sweep.results.file import ResultsWriter, read_results
+from mnist_sweep.results.lines import weights_path
 from mnist_sweep.results.spec_beside import spec_evaluations
 from mnist_sweep.search.protocol import Part, Search, missing, most
 from mnist_sweep.spec.load import SweepSpec
@@ -31,6 +34,8 @@ from mnist_sweep.trial import Trial, TrialResult
 START_SECONDS = 3.0
 
 Say = Callable[[str], None]
+#: Whose trained models are kept: each trial's, or those of trials that are the best so far.
+Weights = Literal["best", "all"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ def describe_plan(
     overwrite: bool = False,
     retry_failed: bool = False,
     limit: int | None = None,
+    weights: Weights | None = None,
 ) -> str:
     """What ``run`` would do, as a few lines for a person: trials, cohorts, work.
 
@@ -105,6 +111,7 @@ def describe_plan(
             f"the memory of {jobs} and are no faster than --jobs {cores}"
         )
     seconds = pace.seconds(todo) / jobs + (START_SECONDS if todo else 0)
+    megabytes = sum(weight_bytes(trial.config) for trial in todo) / 1e6
     known = [*(row.trial for row in state.rows.values()), *state.proposed]
     configurations = len({replace(trial.config, seed=0) for trial in known})
     later = state.total - len(known)
@@ -120,6 +127,11 @@ def describe_plan(
             + ("" if state.rows else f" on CPU cores at {FLOPS_PER_CORE / 1e9:.0f} GFLOP/s"),
             *state.stage_lines(pace, jobs),
             f"results         {output}",
+            *(
+                [f"weights         {megabytes:,.1f} MB at most in {weights_path(output)}"]
+                if weights
+                else []
+            ),
             *(f"note            {note}" for note in notes),
         ]
     )
@@ -138,15 +150,17 @@ def run_sweep(
     stopped: Callable[[], bool] = lambda: False,
     say: Say = lambda _: None,
     progress: bool = False,
+    weights: Weights | None = None,
 ) -> Summary:
     """Run the trials that ``spec`` proposes and ``output`` lacks, and append each as it ends.
 
     ``limit`` caps the trials of this run. With ``seconds`` no trial is begun that would end later,
     and none for a second seed while a configuration has no first. ``stopped`` is asked again and
     again whether to end early; ``say`` gets notes for the user; ``progress`` draws a bar on stderr,
-    or has ``say`` tell how far the run is. The spec is left beside the rows. Raises DataError,
-    ResultsError or DeviceError before any training where the cause can be known then; whatever had
-    ended before an error is in ``output``.
+    or has ``say`` tell how far the run is. The spec is left beside the rows; if ``weights`` says
+    so, also the trained models of all trials, or of those that are the best so far, each before its
+    row. Raises DataError, ResultsError or DeviceError before any training where the cause can be
+    known then; whatever had ended before an error is in ``output``.
     """
     began = time.time()
     # Loading it here also unpacks it, if need be, before several workers would.
@@ -179,7 +193,7 @@ def run_sweep(
         bar = Progress(spec.metric, earlier, say if progress else None)
         pace = Pace(row for row in earlier if row.device == device)
         deadline = None if seconds is None else Deadline(began + seconds, pace)
-        settings = Settings(spec.name, spec.evals_per_epoch, deadline)
+        settings = Settings(spec.name, spec.evals_per_epoch, deadline, weights is not None)
 
         def asked() -> bool:
             bar.show(session.under_way)
@@ -187,6 +201,9 @@ def run_sweep(
 
         with executor.open(settings, asked) as session, closing(bar):
             for result in state.results(session, limit, images, bar.expect, deadline):
+                if result.weights and (weights == "all" or state.is_best(result, spec.metric)):
+                    model = TrainedModel.of(result, load_dataset(result.trial.dataset))
+                    writer.leave_weights(result.trial.trial_id, model.content)
                 writer.append(result)
                 bar.add(result)
         interrupted = bool(state.left) and (deadline is None or stopped())
@@ -255,7 +272,7 @@ class _State:
             begun = [trial for trial in todo if deadline is None or deadline.allows([trial])]
             for result in session.run(plan(begun)):
                 row = replace(result, stage=self._stage)
-                self.rows[row.trial.trial_id] = row
+                self.rows[row.trial.trial_id] = replace(row, weights={})
                 self._new += 1
                 yield row
             # With every row more is known of what ends in time.
@@ -300,6 +317,12 @@ class _State:
                 text = "" if part.fixed else "at most "
                 text += f"{count(part.most, 'trial')}, {_work_text(_most_work(part), seconds)}"
             yield f"{'stages' if not place else '':<15} {stage_text(part.stage)}: {text}"
+
+    def is_best(self, row: TrialResult, metric: Metric) -> bool:
+        """Whether no row so far is better than ``row``."""
+        values = [getattr(other, metric.name) for other in self.rows.values()]
+        value = getattr(row, metric.name)
+        return value is not None and value == metric.best(v for v in values if v is not None)
 
     def summary(self, interrupted: bool = False) -> Summary:
         """How the run has ended."""

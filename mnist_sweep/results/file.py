@@ -35,6 +35,7 @@ from mnist_sweep.results.lines import (
     saved_by_another,
     spec_path,
     unknown_columns,
+    weights_path,
     whole_lines,
 )
 from mnist_sweep.results.rows import (
@@ -61,7 +62,7 @@ __all__ = [
 ]
 
 #: From the path of a results file: what a run leaves beside it, and the file itself.
-_KINDS = (curves_path, spec_path, Path)
+_KINDS = (curves_path, spec_path, weights_path, Path)
 _OTHER_FILE = "give another results file with -o"
 
 
@@ -199,6 +200,13 @@ class ResultsWriter:
                 with journal.open_regular(path) as file:
                     if file.read() == content:
                         return
+            replace_file(path, content)
+
+    def leave_weights(self, trial_id: str, content: bytes) -> None:
+        """Make ``content`` the trial's file in the folder of weights. Raises ResultsError."""
+        path = weights_path(self._path) / f"{trial_id}.safetensors"
+        with self._reported("run the same command again"):
+            make_folder(path.parent)
             replace_file(path, content)
 
     def close(self) -> None:

@@ -57,6 +57,11 @@ def spec_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.spec.yaml")
 
 
+def weights_path(path: Path) -> Path:
+    """The folder of the weights of the results file ``path``: results.csv -> results.weights."""
+    return path.with_name(f"{path.stem}.weights")
+
+
 class Lines(NamedTuple):
     """The whole lines of a file, its header included, none if it is empty; notes on the rest.
 
