@@ -1,0 +1,84 @@
+"""What ``import mnist_sweep`` offers: the commands as functions. See docs/python.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mnist_sweep.analysis.records import records, row_record
+from mnist_sweep.analysis.sources import Sources, read_sources
+from mnist_sweep.config import HPConfig as HPConfig
+from mnist_sweep.data.dataset import load_dataset
+from mnist_sweep.executors.local import local_executor
+from mnist_sweep.export import again
+from mnist_sweep.export.model import TrainedModel as TrainedModel
+from mnist_sweep.export.model import load_model as load_model
+from mnist_sweep.figures.draw import draw_figures
+from mnist_sweep.figures.style import Format
+from mnist_sweep.runner import Summary, best_of_file, default_output, run_sweep
+from mnist_sweep.spec import load
+from mnist_sweep.terminal import note
+from mnist_sweep.trial import DatasetConfig as DatasetConfig
+from mnist_sweep.trial import Trial as Trial
+from mnist_sweep.trial import TrialResult
+
+
+def load_spec(
+    path: Path | str, overrides: Sequence[str] = (), data_dir: str | None = None
+) -> load.SweepSpec:
+    """The sweep spec in a YAML file; ``overrides`` are as ``--set`` takes them: "epochs=2".
+
+    Raises SpecError, which holds every problem found, each with its line.
+    """
+    return load.load_spec(
+        Path(path), overrides=overrides, data_dir=data_dir, best_configs=best_of_file
+    )
+
+
+def run(
+    spec: load.SweepSpec,
+    output: Path | str | None = None,
+    *,
+    device: str | None = None,
+    jobs: int | None = None,
+    **options: Any,
+) -> Summary:
+    """Run what ``spec`` proposes and the file ``output`` (default: results/NAME.csv) lacks.
+
+    ``options`` are those of ``run_sweep``. Trains in processes of its own, so it may be called in a
+    notebook, in a thread, and again; KeyboardInterrupt ends it, with all that was done saved.
+    """
+    local = local_executor(device, jobs, note)
+    options = {"device": local.choice.device, "say": note, **options}
+    return run_sweep(spec, Path(output or default_output(spec)), local, **options)
+
+
+def read_results(*paths: Path | str, by: str | None = None) -> Sources:
+    """Results files taken together, ranked ``by`` a metric. Raises ResultsError, UserError."""
+    return read_sources([Path(path) for path in paths], by)
+
+
+def rows(results: Sources) -> list[dict[str, Any]]:
+    """One record of each trial by the columns of the file, which ``pandas.DataFrame`` takes."""
+    return [row_record(row) for row in results.results]
+
+
+def rank(results: Sources, n: int = 8) -> list[dict[str, Any]]:
+    """The ``n`` best configurations of each study, best first, as ``records`` describes them."""
+    return records(results.studies, n)
+
+
+def plot(results: Sources, folder: Path | str, format: Format = "png") -> list[Path]:
+    """Draw every figure that ``results`` have the trials for into ``folder``: their paths."""
+    return draw_figures(results.studies, Path(folder), format).written
+
+
+def train(trial: Trial, device: str | None = None) -> tuple[TrialResult, TrainedModel]:
+    """Train one trial, in a process of its own: its row with its curve, and the model.
+
+    Raises UserError if it diverges or fails.
+    """
+    (result,) = again.train([trial], local_executor(device, 1, note))
+    return replace(result, weights={}), TrainedModel.of(result, load_dataset(trial.dataset))
