@@ -60,8 +60,8 @@ def calibration_chart(seen: Predictions, note: str) -> Figure:
     axes.plot([0, 100], [0, 100], color=FAINT, lw=1, ls="--")
     for sure, right, n in seen.calibration:
         x, share = 100 * sure, wilson_interval(right, n)
-        reach = [[100 * (right - share.low)], [100 * (share.high - right)]]
-        axes.errorbar(x, 100 * right, yerr=reach, color=COLOURS[0], marker="o", ms=4)
+        reach = [100 * value for value in (share.low, right, share.high)]
+        axes.plot([x] * 3, reach, color=COLOURS[0], marker="o", ms=4, markevery=[1])
         axes.annotate(f"{n:,}", (x, 0), (3, 3), textcoords="offset points", rotation=90)
     axes.set(xlabel="Confidence (%)", ylabel="Accuracy (%)", xlim=(0, 102), ylim=(0, 102))
     return figure
