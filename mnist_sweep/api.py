@@ -28,10 +28,7 @@ from mnist_sweep.trial import TrialResult
 def load_spec(
     path: Path | str, overrides: Sequence[str] = (), data_dir: str | None = None
 ) -> load.SweepSpec:
-    """The sweep spec in a YAML file; ``overrides`` are as ``--set`` takes them: "epochs=2".
-
-    Raises SpecError, which holds every problem found, each with its line.
-    """
+    """The sweep spec in a YAML file; ``overrides`` are as of ``--set``. Raises SpecError."""
     return load.load_spec(
         Path(path), overrides=overrides, data_dir=data_dir, best_configs=best_of_file
     )
@@ -47,8 +44,7 @@ def run(
 ) -> Summary:
     """Run what ``spec`` proposes and the file ``output`` (default: results/NAME.csv) lacks.
 
-    ``options`` are those of ``run_sweep``. Trains in processes of its own, so it may be called in a
-    notebook, in a thread, and again; KeyboardInterrupt ends it, with all that was done saved.
+    ``options`` are those of ``run_sweep``. KeyboardInterrupt ends it, with all that was done saved.
     """
     local = local_executor(device, jobs, note)
     options = {"device": local.choice.device, "say": note, **options}
@@ -76,9 +72,6 @@ def plot(results: Sources, folder: Path | str, format: Format = "png") -> list[P
 
 
 def train(trial: Trial, device: str | None = None) -> tuple[TrialResult, TrainedModel]:
-    """Train one trial, in a process of its own: its row with its curve, and the model.
-
-    Raises UserError if it diverges or fails.
-    """
+    """Train a trial: its row with its curve, and the model. Raises UserError if there is none."""
     (result,) = again.train([trial], local_executor(device, 1, note))
     return replace(result, weights={}), TrainedModel.of(result, load_dataset(trial.dataset))

@@ -235,11 +235,11 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from mnist_sweep.export.digits import Prediction, format_predictions, read_digits
+    from mnist_sweep.export.digits import format_predictions, read_digits
     from mnist_sweep.export.model import load_model
 
     model = load_model(arguments.model)
-    rows: list[Prediction] = []
+    rows = []
     code = DONE
     for path in arguments.files:
         try:

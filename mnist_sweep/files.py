@@ -102,10 +102,7 @@ def write_all(descriptor: int, content: bytes | memoryview) -> None:
 
 
 def new_folder(path: Path, files: Mapping[str, bytes]) -> Path | None:
-    """Make ``path``, at once, a folder with ``files`` by name. Raises OSError.
-
-    What is there already gets a dated name, which is returned.
-    """
+    """Make ``path`` a folder with ``files`` at once; what was there gets the name returned."""
     make_folder(path.parent)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         whole = Path(folder, path.name)

@@ -34,7 +34,6 @@ from mnist_sweep.trial import Trial, TrialResult
 START_SECONDS = 3.0
 
 Say = Callable[[str], None]
-#: Whose trained models are kept: each trial's, or those of trials that are the best so far.
 Weights = Literal["best", "all"]
 
 
@@ -111,7 +110,7 @@ def describe_plan(
             f"the memory of {jobs} and are no faster than --jobs {cores}"
         )
     seconds = pace.seconds(todo) / jobs + (START_SECONDS if todo else 0)
-    megabytes = sum(weight_bytes(trial.config) for trial in todo) / 1e6
+    kept = sum(weight_bytes(trial.config) for trial in todo) / 1e6 if weights else 0
     known = [*(row.trial for row in state.rows.values()), *state.proposed]
     configurations = len({replace(trial.config, seed=0) for trial in known})
     later = state.total - len(known)
@@ -126,12 +125,8 @@ def describe_plan(
             f"work            {_work_text(flops(todo), seconds)} with {count(jobs, 'job')}"
             + ("" if state.rows else f" on CPU cores at {FLOPS_PER_CORE / 1e9:.0f} GFLOP/s"),
             *state.stage_lines(pace, jobs),
-            f"results         {output}",
-            *(
-                [f"weights         {megabytes:,.1f} MB at most in {weights_path(output)}"]
-                if weights
-                else []
-            ),
+            f"results         {output}"
+            + (f", models of {kept:,.1f} MB at most in {weights_path(output)}" if kept else ""),
             *(f"note            {note}" for note in notes),
         ]
     )

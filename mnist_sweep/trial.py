@@ -8,14 +8,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from mnist_sweep.config import HPConfig, identity, settings
 from mnist_sweep.errors import DataError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 Status = Literal["ok", "diverged", "failed"]
 
@@ -164,7 +160,7 @@ class TrialResult:
     line of the exception of a failed trial, else empty. Times are seconds; ``finished_at`` is UTC,
     ISO 8601. ``stage`` is the part of the search that asked for it, "" for its method.
     ``val_images`` and ``test_images`` are how many images the accuracies are of. ``weights`` are
-    the trained tensors (see ``training.net``), where they were asked for and the trial is ok.
+    the tensors (see ``training.net``), float32, where they were asked for and the trial is ok.
     """
 
     sweep: str
@@ -191,4 +187,4 @@ class TrialResult:
     val_images: int | None = None
     test_images: int | None = None
     curve: tuple[CurvePoint, ...] = ()
-    weights: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, compare=False)
+    weights: Mapping[str, Any] = field(default_factory=dict, compare=False)

@@ -163,7 +163,7 @@ def test_the_dry_run_says_how_much_is_saved_and_best_saves_the_best_so_far(
     (tmp_path / "s.yaml").write_text(SPEC.replace("1e-2, 1e-5", "1e-2, 1e-7"))
     words = ["run", tmp_path / "s.yaml", "-o", tmp_path / "s.csv", "--save-weights"]
     _, out, _ = call(*words, "--dry-run", capsys=capsys)
-    assert f"weights         0.2 MB at most in {tmp_path / 's.weights'}\n" in out
+    assert f"s.csv, models of 0.2 MB at most in {tmp_path / 's.weights'}\n" in out
     code, _, error = call(*words, "--jobs", 1, "--set", "seeds=1", capsys=capsys)
     assert code == 0, error
     best = max(rows(tmp_path / "s.csv"), key=lambda row: float(row["test_accuracy"]))

@@ -55,14 +55,11 @@ def with_seeds(row: TrialResult, results: Sequence[TrialResult], seeds: int) -> 
     def seeded(seed: int) -> Trial:
         return replace(trial, config=replace(trial.config, seed=seed))
 
-    done = (r.trial for r in results if r.status == "ok")
-    alike = (t for t in done if t == seeded(t.config.seed))
-    every = itertools.chain([trial], alike, map(seeded, itertools.count()))
-    several: dict[str, Trial] = {}
-    while len(several) < seeds:
-        following = next(every)
-        several.setdefault(following.trial_id, following)
-    return list(several.values())
+    done = [r.trial for r in results if r.status == "ok"]
+    alike = [t.config.seed for t in done if t == seeded(t.config.seed)]
+    first = dict.fromkeys([trial.config.seed, *alike])
+    further = (seed for seed in itertools.count() if seed not in first)
+    return [seeded(seed) for seed in itertools.islice(itertools.chain(first, further), seeds)]
 
 
 def train(
@@ -104,21 +101,17 @@ def compared(row: TrialResult, again: TrialResult) -> str:
     n = again.test_images or 1
     error = max(1 - (again.test_accuracy or 0), 1 / n)
     noise = 3 * math.sqrt(2 * error * (1 - error) / n)
-    differing, beyond = [], False
-    for name in _COMPARED:
-        was, now = getattr(row, name), getattr(again, name)
-        if was in (None, now):
-            continue
-        differing.append(f"{name} {now} here, {was} in the row")
+    pairs = {name: (getattr(again, name), getattr(row, name)) for name in _COMPARED}
+    differing = {name: (now, was) for name, (now, was) in pairs.items() if was not in (None, now)}
+    text = "; ".join(f"{n} {now} here, {was} in the row" for n, (now, was) in differing.items())
+    for name, (now, was) in differing.items():
         slack = {"steps": 0.0, "parameters": 0.0, "train_loss": max(was, now) / 2}
-        beyond |= abs(was - now) > slack.get(name, noise)
-    text = "; ".join(differing)
-    if beyond:
-        raise UserError(
-            f"trial {row.trial.trial_id} came out differently than rounding explains: {text}; the "
-            f"row is from mnist-sweep {row.mnist_sweep_version} with tinygrad "
-            f"{row.tinygrad_version} on {row.device}; was it, or the data, changed?"
-        )
+        if abs(was - now) > slack.get(name, noise):
+            raise UserError(
+                f"trial {row.trial.trial_id} came out differently than rounding explains: {text}; "
+                f"the row is from mnist-sweep {row.mnist_sweep_version} with tinygrad "
+                f"{row.tinygrad_version} on {row.device}; was it, or the data, changed?"
+            )
     return text
 
 

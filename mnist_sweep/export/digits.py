@@ -21,9 +21,6 @@ _DIGIT = 20
 #: The share of the lightest pixel from which on a pixel belongs to the digit.
 _INK = 0.2
 
-#: File, number of the image in it, predicted class, its probability.
-Prediction = tuple[Path, int, int, float]
-
 
 def read_digits(path: Path) -> tuple[NDArray[np.uint8], str]:
     """The images in ``path``, an IDX file or a picture such as a PNG, (n, 784), and a note on it.
@@ -78,8 +75,8 @@ def _fitted(image: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
     return fitted
 
 
-def format_predictions(rows: Sequence[Prediction], as_csv: bool) -> str:
-    """``rows`` as CSV, or as a table for people with probabilities in per cent."""
+def format_predictions(rows: Sequence[tuple[Path, int, int, float]], as_csv: bool) -> str:
+    """Rows of file, number of the image, class and probability, as CSV or as a table for people."""
     heads = ("file", "image", "prediction", "confidence")
     if as_csv:
         buffer = io.StringIO()

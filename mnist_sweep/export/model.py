@@ -1,9 +1,4 @@
-"""A trained model: its weights, how it was made, and what it says of images.
-
-Its file has the safetensors format: eight bytes with the length of a JSON header, little-endian;
-the header, from names to dtypes, shapes and places, with texts at ``__metadata__``; the numbers
-(https://github.com/huggingface/safetensors#format).
-"""
+"""A trained model, in a safetensors file (https://github.com/huggingface/safetensors#format)."""
 
 from __future__ import annotations
 
