@@ -44,7 +44,6 @@ from tests.runs import COMMAND, rows, wait_until
 DATA = DatasetConfig(train_size=600, test_size=300)
 SPEC = """
 dataset: {train_size: 600, test_size: 300}
-seeds: 2
 base: {width: 16, batch_size: 50}
 parameters: {lr: [1e-2, 1e-5]}
 """
@@ -63,16 +62,45 @@ def untrained(config: HPConfig) -> TrainedModel:
     return TrainedModel.of(trained, load_dataset(DATA))
 
 
+SESSION = """
+import runpy, sys, threading
+names = {}
+def examples():
+    names.update(runpy.run_path("examples.py"))
+
+thread = threading.Thread(target=examples)
+thread.start()
+thread.join()
+ms = names["ms"]
+row, model = ms.train(ms.Trial(ms.HPConfig(width=16), ms.DatasetConfig(train_size=500)))
+print("then", row.status, names["best"]["lr"], len(names["rows"]), bool(names["paths"]))
+assert "tinygrad" not in sys.modules
+"""
+
+
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep of four trials, run so that all their models are saved; and an export of the best."""
-    folder = tmp_path_factory.mktemp("swept")
-    (folder / "small.yaml").write_text(SPEC)
-    save = ["--save-weights", "all", "-o", "small.csv", "--device", "CPU"]
-    for words in (["run", "small.yaml", *save], ["export", "small.csv", "--seeds", "3"]):
-        done = subprocess.run([*COMMAND, *words], cwd=folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        (folder / f"{words[0]}.txt").write_text(done.stdout)
+def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """A folder in which the examples of the docs have run, in a thread of a prompt, and its words.
+
+    They run a sweep of two trials and save their models.
+    """
+    folder = tmp_path_factory.mktemp("session")
+    (folder / "sweep.yaml").write_text(SPEC)
+    (folder / "examples.py").write_text(PLAIN)
+    done = subprocess.run(
+        [sys.executable, "-iq"], input=SESSION, cwd=folder, capture_output=True, text=True
+    )
+    return folder, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def swept(session: tuple[Path, str, str]) -> Path:
+    """The folder of the sweep's results, and of an export of the best."""
+    folder = session[0] / "results"
+    words = ["export", "sweep.csv", "--seeds", "2"]
+    done = subprocess.run([*COMMAND, *words], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (folder / "export.txt").write_text(done.stdout)
     return folder
 
 
@@ -147,10 +175,10 @@ def test_what_is_no_model_is_one_line(damage: Callable[[bytes], bytes], tmp_path
 
 def test_every_saved_model_predicts_as_its_row_says(swept: Path) -> None:
     dataset = load_dataset(DATA)
-    table = rows(swept / "small.csv")
-    assert len(table) == 4
+    table = rows(swept / "sweep.csv")
+    assert len(table) == 2
     for row in table:
-        model = load_model(swept / f"small.weights/{row['trial_id']}.safetensors")
+        model = load_model(swept / f"sweep.weights/{row['trial_id']}.safetensors")
         predicted = model.predict(dataset.images[dataset.test_rows])
         accuracy = (predicted == dataset.labels[dataset.test_rows]).mean()
         assert accuracy == pytest.approx(float(row["test_accuracy"]), abs=1e-9)
@@ -163,8 +191,8 @@ def test_the_dry_run_says_how_much_is_saved_and_best_saves_the_best_so_far(
     (tmp_path / "s.yaml").write_text(SPEC.replace("1e-2, 1e-5", "1e-2, 1e-7"))
     words = ["run", tmp_path / "s.yaml", "-o", tmp_path / "s.csv", "--save-weights"]
     _, out, _ = call(*words, "--dry-run", capsys=capsys)
-    assert f"s.csv, models of 0.2 MB at most in {tmp_path / 's.weights'}\n" in out
-    code, _, error = call(*words, "--jobs", 1, "--set", "seeds=1", capsys=capsys)
+    assert f"s.csv, models of 0.1 MB at most in {tmp_path / 's.weights'}\n" in out
+    code, _, error = call(*words, "--jobs", 1, capsys=capsys)
     assert code == 0, error
     best = max(rows(tmp_path / "s.csv"), key=lambda row: float(row["test_accuracy"]))
     saved = {path.stem for path in (tmp_path / "s.weights").iterdir()}
@@ -177,10 +205,10 @@ def test_the_dry_run_says_how_much_is_saved_and_best_saves_the_best_so_far(
 
 
 def test_an_export_equals_its_row_and_says_what_it_gets_wrong(swept: Path) -> None:
-    folder = swept / "small.model"
-    first = next(row for row in rows(swept / "small.csv") if row["lr"] == "0.01")
+    folder = swept / "sweep.model"
+    first = next(row for row in rows(swept / "sweep.csv") if row["lr"] == "0.01")
     model = load_model(folder)
-    saved = load_model(swept / f"small.weights/{first['trial_id']}.safetensors")
+    saved = load_model(swept / f"sweep.weights/{first['trial_id']}.safetensors")
     for name, weight in saved.weights.items():
         assert np.array_equal(model.weights[name], weight)
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -191,31 +219,30 @@ def test_an_export_equals_its_row_and_says_what_it_gets_wrong(swept: Path) -> No
         "model.json",
         "model.safetensors",
         "model_seed1.safetensors",
-        "model_seed2.safetensors",
     ]
     text = (folder / "evaluation.txt").read_text()
     assert text.startswith(f"trial {first['trial_id']}, trained again, equal to its row\n")
     assert f"{100 * float(first['test_accuracy']):.2f} (" in text.splitlines()[2]
-    assert "ensemble of 3 seeds" in text
+    assert "ensemble of 2 seeds" in text
     assert (swept / "export.txt").read_text().startswith(text)
     about = json.loads((folder / "model.json").read_text())
     assert about == model.about
-    assert {about["row"][name] for name in ("sweep", "trial_id")} == {"small", first["trial_id"]}
+    assert {about["row"][name] for name in ("sweep", "trial_id")} == {"sweep", first["trial_id"]}
     assert not [path for path in swept.iterdir() if path.name.startswith(".")]
 
 
 def test_a_report_links_what_an_export_made(swept: Path) -> None:
-    page = render_report(read_sources([swept / "small.csv"]), swept / "elsewhere")
-    assert 'href="../small.model/mistakes.png"' in page
+    page = render_report(read_sources([swept / "sweep.csv"]), swept / "elsewhere")
+    assert 'href="../sweep.model/mistakes.png"' in page
     assert "Trained model" not in render_report(read_sources([write(swept / "x.csv", result())]))
 
 
 def test_a_folder_that_is_there_is_refused_or_kept_under_a_dated_name(
     swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, _, error = call("export", swept / "small.csv", capsys=capsys)
+    code, _, error = call("export", swept / "sweep.csv", capsys=capsys)
     assert code == 2
-    assert "small.model is there already; name another with -o, or give --overwrite" in error
+    assert "sweep.model is there already; name another with -o, or give --overwrite" in error
     assert new_folder(tmp_path / "deep/x", {"a": b"1", "b": b"2"}) is None
     old = new_folder(tmp_path / "deep/x", {"a": b"3"})
     assert old is not None
@@ -347,7 +374,7 @@ def test_predict_goes_on_after_bad_files_and_needs_no_tinygrad(swept: Path) -> N
         Image.fromarray(picture).save(swept / f"{number}.png")
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(swept / "empty.png")
     (swept / "tinygrad.py").write_text("raise SystemExit('tinygrad was imported')")
-    words = ["small.model", "0.png", "none.png", "1.png", "empty.png", "2.png", "--format", "csv"]
+    words = ["sweep.model", "0.png", "none.png", "1.png", "empty.png", "2.png", "--format", "csv"]
     done = subprocess.run(
         [sys.executable, "-m", "mnist_sweep", "predict", *words],
         cwd=swept,
@@ -362,7 +389,7 @@ def test_predict_goes_on_after_bad_files_and_needs_no_tinygrad(swept: Path) -> N
     assert "empty.png: nothing is drawn there" in done.stderr
     table = list(csv.DictReader(done.stdout.splitlines()))
     assert [row["file"] for row in table] == ["0.png", "1.png", "2.png"]
-    model = load_model(swept / "small.model")
+    model = load_model(swept / "sweep.model")
     assert [int(row["prediction"]) for row in table] == model.predict(pictures).tolist()
     shares = model.probabilities(pictures).max(1)
     np.testing.assert_allclose([float(row["confidence"]) for row in table], shares, rtol=1e-6)
@@ -405,27 +432,9 @@ def test_importing_is_cheap_and_typed() -> None:
 
 
 def test_the_examples_of_the_docs_run_in_a_thread_and_then_more_at_the_prompt(
-    tmp_path: Path,
+    session: tuple[Path, str, str],
 ) -> None:
-    (tmp_path / "sweep.yaml").write_text(SPEC.replace("seeds: 2", "seeds: 1"))
-    (tmp_path / "examples.py").write_text(PLAIN)
-    session = """
-import runpy, sys, threading
-names = {}
-def examples():
-    names.update(runpy.run_path("examples.py"))
-
-thread = threading.Thread(target=examples)
-thread.start()
-thread.join()
-ms = names["ms"]
-row, model = ms.train(ms.Trial(ms.HPConfig(width=16), ms.DatasetConfig(train_size=500)))
-print("then", row.status, names["best"]["lr"], len(names["rows"]), bool(names["paths"]))
-assert "tinygrad" not in sys.modules
-"""
-    done = subprocess.run(
-        [sys.executable, "-i", "-q"], input=session, cwd=tmp_path, capture_output=True, text=True
-    )
-    assert "then ok 0.01 2 True" in done.stdout, done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout.count("2 of 2 trials done") == 1
+    _, out, error = session
+    assert "then ok 0.01 2 True" in out, error
+    assert "Traceback" not in error
+    assert out.count("2 of 2 trials done") == 1
