@@ -178,7 +178,7 @@ def _add_models(commands: argparse._SubParsersAction[_Parser]) -> None:
     add = export.add_argument
     which = export.add_mutually_exclusive_group()
     place = "which configuration of the ranking; of its seeds the first (default: 1)"
-    which.add_argument("--rank", type=_positive, default=1, metavar="N", help=place)
+    which.add_argument("--rank", type=_positive, metavar="N", help=place)
     which.add_argument("--trial", metavar="ID", help="the row with this trial_id instead")
     add("--seeds", type=_positive, default=1, metavar="N", help="train N seeds, as an ensemble")
     folder = "the folder to write (default: RESULTS' name with .model)"

@@ -215,7 +215,7 @@ def _export(arguments: argparse.Namespace) -> int:
     folder = _output(arguments, ".model", "model")
     if folder.exists() and not arguments.overwrite:
         raise UserError(f"{folder} is there already; name another with -o, or give --overwrite")
-    row = chosen(sources, arguments.rank, arguments.trial)
+    row = chosen(sources, arguments.rank or 1, arguments.trial)
     if arguments.data_dir and not row.trial.dataset.is_bundled:
         # Its digest is compared when it is read.
         there = replace(row.trial.dataset, path=arguments.data_dir)

@@ -100,7 +100,7 @@ def load_model(path: Path | str) -> TrainedModel:
         model = TrainedModel(about, weights)
         model.probabilities(np.zeros(PIXELS))
     except OSError as error:
-        raise UserError(f"{file}: {error.strerror or error}; export makes models") from error
+        raise UserError(f"{file}: {error.strerror}; mnist-sweep export makes a model") from error
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{file}: no model of mnist-sweep, or damaged ({error!r})") from error
     return model
