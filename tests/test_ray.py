@@ -12,10 +12,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mnist_sweep.executors.ray_executor import ClusterOptions, RayExecutor
 from mnist_sweep.executors.worker import InProcessExecutor
+from mnist_sweep.export.model import load_model
 from mnist_sweep.runner import run_sweep
 from mnist_sweep.spec.load import load_spec
 from tests.ray_nodes import outcome, ray_processes, rows_in, start_sweep, table, wait_until
@@ -71,9 +73,14 @@ def test_its_workers_outlive_a_proposal_of_a_search_that_learns_from_rows(tmp_pa
     before = ray_processes()
     executor = RayExecutor(ClusterOptions(None, 1, "CPU", 0.0))
     for name, each in ("here", InProcessExecutor()), ("ray", executor):
-        summary = run_sweep(spec, tmp_path / f"{name}.csv", each, device="CPU")
+        summary = run_sweep(spec, tmp_path / f"{name}.csv", each, device="CPU", weights="all")
         assert (summary.done, summary.interrupted) == (7, False)
         assert outcome(tmp_path / f"{name}.csv") == outcome(tmp_path / "here.csv")
+    saved = [*(tmp_path / "here.weights").iterdir()]
+    assert len(saved) == 7
+    for path in saved:
+        here, there = load_model(path), load_model(tmp_path / "ray.weights" / path.name)
+        assert all(np.array_equal(there.weights[name], w) for name, w in here.weights.items())
     compiled = [float(row["compile_seconds"]) > 0 for row in table(tmp_path / "ray.csv")]
     assert compiled == [True] + [False] * 6
     assert ray_processes() == before
