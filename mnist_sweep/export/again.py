@@ -75,7 +75,7 @@ def train(
     """
     load_dataset(trials[0].dataset)
     bar, results = Progress(TEST_ACCURACY, (), say), {}
-    bar.expect(trials, 0)
+    bar.expect(trials, 0, 0.0)
 
     def asked() -> bool:
         bar.show(session.under_way)
