@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, dataclass, field, fields
 from operator import methodcaller
 from statistics import fmean
@@ -81,6 +81,9 @@ SCHEDULES: Mapping[str, Schedule] = {
     "onecycle": Schedule(_onecycle),
 }
 
+#: What the factors of the products in fully connected layers are rounded to.
+PRECISIONS = ("float32", "bfloat16")
+
 #: The fields that name an entry of a table whose entries say which others they use.
 _TABLES: Mapping[str, Mapping[str, Any]] = {
     "model": MODELS,
@@ -101,8 +104,8 @@ def _real(default: float, high: float, doc: str, **traits: Any) -> Any:
     return field(default=default, metadata=meta)
 
 
-def _name(default: str, choices: Mapping[str, Any], doc: str, **traits: Any) -> Any:
-    """A key of the table ``choices``."""
+def _name(default: str, choices: Collection[str], doc: str, **traits: Any) -> Any:
+    """One of ``choices``, such as the keys of a table."""
     return field(default=default, metadata={"type": str, "choices": choices, "doc": doc, **traits})
 
 
@@ -201,6 +204,10 @@ class HPConfig:
         0.0, 1e6, "largest norm of a step's gradient, which is scaled down to it",
         label="clipping norm", extra=True, switch="clip_norm", slot=True,
     )  # fmt: skip
+    precision: str = _name(
+        "float32", PRECISIONS, "what the factors of matrix products are rounded to (MLP)",
+        extra=True, of="model", compiled=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", check_value("model", self.model))
@@ -209,7 +216,7 @@ class HPConfig:
             if lacks(self.model, name):
                 if value not in (None, spec.default):
                     raise ValueError(f"{name}: does not apply to model {self.model}")
-                object.__setattr__(self, name, None)
+                object.__setattr__(self, name, spec.default if name in EXTRA_NAMES else None)
             else:
                 object.__setattr__(self, name, check_value(name, value))
         if not self.weight_decay:
@@ -246,7 +253,7 @@ _PER_LAYER = re.compile("[0-9]+(-[0-9]+)+")
 
 
 def lacks(model: str, name: str) -> bool:
-    """Whether ``model`` has no hyperparameter ``name``, which is then None."""
+    """Whether ``model`` has no hyperparameter ``name``, which is then None; an extra is off."""
     return _OF.get(name) == "model" and name not in MODELS[model].uses
 
 

@@ -81,7 +81,7 @@ def _cnn(net: Net, x: Any, _config: HPConfig) -> Any:
 
 
 MODELS: Mapping[str, Model] = {
-    "mlp": Model(_mlp, uses=("width", "depth")),
+    "mlp": Model(_mlp, uses=("width", "depth", "precision")),
     "cnn": Model(_cnn),
 }
 

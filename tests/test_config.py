@@ -80,19 +80,19 @@ def test_width_and_depth_of_the_cnn_are_none() -> None:
     assert (config.width, config.depth) == (None, None)
 
 
-@pytest.mark.parametrize("name", ["width", "depth"])
-def test_naming_width_or_depth_for_the_cnn_is_an_error(name: str) -> None:
-    values: dict[str, Any] = {name: 3}
+@pytest.mark.parametrize(("name", "value"), [("width", 3), ("depth", 3), ("precision", "bfloat16")])
+def test_naming_what_the_cnn_lacks_is_an_error(name: str, value: Any) -> None:
+    values: dict[str, Any] = {name: value}
     with pytest.raises(ValueError, match=f"^{name}: does not apply to model cnn$"):
         HPConfig(model="cnn", **values)
 
 
-def test_width_and_depth_apply_to_the_mlp_alone() -> None:
+def test_what_the_mlp_alone_has() -> None:
     cnn, mlp = vars(HPConfig(model="cnn")), vars(HPConfig())
     of_model = [name for name in FIELD_NAMES if METADATA[name].get("of") == "model"]
-    assert of_model == ["width", "depth"]
-    assert [applies(name, mlp) for name in of_model] == [True, True]
-    assert [applies(name, cnn) for name in of_model] == [False, False]
+    assert of_model == ["width", "depth", "precision"]
+    assert [applies(name, mlp) for name in of_model] == [True, True, True]
+    assert [applies(name, cnn) for name in of_model] == [False, False, False]
 
 
 @pytest.mark.parametrize("schedule", [name for name in SCHEDULES if name != "plateau"])

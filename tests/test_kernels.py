@@ -4,14 +4,15 @@ import subprocess
 import warnings
 from fractions import Fraction
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tinygrad import Tensor
 
+from mnist_sweep.kernels import bfloat16, cook_toom, csource
 from mnist_sweep.kernels import convolution as convolution_module
-from mnist_sweep.kernels import cook_toom, csource
 from mnist_sweep.kernels.convolution import convolution
 from mnist_sweep.kernels.fast_convolution import tile_size
 from mnist_sweep.kernels.matmul import linear
@@ -85,6 +86,64 @@ def test_linear_and_its_gradients_equal_numpy(shape: tuple[int, int, int]) -> No
     _close(dx, gn @ wn.T)
     _close(dw, xn.T @ gn)
     _close(db, gn.sum(0))
+
+
+def _as_bfloat16(x: np.ndarray) -> np.ndarray:
+    """The nearest numbers of 8 significant bits, ties to even; below 2^-126 there are none."""
+    fraction, exponent = np.frexp(x.astype(np.float64))
+    nearest = np.ldexp(np.round(fraction * 256), exponent - 8)
+    return np.where(np.abs(x) < 2.0**-126, 0, nearest)
+
+
+def _rounded_linear(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """The result of ``rounded_linear`` and its gradients in its arguments."""
+    x, w, b, g = (Tensor(array).realize() for array in arrays)
+    y = bfloat16.rounded_linear(x, w, b)
+    return [tensor.numpy() for tensor in (y, *(y * g).sum().gradient(x, w, b))]
+
+
+@pytest.mark.parametrize("shape", LINEAR_SHAPES[2:])
+@pytest.mark.usefixtures("implementation")
+def test_rounded_linear_and_its_gradients_equal_numpy(shape: tuple[int, int, int]) -> None:
+    rows, inputs, outputs = shape
+    arrays = _arrays((rows, inputs), (inputs, outputs), (outputs,), (rows, outputs))
+    arrays[0].flat[:7] = (1 + 2.0**-8, 1 + 3 * 2.0**-8, 1e-39, -3e-38, -0.0, 2.0**-126, 255.5)
+    x, w, g = (_as_bfloat16(array) for array in (arrays[0], arrays[1], arrays[3]))
+    b, unrounded = arrays[2].astype(np.float64), arrays[3].astype(np.float64)
+    expected = x @ w + b, g @ w.T, x.T @ g, unrounded.sum(0)
+    for actual, value in zip(_rounded_linear(arrays), expected, strict=True):
+        _close(actual, value)
+
+
+@pytest.mark.usefixtures("implementation")
+def test_numbers_that_are_none_stay_so_in_bfloat16() -> None:
+    """Whatever their bits: rounded as if they were numbers, some would be 0 or infinite."""
+    bits = np.array([0x7FFFFFFF, 0xFFFFFFFF, 0x7F800001, 0xFFC00000], np.uint32)
+    x, one = bits.view(np.float32).reshape(4, 1), np.ones((1, 1), np.float32)
+    y, *_ = _rounded_linear([x, one, one[0], x])
+    assert np.isnan(y).all()
+    infinite = np.full((4, 1), np.inf, np.float32)
+    assert np.isposinf(_rounded_linear([infinite, one, one[0], x])[0]).all()
+
+
+_FLAGS = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+
+
+@pytest.mark.skipif("avx512_bf16" not in _FLAGS, reason="needs a processor with AVX512-BF16")
+@pytest.mark.parametrize("scale", [1.0, 1e-19])
+def test_without_the_instruction_products_of_bfloat16_are_the_same_to_the_bit(
+    monkeypatch: pytest.MonkeyPatch, scale: float
+) -> None:
+    """Also where products and sums are too small for float32."""
+    arrays = _arrays((13, 2100), (2100, 33), (33,), (13, 33))
+    spread = [array**5 * np.float32(scale) for array in arrays]
+    spread[0][:, 0], spread[1][0] = 1e-39, 1e38
+    by_instruction = _rounded_linear(spread)
+    in_software = bfloat16.DOT.replace("#ifdef __AVX512BF16__", "#if 0")
+    assert in_software != bfloat16.DOT
+    monkeypatch.setattr(bfloat16, "DOT", in_software)
+    for one, other in zip(by_instruction, _rounded_linear(spread), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def _convolution_case(shape: tuple[int, ...]) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -228,19 +287,17 @@ def test_a_compiler_that_cannot_build_the_kernels_gives_one_warning_and_the_plai
 
 
 @pytest.mark.parametrize(
-    ("target", "register"),
+    ("target", "redefined", "instruction", "register"),
     [
-        (
-            ["--target=x86_64-none-unknown-elf", "-march=x86-64-v4", "-mprefer-vector-width=512"],
-            "zmm",
-        ),
-        (["--target=x86_64-none-unknown-elf", "-march=x86-64-v3"], "ymm"),
-        (["--target=aarch64-none-unknown-elf"], "v"),
+        (["-march=x86-64-v4", "-mprefer-vector-width=512"], "", r"vfmadd\w*ps", "zmm"),
+        (["-march=x86-64-v3"], "", r"vfmadd\w*ps", "ymm"),
+        (["--target=aarch64-none-unknown-elf"], "", "fmla", "v"),
+        (["-march=znver4"], bfloat16.DOT, "vdpbf16ps", "zmm"),
     ],
-    ids=["avx512", "avx2", "neon"],
+    ids=["avx512", "avx2", "neon", "bf16"],
 )
 def test_the_matrix_product_uses_the_widest_registers_of_its_target(
-    target: list[str], register: str
+    target: list[str], redefined: str, instruction: str, register: str
 ) -> None:
     import os
     import re
@@ -249,10 +306,11 @@ def test_the_matrix_product_uses_the_widest_registers_of_its_target(
 
     names = {"M": 128, "N": 512, "K": 784, "TRANSPOSE_A": 0, "TRANSPOSE_B": 0, "BIAS": 1, "SUMS": 0}
     defines = "".join(f"#define {name} {value}\n" for name, value in names.items())
-    source = f"#define KERNEL f\n{defines}{csource.PREAMBLE}{_PRODUCT}{_FORWARD}"
-    command = [os.environ["CC"], "-S", "-x", "c", "-O2", "-ffreestanding", *target, "-", "-o", "-"]
+    source = f"#define KERNEL f\n{defines}{csource.PREAMBLE}{redefined}{_PRODUCT}{_FORWARD}"
+    options = ["-S", "-x", "c", "-O2", "-ffreestanding", "--target=x86_64-none-unknown-elf"]
+    command = [os.environ["CC"], *options, *target, "-", "-o", "-"]
     text = subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout
-    multiply_adds = re.findall(r"\n\s*(?:vfmadd\w*ps|fmla)\s+([^\n]*)", text)
+    multiply_adds = re.findall(rf"\n\s*{instruction}\s+([^\n]*)", text)
     wide = [operands for operands in multiply_adds if register in operands]
     # The full tile alone has 24 (of 32 registers) or 12 (of 16) multiply-adds in its inner loop.
     assert len(wide) >= (12 if register == "ymm" else 24)

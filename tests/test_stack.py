@@ -64,6 +64,7 @@ OTHERS = {
     "clip_norm": 0.5,
     "weight_init": "xavier_normal",
     "activation_fn": "gelu",
+    "precision": "bfloat16",
 }
 
 

@@ -45,13 +45,14 @@ typedef float vec4 __attribute__((ext_vector_type(4), aligned(4)));
 #define EACH_ROW FULL_UNROLL for (int r = 0; r < rows; r++)
 #define EACH_VECTOR FULL_UNROLL for (int v = 0; v < NV; v++) if (v * VW < cols)
 #define REST (cols - v * VW)
+#define MULTIPLY_ADD(c, x, b) c += (x) * (b)
 // c += the outer product of the floats `left`, one for each r, and the vectors `right`, for each v.
 #define ADD_PRODUCT(left, right) do { \\
   vec b[NV]; \\
   EACH_VECTOR b[v] = right; \\
   EACH_ROW { \\
     vec x = (vec)(left); \\
-    EACH_VECTOR c[r][v] += x * b[v]; \\
+    EACH_VECTOR MULTIPLY_ADD(c[r][v], x, b[v]); \\
   } \\
 } while (0)
 // Do something for every i = 0, step, .. below size; n is `step`, or what is left at the end.

@@ -64,7 +64,7 @@ _FORWARD = """
 void KERNEL(float *restrict C, const float *restrict A, const float *restrict B,
             const float *restrict bias) { product(C, 0, A, B, bias); }
 """
-_INPUT_GRADIENT = """
+_PLAIN = """
 void KERNEL(float *restrict C, const float *restrict A, const float *restrict B) {
   product(C, 0, A, B, 0);
 }
@@ -75,27 +75,35 @@ void KERNEL(float *restrict C, float *restrict sums, const float *restrict A,
 """
 
 
-def _kernel(
-    *arguments: UOp, entry: str, outputs: int, inner: int, flags: tuple[int, int, int, int]
+def product_kernel(
+    *arguments: UOp,
+    inner: int,
+    flags: tuple[int, int, int, int],
+    entry: str = _PLAIN,
+    outputs: int = 1,
+    name: str = "matmul",
+    redefined: str = "",
 ) -> UOp:
-    """A product kernel; ``flags`` are TRANSPOSE_A, TRANSPOSE_B, BIAS and SUMS, ``inner`` is K."""
+    """A product kernel; ``flags`` are TRANSPOSE_A, TRANSPOSE_B, BIAS and SUMS, ``inner`` is K.
+
+    ``redefined`` is C that goes before it.
+    """
     rows, columns = arguments[0].shape
     names = ("M", "N", "K", "TRANSPOSE_A", "TRANSPOSE_B", "BIAS", "SUMS")
     constants = dict(zip(names, (rows, columns, inner, *flags), strict=True))
     operations = 2 * rows * columns * inner
-    return csource.program("matmul", _PRODUCT + entry, constants, arguments, outputs, operations)
+    source = redefined + _PRODUCT + entry
+    return csource.program(name, source, constants, arguments, outputs, operations)
 
 
 def _gradients(gradient: UOp, call: UOp) -> tuple[UOp | None, ...]:
     _, *sources = call.src[1:]
     x, w, _ = (Tensor(source) for source in sources)
     g = Tensor(gradient).contiguous()
-    dx_kernel = partial(
-        _kernel, entry=_INPUT_GRADIENT, outputs=1, inner=w.shape[1], flags=(0, 1, 0, 0)
-    )
+    dx_kernel = partial(product_kernel, inner=w.shape[1], flags=(0, 1, 0, 0))
     dx = csource.empty(*x.shape, like=x).custom_kernel(g, w, fxn=dx_kernel)[0]
     dw_kernel = partial(
-        _kernel, entry=_WEIGHT_GRADIENT, outputs=2, inner=x.shape[0], flags=(1, 0, 0, 1)
+        product_kernel, entry=_WEIGHT_GRADIENT, outputs=2, inner=x.shape[0], flags=(1, 0, 0, 1)
     )
     dw, db, *_ = csource.empty(*w.shape, like=w).custom_kernel(
         csource.empty(w.shape[1], like=w), x, g, fxn=dw_kernel
@@ -112,6 +120,6 @@ def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     """
     if w.ndim > 2 or not csource.supported(x.device):
         return x @ w + b.unsqueeze(-2)
-    kernel = partial(_kernel, entry=_FORWARD, outputs=1, inner=x.shape[1], flags=(0, 0, 1, 0))
+    kernel = partial(product_kernel, entry=_FORWARD, inner=x.shape[1], flags=(0, 0, 1, 0))
     out = csource.empty(x.shape[0], w.shape[1], like=x)
     return out.custom_kernel(x, w, b, fxn=kernel, grad_fxn=_gradients)[0]

@@ -16,6 +16,7 @@ from tinygrad import Tensor
 
 from mnist_sweep.config import WEIGHT_INITS, HPConfig
 from mnist_sweep.kernels.activation import activate
+from mnist_sweep.kernels.bfloat16 import rounded_linear
 from mnist_sweep.kernels.convolution import convolution
 from mnist_sweep.kernels.matmul import linear
 from mnist_sweep.kernels.normalisation import batch_norm, max_pool, per_channel
@@ -89,6 +90,7 @@ class _Net:
     ) -> None:
         self._tensors, self._training, self._drop = tensors, training, drop
         self._activation = config.activation_fn
+        self._linear = rounded_linear if config.precision == "bfloat16" else linear
         self._counts: Counter[str] = Counter()
         # The last layer's: that is where the classes are.
         self.classes = int([*tensors.values()][-1].shape[-1])
@@ -102,7 +104,7 @@ class _Net:
         return self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"]
 
     def linear(self, x: Tensor, _outputs: int) -> Tensor:
-        return linear(x, *self._layer(self._next("linear")))
+        return self._linear(x, *self._layer(self._next("linear")))
 
     def images(self, x: Tensor) -> Tensor:
         return x.reshape(*x.shape[:-1], SIDE, SIDE, 1)
