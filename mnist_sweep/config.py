@@ -113,9 +113,9 @@ def _name(default: str, choices: Collection[str], doc: str, **traits: Any) -> An
 class HPConfig:
     """The hyperparameters of one training run.
 
-    Raises ValueError on a value of the wrong type or outside its range, and on a width or depth
-    given for the CNN, where both are None. A width for each layer, "512-256", sets the depth; where
-    all are alike, the width is that number.
+    Raises ValueError on a value of the wrong type or outside its range, and on one given for what
+    the model lacks, such as the CNN a width, which is None there (an extra is off). A width for
+    each layer, "512-256", sets the depth; where all are alike, the width is that number.
 
     A field's metadata is all that other modules know of it: its ``doc``, ``type`` and range or
     ``choices``; its ``label`` in a sentence, its ``short`` name at a column's head, its ``unit``;
