@@ -139,7 +139,7 @@ FIELD = """
         0.0, 0.999, "share of the last move that the next one keeps",
         extra=True, of="opt", slot=True,
     )  # fmt: skip
-    precision: str = _name("float32", {"float32": 4, "float16": 2}, "of products", extra=True)
+    arithmetic: str = _name("float32", {"float32": 4, "float16": 2}, "of sums", extra=True)
 """
 ITS_USE = """
 def _heavy_ball(
@@ -196,9 +196,9 @@ def test_an_added_word_that_is_off_is_in_no_id_and_nowhere_else(extended: Path) 
     program = """
 from mnist_sweep.config import HPConfig, settings
 from mnist_sweep.trial import Trial
-off, on = HPConfig(), HPConfig(precision="float16")
+off, on = HPConfig(), HPConfig(arithmetic="float16")
 print(Trial(off).trial_id, Trial(on).trial_id)
-print(settings(off).get("precision"), settings(on)["precision"])
+print(settings(off).get("arithmetic"), settings(on)["arithmetic"])
 """
     (extended / "words.py").write_text(program)
     off, on, *words = _run(extended, "words").split()
@@ -222,20 +222,19 @@ def test_an_older_file_goes_on_with_an_added_field(extended: Path, tmp_path: Pat
     with (tmp_path / "mlp.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     later = ["stage", "val_loss", "test_loss", "val_images", "test_images"]
-    assert [*rows[0]][-7:] == ["inertia", "precision", *later]
-    assert {row["precision"] for row in rows} == {"float32"}
+    assert [*rows[0]][-7:] == ["inertia", "arithmetic", *later]
+    assert {row["arithmetic"] for row in rows} == {"float32"}
     trained = {row["inertia"]: row for row in rows if row["opt"] == "heavy_ball"}
     assert sorted(trained) == ["0.0", "0.9"]
     assert {row["inertia"] for row in rows if row["opt"] == "adam"} == {"0.0"}
     before = old.read_text(encoding="utf-8").splitlines()
     now = (tmp_path / "mlp.csv").read_text(encoding="utf-8").splitlines()
-    assert [
-        line.removesuffix(",0.0,0,uniform,0.0,0.0,float32,,,,,") for line in now[1 : len(before)]
-    ] == before[1:]
+    added = f",0.0,0,uniform,0.0,float32,0.0,float32{',' * len(later)}"
+    assert [line.removesuffix(added) for line in now[1 : len(before)]] == before[1:]
     slow, fast = (float(trained[inertia]["train_loss"]) for inertia in ("0.0", "0.9"))
     assert fast < slow  # it is used
     table = _run(extended, "mnist_sweep", "top", "mlp.csv", cwd=tmp_path)
     assert "inertia" in table
-    assert "precision" not in table
+    assert "arithmetic" not in table
     figures = _run(extended, "mnist_sweep", "plot", "mlp.csv", "-o", "out", cwd=tmp_path)
     assert "inertia" in figures
