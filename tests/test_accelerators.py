@@ -6,7 +6,7 @@ Python package (extra ``gpu-check``); AMD's and Apple's are not, so their kernel
 
 import runpy
 import sys
-from itertools import chain, zip_longest
+from itertools import product, zip_longest
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +16,9 @@ from tinygrad import Context
 from tinygrad.device import Compiler
 from tinygrad.runtime.support import compiler_amd
 
-from mnist_sweep.config import ACTIVATIONS, FIELDS, OPTIMIZERS, HPConfig, applies, fields_with
+from mnist_sweep.config import ACTIVATIONS, FIELDS, HPConfig, applies, fields_with
 from mnist_sweep.models import MODELS
+from mnist_sweep.optimizers import OPTIMIZERS
 from mnist_sweep.trial import DatasetConfig
 
 SCRIPT = runpy.run_path(str(Path(__file__).parents[1] / "scripts" / "gpu_floor"))
@@ -26,21 +27,32 @@ NVIDIA = ("NULL:CUDA:sm_70", "NULL:CUDA:sm_90")
 AS_TEXT = {"NULL:HIP:gfx1100": "__attribute__((global))", "NULL:METAL:Apple7": "metal_stdlib"}
 
 
-def _on(name: str) -> Any:
-    """A value of the extra ``name`` that is not its default."""
-    meta = FIELDS[name].metadata
-    return [*meta["choices"]][-1] if "choices" in meta else meta["type"](min(1, meta["high"]) / 2)
+def _extras(**values: Any) -> dict[str, Any]:
+    """A value that is on for each extra that means something beside ``values``."""
+    on: dict[str, Any] = {}
+    for name in fields_with("extra"):
+        meta = FIELDS[name].metadata
+        strength = {int: 1, float: min(1, meta.get("high", 1)) / 2}
+        on[name] = [*meta["choices"]][-1] if meta["type"] is str else strength[meta["type"]]
+    return {name: value for name, value in on.items() if applies(name, {**on, **values})}
 
 
 def _cases() -> list[Any]:
-    """Each optimizer and activation on a small MLP; each model as it is and with all extras."""
-    pairs = zip_longest(OPTIMIZERS, ACTIVATIONS, fillvalue=None)
-    names = ({"opt": opt or "adam", "activation_fn": act or "relu"} for opt, act in pairs)
-    extras = {name: _on(name) for name in fields_with("extra")}
-    on = {m: {n: v for n, v in extras.items() if applies(n, {"model": m})} for m in MODELS}
-    models = ({"model": model, **more} for model in MODELS for more in ({}, on[model]))
+    """Each optimizer, with what only some have, and activation on a small MLP; each model as it
+    is and with all extras.
+    """
+    names = zip_longest(OPTIMIZERS, ACTIVATIONS)
+    settings: list[dict[str, Any]] = [
+        {"opt": opt or "adam", "activation_fn": activation or "relu"} for opt, activation in names
+    ]
+    for changes in settings:
+        own = _extras(**changes)
+        changes |= {n: v for n, v in own.items() if FIELDS[n].metadata.get("of") == "opt"}
+    settings += [
+        {"model": model, **more} for model in MODELS for more in ({}, _extras(model=model))
+    ]
     cases = []
-    for changes in chain(names, models):
+    for changes in settings:
         used = MODELS[changes.get("model", "mlp")].uses
         sizes = {name: size for name, size in {"width": 16, "depth": 1}.items() if name in used}
         name = "-".join(map(str, [*changes.values()][:2]))
@@ -58,8 +70,7 @@ def _renderers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_renderers")
-@pytest.mark.parametrize("stack", [1, 3])
-@pytest.mark.parametrize("target", [*NVIDIA, *AS_TEXT])
+@pytest.mark.parametrize(("target", "stack"), [*product(NVIDIA, (1, 3)), *product(AS_TEXT, (3,))])
 @pytest.mark.parametrize("config", _cases())
 def test_a_step_compiles(config: HPConfig, target: str, stack: int) -> None:
     if target in NVIDIA and not SCRIPT["find_nvrtc"]():
