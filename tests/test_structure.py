@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections import defaultdict
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
@@ -74,3 +75,16 @@ def test_a_spec_and_its_search_need_no_device() -> None:
 def test_a_module_has_at_most_400_lines() -> None:
     long = {n: len(p.read_text(encoding="utf-8").splitlines()) for n, p in MODULES.items()}
     assert {name: lines for name, lines in long.items() if lines > 400} == {}
+
+
+def test_style_and_types_of_every_script_are_checked() -> None:
+    settings = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))[
+        "tool"
+    ]
+    scripts = {
+        f"scripts/{path.name}"
+        for path in (PACKAGE.parent / "scripts").iterdir()
+        if path.is_file() and path.read_text(encoding="utf-8").startswith("#!/usr/bin/env python3")
+    }
+    assert set(settings["ruff"]["extend-include"]) == scripts
+    assert set(settings["mypy"]["files"]) == {"mnist_sweep", "tests", *scripts}
