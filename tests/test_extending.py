@@ -161,7 +161,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("mnist_sweep", "tests"):
         ignored = shutil.ignore_patterns("__pycache__", "images")
         shutil.copytree(ROOT / name, copy / name, ignore=ignored)
-    for name in ("pyproject.toml", "README.md", "configs", "plots"):
+    for name in ("pyproject.toml", "README.md", "configs", "docs", "plots"):
         (copy / name).symlink_to(ROOT / name)
     for module, before, after in (
         ("config.py", "\n    def __post_init__", f"{FIELD}\n    def __post_init__"),

@@ -29,7 +29,7 @@ from tests.data_helpers import SMALL, TEST_LABELS, idx_files, write_folder
 from tests.spec_helpers import FOLDER_OF_MANY, best, configs, load, problems, trials
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "spec.md"
 SPACE: Mapping[str, Sequence[Any]] = {
     "lr": [1e-4, 3e-4, 1e-3, 3e-3, 1e-2],
     "depth": [1, 2, 3, 4, 5],
@@ -54,8 +54,15 @@ def load_published(name: str, **arguments: Any) -> SweepSpec:
 
 # The specs of the study
 
-#: Of those that must not share their seeds with the sweep that chose.
-FIRST_SEED = {"mlp_confirmation": 10, "cnn_phase3": 2, "mlp_final": 20, "cnn_final": 20}
+#: Of those that must not share their seeds with the sweep that chose, or pair with another.
+SEEDS = {
+    "mlp_confirmation": range(10, 20),
+    "cnn_phase3": [2],
+    "cnn_batch": range(10, 13),
+    "mlp_final": range(20, 25),
+    "cnn_final": range(20, 25),
+    "cnn_reference": [0, 1, 2, *range(20, 25)],
+}
 
 
 @pytest.mark.parametrize(
@@ -76,8 +83,11 @@ FIRST_SEED = {"mlp_confirmation": 10, "cnn_phase3": 2, "mlp_final": 20, "cnn_fin
         ("cnn_study", 12, 1, "val_accuracy"),  # of 38 at most
         ("mlp_sgd", 16, 3, "val_accuracy"),
         ("mlp_schedule", 24, 3, "val_accuracy"),
-        # 6 + 8 + 6 + 3 + 8, of which the grids share 3
-        ("mlp_confirmation", 28, 10, "val_accuracy"),
+        # 6 + 9 + 9 + 8 + 6 + 4 + 20, of which the grids share 12
+        ("mlp_confirmation", 50, 10, "val_accuracy"),
+        ("mlp_activation", 4, 10, "val_accuracy"),
+        ("mlp_fashion", 37, 3, "val_accuracy"),
+        ("mlp_fashion_final", 3, 5, "test_accuracy"),
         ("cnn_sgd", 3, 2, "val_accuracy"),
         # 4 + 3 + 3 + 3 + 8 + 8 + 4, of which the grids share 4
         ("mlp_regularisation", 29, 2, "val_accuracy"),
@@ -86,8 +96,9 @@ FIRST_SEED = {"mlp_confirmation": 10, "cnn_phase3": 2, "mlp_final": 20, "cnn_fin
         ("cnn_regularisation", 7, 1, "val_accuracy"),
         ("mlp_initial", 1, 10, "test_accuracy"),
         ("cnn_initial", 1, 3, "test_accuracy"),
-        ("mlp_reference", 1, 5, "test_accuracy"),
-        ("cnn_reference", 1, 3, "test_accuracy"),
+        ("mlp_reference", 2, 10, "test_accuracy"),
+        ("cnn_batch", 8, 3, "val_accuracy"),
+        ("cnn_reference", 1, 8, "test_accuracy"),
         ("mlp_final", 2, 5, "test_accuracy"),
         ("cnn_final", 1, 5, "test_accuracy"),
         ("quickstart", 6, 3, "test_accuracy"),
@@ -100,8 +111,8 @@ def test_published_spec_stands_for_its_trials(
     spec = load_published(name)
     assert spec.name == name
     assert len(trials(spec)) == points * seeds
-    first = FIRST_SEED.get(name, 0)
-    assert {trial.config.seed for trial in trials(spec)} == set(range(first, first + seeds))
+    seen = {trial.config.seed for trial in trials(spec)}
+    assert seen == set(SEEDS.get(name, range(seeds)))
     assert spec.metric == METRICS[metric]
     assert spec.warnings == ()
 
@@ -413,11 +424,11 @@ def test_a_name_without_a_letter_or_digit_is_refused(tmp_path: Path, name: str) 
     assert problem.startswith("sweep.yaml:2: name: ")
 
 
-# What README says of the keys
+# What docs/spec.md says of the keys
 
 
-def test_readme_has_a_row_for_every_key_and_names_every_method() -> None:
-    table = README.read_text().split("| key | meaning |\n")[1].split("\n\n")[0]
+def test_the_page_has_a_row_for_every_key_and_names_every_method() -> None:
+    table = PAGE.read_text().split("| key | meaning |\n")[1].split("\n\n")[0]
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE))
     assert list(rows) == list(KEYS)
     for name, method in METHODS.items():
