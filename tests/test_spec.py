@@ -42,7 +42,7 @@ SPACE: Mapping[str, Sequence[Any]] = {
 
 #: Model -> a reader of results, for specs that begin at the best of an earlier sweep.
 EARLIER = {
-    model: best(*(HPConfig(model=model, lr=lr / 1000, seed=7) for lr in range(1, 9)))
+    model: best(*(HPConfig(model=model, lr=lr / 1000, seed=7) for lr in range(1, 21)))
     for model in MODELS
 }
 
@@ -60,7 +60,8 @@ SEEDS = {
     "cnn_phase3": [2],
     "cnn_batch": range(10, 13),
     "mlp_final": range(20, 25),
-    "cnn_final": range(20, 25),
+    "cnn_final": range(20, 30),
+    "mlp_grid_best": range(30, 33),
     "cnn_reference": [0, 1, 2, *range(20, 25)],
 }
 
@@ -86,6 +87,7 @@ SEEDS = {
         # 6 + 9 + 9 + 8 + 6 + 4 + 20, of which the grids share 12
         ("mlp_confirmation", 50, 10, "val_accuracy"),
         ("mlp_activation", 4, 10, "val_accuracy"),
+        ("mlp_grid_best", 20, 3, "val_accuracy"),
         ("mlp_fashion", 37, 3, "val_accuracy"),
         ("mlp_fashion_final", 3, 5, "test_accuracy"),
         ("cnn_sgd", 3, 2, "val_accuracy"),
@@ -100,7 +102,7 @@ SEEDS = {
         ("cnn_batch", 8, 3, "val_accuracy"),
         ("cnn_reference", 1, 8, "test_accuracy"),
         ("mlp_final", 2, 5, "test_accuracy"),
-        ("cnn_final", 1, 5, "test_accuracy"),
+        ("cnn_final", 1, 10, "test_accuracy"),
         ("quickstart", 6, 3, "test_accuracy"),
         ("smoke", 4, 1, "test_accuracy"),
     ],
