@@ -62,7 +62,7 @@ SEEDS = {
     "mlp_final": range(20, 25),
     "cnn_final": range(20, 30),
     "mlp_grid_best": range(30, 33),
-    "cnn_reference": [0, 1, 2, *range(20, 25)],
+    "cnn_reference": [0, 1, 2, *range(20, 30)],
 }
 
 
@@ -100,7 +100,7 @@ SEEDS = {
         ("cnn_initial", 1, 3, "test_accuracy"),
         ("mlp_reference", 2, 10, "test_accuracy"),
         ("cnn_batch", 8, 3, "val_accuracy"),
-        ("cnn_reference", 1, 8, "test_accuracy"),
+        ("cnn_reference", 1, 13, "test_accuracy"),
         ("mlp_final", 2, 5, "test_accuracy"),
         ("cnn_final", 1, 10, "test_accuracy"),
         ("quickstart", 6, 3, "test_accuracy"),
