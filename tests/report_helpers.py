@@ -105,7 +105,7 @@ def specs(data: dict[str, Any]) -> list[str]:
 
 
 HOSTILE = "</script><img src=x onerror=document.title='taken'> ${7} \"'` <!--"
-ODD = DatasetConfig('./it\'s "here": {é, жук} #1 & 😀 \\ *x', 5000, 40_000, 9_000)
+ODD = DatasetConfig('./it\'s "here": {é, жук} #1 & 😀 \\ *x', 5, 12, 9)
 SEEDS = (3, 0, 2**32 - 1)
 
 
@@ -116,6 +116,7 @@ def searched() -> list[TrialResult]:
     results = []
     for place in range(8):
         config = HPConfig(
+            batch_size=8,
             lr=10 ** rng.uniform(-9, -1),
             lr_decay=[1e-10, 1.0, 0.1 + 0.2][place % 3],
             weight_decay=rng.uniform(0, 90) if place % 3 else 0.0,
@@ -142,7 +143,7 @@ def convolved() -> list[TrialResult]:
 
 def hostile() -> list[TrialResult]:
     return synthetic.sweep(
-        synthetic.grid(HPConfig(), SEEDS, lr=[1e-3, 0.1]), DatasetConfig(HOSTILE)
+        synthetic.grid(HPConfig(8), SEEDS, lr=[1e-3, 0.1]), DatasetConfig(HOSTILE)
     )
 
 

@@ -15,7 +15,7 @@ from itertools import product
 from statistics import fmean
 from typing import Any
 
-from mnist_sweep.config import HPConfig
+from mnist_sweep.config import FIELD_NAMES, FIELDS, HPConfig
 from mnist_sweep.trial import CurvePoint, DatasetConfig, Trial, TrialResult
 
 PLAIN = DatasetConfig()
@@ -42,7 +42,7 @@ def true_error(config: HPConfig) -> float:
 
 def measured(config: HPConfig, dataset: DatasetConfig = PLAIN, points: int = 1) -> TrialResult:
     """The result of one trial; equal arguments give equal results."""
-    rng = random.Random(repr(replace(config, activation_fn="silu")) + config.activation_fn)
+    rng = random.Random(_text(replace(config, activation_fn="silu")) + config.activation_fn)
     test_error = min(0.9, true_error(config) * math.exp(rng.gauss(0, 0.05)))
     val_error = min(0.9, test_error * math.exp(rng.gauss(0, 0.03)))
     steps = config.epochs * math.ceil(60_000 / config.batch_size)
@@ -70,6 +70,13 @@ def measured(config: HPConfig, dataset: DatasetConfig = PLAIN, points: int = 1) 
         test_loss=last.test_loss,
         curve=tuple(curve),
     )
+
+
+def _text(config: HPConfig) -> str:
+    """What the noise is drawn by. Fields that came after it was first drawn count only if on."""
+    first = FIELD_NAMES[: FIELD_NAMES.index("scale") + 1]
+    told = {n: v for n, v in vars(config).items() if n in first or v != FIELDS[n].default}
+    return f"HPConfig({', '.join(f'{name}={value!r}' for name, value in told.items())})"
 
 
 def _parameters(width: int, depth: int) -> int:

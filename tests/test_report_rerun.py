@@ -40,8 +40,8 @@ def reloaded(results: Sequence[TrialResult], folder: Path) -> set[str]:
         (HPConfig(), DatasetConfig()),
         (HPConfig(model="cnn", lr=3e-3), DatasetConfig(validation_size=5000)),
         (HPConfig(lr=0.1234567890123456, lr_decay=1e-10), DatasetConfig(test_size=10)),
-        (HPConfig(lr_schedule="cosine", epochs=3), DatasetConfig("null", 0, 64, digest=SMALL)),
-        (HPConfig(activation_fn="relu", opt="sgd"), DatasetConfig("mnist", digest=SMALL)),
+        (HPConfig(8, lr_schedule="cosine", epochs=3), DatasetConfig("null", 0, 12, digest=SMALL)),
+        (HPConfig(8, activation_fn="relu", opt="sgd"), DatasetConfig("mnist", digest=SMALL)),
     ],
 )
 def test_the_spec_has_exactly_the_trials_it_was_made_of(
