@@ -86,11 +86,14 @@ def _run(arguments: argparse.Namespace) -> int:
         retry = _command_again(arguments, "--retry-failed")
         failed = count(summary.failed, "trial")
         say(f"mnist-sweep: {failed} failed, the column error says why; to try again: {retry}")
-    study = split_studies(summary.rows, preferred=spec.metric)[0]
     following = f"to see more: {shlex.join(['mnist-sweep', 'report', str(output)])}"
     if left := summary.total - summary.done:
         following = f"{count(left, 'trial')} left; to go on: {again}"
-    elif summary.searched:
+    if not summary.rows:
+        show(following)
+        return DONE
+    study = split_studies(summary.rows, preferred=spec.metric)[0]
+    if summary.searched and not left:
         show(format_search(study, summary.rows, spec.size))
     show(f"{format_winner(study)}; {following}")
     return SOME_FAILED if summary.failed else DONE

@@ -90,7 +90,7 @@ def describe_plan(
     or UserError if the data set does not have what the spec asks for, and ResultsError if
     ``output`` cannot be read.
     """
-    _check_batch_sizes(missing(spec.search, {}).trials, train_images(spec.dataset))
+    _check_batch_sizes(_of_all_stages(spec.search), train_images(spec.dataset))
     earlier = read_results(output) if output.exists() and not overwrite else None
     rows = {
         result.trial.trial_id: result
@@ -160,7 +160,7 @@ def run_sweep(
     began = time.time()
     # Loading it here also unpacks it, if need be, before several workers would.
     images = len(load_dataset(spec.dataset).train_rows)
-    _check_batch_sizes(missing(spec.search, {}).trials, images)
+    _check_batch_sizes(_of_all_stages(spec.search), images)
     with ResultsWriter(output, overwrite=overwrite, retry_failed=retry_failed) as writer:
         state = _State(spec.search, writer.finished)
         before = spec_evaluations(output)
@@ -172,6 +172,15 @@ def run_sweep(
             say(
                 f"evals_per_epoch is {spec.evals_per_epoch} now and was {before}: the curves of "
                 f"{count(len(state.rows), 'trial')} already done keep their points"
+            )
+        lacking = sum(
+            row.status == "ok" and getattr(row, spec.metric.name) is None
+            for row in state.rows.values()
+        )
+        if lacking:
+            say(
+                f"{count(lacking, 'trial')} already done have no {spec.metric.label}, so that none "
+                "of them can be chosen; use another metric, or --overwrite to train them again"
             )
         strange = sum(
             row.sweep == spec.name and trial_id not in state.rows
@@ -346,14 +355,19 @@ def _work_text(work: float, seconds: float) -> str:
     return f"{work / 1e12:,.1f} TFLOP, about {duration(seconds)}"
 
 
+def _of_all_stages(search: Search) -> Sequence[Trial]:
+    return [*missing(search, {}).trials, *(t for part in search.parts for t in part.variants)]
+
+
 def _check_batch_sizes(trials: Sequence[Trial], images: int) -> None:
-    """See that every trial gets a full batch out of ``images`` training images."""
-    sizes = sorted({t.config.batch_size for t in trials if t.config.batch_size > images})
-    if sizes:
-        raise UserError(
-            f"batch_size {', '.join(map(str, sizes))}: larger than the training split, which has "
-            f"{images} images; use smaller batches or more of the data set"
-        )
+    """See that every trial gets a full batch out of ``images``, or of those of its stage."""
+    for trial in trials:
+        size, there = trial.config.batch_size, trial.dataset.train_size or images
+        if size > there:
+            raise UserError(
+                f"batch_size {size}: larger than the training split, which has {there} images; "
+                "use smaller batches or more of the data set"
+            )
 
 
 def _differences(datasets: set[str], writer: ResultsWriter, device: str) -> list[str]:

@@ -60,7 +60,7 @@ def format_winner(study: Study) -> str:
     if best is None:
         return study.nothing_text
     # All that the search chose, though its last stage may have only some of that left.
-    chosen = (study.stages or [study])[0].varying
+    chosen = study.stages[0].varying
     settings = describe(best.config, chosen) or "the only configuration so far"
     seeds = count(len(best.values(study.metric)), "seed")
     return f"best: {settings}: {study.metric.label} {best.text(study.metric)} ({seeds})"

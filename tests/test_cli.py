@@ -347,6 +347,16 @@ def test_bad_input_is_one_line_of_error_and_exit_code_2(
     assert list(tmp_path.rglob("*.csv")) == []
 
 
+def test_a_run_without_time_for_a_trial_says_what_is_left(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["run", str(SMOKE), "-o", str(tmp_path / "out.csv"), "--time", "0.1s"])
+    out, err = capfd.readouterr()
+    assert (end.value.code, "Traceback" in err) == (0, False)
+    assert re.search(r"^0 of \d+ trials done .*\n\d+ trials left; to go on: mnist-sweep", out)
+
+
 def test_all_problems_of_a_spec_are_reported_at_once(tmp_path: Path) -> None:
     spec = tmp_path / "bad.yaml"
     spec.write_text("base: {lr: fast, epohcs: 2}\nseeds: 0\n")

@@ -127,6 +127,19 @@ def test_a_draw_that_is_the_same_training_as_another_is_replaced(tmp_path: Path)
     }
 
 
+def test_a_search_by_a_model_counts_no_candidates(tmp_path: Path) -> None:
+    text = DRAWN.format(3, "[10, 50, 200]").replace("random", "bayes")
+    (told,) = load(tmp_path, text).warnings
+    assert told.startswith("patience: does not apply where lr_schedule is cosine")
+
+
+def test_a_count_cuts_a_grid_or_is_more_than_there_are(tmp_path: Path) -> None:
+    text = COSINE.format("[cosine, plateau]")
+    for count, note in ((5, "count: only the first 5 of 12"), (9, "count: 9 is more than the 7")):
+        warnings = load(tmp_path, f"{text}count: {count}\n").warnings
+        assert [line.startswith(note) for line in warnings if "count:" in line] == [True]
+
+
 def test_too_few_different_trainings_are_said_with_their_reason(tmp_path: Path) -> None:
     said = load(tmp_path, DRAWN.format(5, "[10, 50, 200]")).warnings
     assert "count: 5 is more than the 4 configurations there are; all of them run" in said

@@ -38,10 +38,25 @@ def study(rows: list[TrialResult]) -> Study:
 def test_the_last_stage_knows_those_before_it_in_their_order(
     rows: list[TrialResult], study: Study
 ) -> None:
-    assert [s.results[0].stage for s in study.stages] == ["", "rung 2", "rung 3", "confirm"]
+    assert [s.stage for s in study.stages] == ["", "rung 2", "rung 3", "confirm"]
     assert [row for stage in study.stages for row in stage.results] == rows
-    assert [other.stages for other in split_studies(rows)[1:]] == [()] * 3
-    assert split_studies(row for row in rows if not row.stage)[0].stages == ()
+    assert not any(other.earlier for other in split_studies(rows)[1:])
+    assert not split_studies(row for row in rows if not row.stage)[0].earlier
+
+
+def test_searches_on_two_data_sets_are_two(rows: list[TrialResult], study: Study) -> None:
+    def elsewhere(row: TrialResult) -> TrialResult:
+        there = replace(row.trial.dataset, name="fashion", digest="0" * 12)
+        return replace(row, trial=replace(row.trial, dataset=there))
+
+    others = [elsewhere(row) for row in rows if row.stage in ("", "rung 2")]
+    first, second = (found for found in split_studies([*rows, *others]) if found.earlier)
+    assert [s.stage for s in first.stages] == [s.stage for s in study.stages]
+    assert [s.stage for s in second.stages] == ["", "rung 2"]
+    assert [row for found in (first, second) for s in found.stages for row in s.results] == [
+        *rows,
+        *others,
+    ]
 
 
 def test_a_track_has_a_round_for_each_seed_of_each_stage_and_ends_where_it_was_dropped(
@@ -76,8 +91,7 @@ def test_the_best_so_far_ends_with_all_the_work_and_each_stage_s_best(
     lines = figure.axes[0].get_lines()
     steps = [np.asarray(line.get_data()) for line in lines if line.get_drawstyle() == "steps-post"]
     assert [text.get_text() for text in figure.legends[0].texts] == [
-        f"{stage.results[0].stage or 'search'} ({len(stage.results)} trials)"
-        for stage in study.stages
+        f"{stage.stage or 'search'} ({len(stage.results)} trials)" for stage in study.stages
     ]
     assert steps[-1][0, -1] == pytest.approx(flops([row.trial for row in rows]) / 1e12)
     points = [np.asarray(line.get_data()) for line in lines if line.get_linestyle() == "None"]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mnist_sweep.analysis.study import split_studies
+from mnist_sweep.errors import UserError
 from mnist_sweep.executors.worker import InProcessExecutor
 from mnist_sweep.results.file import ResultsWriter, read_results
 from mnist_sweep.runner import describe_plan, run_sweep
@@ -335,6 +336,10 @@ def test_a_run_names_the_stage_and_the_last_one_is_ranked_first(tmp_path: Path) 
             "rungs: [{train_size: 55001, keep: 2}, {epochs: 2}]",
             "rungs.train_size: must be between 1 and 55000, got 55001",
         ),
+        (
+            "rungs: [{keep: 2}, {train_size: 55001}]",
+            "rungs.train_size: must be between 1 and 55000, got 55001",
+        ),
         ("race: {seeds: 1}", "race.seeds: a race needs two seeds or more"),
         ("race: {margin: 1}", "race: needs seeds:; write race: {seeds: 10, margin: 0.1}"),
         ("race: {seeds: 3, margin: -1}", "race.margin: expected points such as 0.1"),
@@ -345,6 +350,37 @@ def test_a_run_names_the_stage_and_the_last_one_is_ranked_first(tmp_path: Path) 
 )
 def test_what_is_wrong_with_a_stage_is_said(text: str, problem: str, tmp_path: Path) -> None:
     assert any(problem in told for told in problems(tmp_path, f"{SPACE}{text}\n"))
+
+
+def test_a_rung_of_all_images_is_on_the_data_set_as_it_is(tmp_path: Path) -> None:
+    text = f"{SPACE}rungs: [{{train_size: 10000, keep: 2}}, {{train_size: 55000}}]\n"
+    sizes = [part.variants[0].dataset.train_size for part in load(tmp_path, text).search.parts]
+    assert sizes == [10000, None]
+    text = text.replace("_size: 5000}", "_size: 5000, train_size: 900}").replace("55000", "59000")
+    assert any("between 1 and 55000, got 59000" in told for told in problems(tmp_path, text))
+
+
+def test_a_batch_that_a_later_stage_has_no_images_for_is_refused_at_once(tmp_path: Path) -> None:
+    text = f"{SPACE}base: {{batch_size: 128}}\n"
+    spec = load(tmp_path, f"{text}rungs: [{{keep: 2}}, {{train_size: 100}}]\n")
+    output = tmp_path / "out.csv"
+    with pytest.raises(UserError, match=r"batch_size 128: .* has 100 images"):
+        describe_plan(spec, output)
+    with pytest.raises(UserError, match=r"batch_size 128: .* has 100 images"):
+        run_sweep(spec, output, InProcessExecutor(), device="CPU")
+    assert not output.exists()
+
+
+def test_rows_that_lack_the_metric_of_a_search_are_said(tmp_path: Path) -> None:
+    spec, output = load(tmp_path, BAYES), tmp_path / "out.csv"
+    said: list[str] = []
+    with ResultsWriter(output) as writer:
+        for row in finish(spec.search).values():
+            writer.append(replace(row, sweep=spec.name, device="CPU"))
+    spec = load(tmp_path, f"{BAYES}metric: val_loss\n")
+    run_sweep(spec, output, InProcessExecutor(), device="CPU", say=said.append, seconds=0.1)
+    (told,) = (line for line in said if "none of them can be chosen" in line)
+    assert re.match(r"\d+ trials already done have no validation loss, so that", told)
 
 
 def test_run_cap_is_the_count(tmp_path: Path) -> None:

@@ -8,18 +8,15 @@ counts as noise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mnist_sweep.analysis.configurations import Configuration, varying_values
 from mnist_sweep.analysis.effects import Importance, Measured, Part
+from mnist_sweep.arrays import Floats
 from mnist_sweep.config import in_order
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import Metric
-
-Floats: TypeAlias = NDArray[np.float64]
 
 #: Groups that a hyperparameter's values are put into.
 _GROUPS = 4

@@ -35,16 +35,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import combinations
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mnist_sweep.analysis.effects import Carrier, Importance, Measured, Part
 from mnist_sweep.analysis.grids import CompleteGrid
 from mnist_sweep.analysis.intervals import LEVEL
-
-Floats: TypeAlias = NDArray[np.float64]
+from mnist_sweep.arrays import Floats
 
 #: Degrees of freedom that the pooled noise counts for beside an effect's own. The published sweeps
 #: would bear 10; fewer are safer where seeds shift levels.

@@ -11,15 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mnist_sweep.arrays import Floats
 from mnist_sweep.metrics import TEST_ACCURACY, Metric
 from mnist_sweep.trial import TrialResult
-
-Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

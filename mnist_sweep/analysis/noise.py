@@ -6,16 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.intervals import digamma, trigamma, trigamma_inverse
+from mnist_sweep.arrays import Floats
 from mnist_sweep.metrics import Metric
-
-Floats: TypeAlias = NDArray[np.float64]
 
 #: Variances further below the median than this factor are those of collapsed configurations, which
 #: come out alike whatever the seed; they say nothing about how much others differ in their noise.

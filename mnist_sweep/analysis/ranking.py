@@ -62,12 +62,15 @@ def rank(configurations: Iterable[Configuration], metric: Metric) -> list[Config
     return sorted(configurations, key=key)
 
 
+def measured(results: Sequence[TrialResult], metric: Metric) -> list[Configuration]:
+    """The configurations of ``results`` that have the metric, best first."""
+    return [c for c in rank(configurations(results), metric) if c.values(metric)]
+
+
 def best_configs(results: Sequence[TrialResult], n: int, metric: Metric) -> list[HPConfig]:
     """The ``n`` best configurations (seed 0, no two equal), best first; fewer if there are fewer.
 
     Raises UserError if ``metric`` may not choose or if no trial has it.
     """
     check_metric(metric.name, results)
-    ranked = rank(configurations(results), metric)
-    best = dict.fromkeys(c.config for c in ranked if c.mean(metric) is not None)
-    return list(best)[:n]
+    return [*dict.fromkeys(c.config for c in measured(results, metric))][:n]

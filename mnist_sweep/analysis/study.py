@@ -34,8 +34,8 @@ class Study:
 
     ``origin`` says where they are from: "mlp_phase2: mlp, mnist.". Of several studies each has a
     ``name`` for people, "mlp, mnist", and a ``prefix`` for file names; else both are empty.
-    ``rerun`` is the command that goes on with them, if one does. ``stages`` are all stages of the
-    search of which these trials are the last, in their order, if there are several.
+    ``rerun`` is the command that goes on with them, if one does. ``earlier`` are the other stages
+    of the search of which these trials are the last, in their order.
     """
 
     results: Sequence[TrialResult]
@@ -44,7 +44,17 @@ class Study:
     name: str = ""
     prefix: str = ""
     rerun: str = "mnist-sweep run SPEC"
-    stages: Sequence[Study] = ()
+    earlier: Sequence[Study] = ()
+
+    @property
+    def stage(self) -> str:
+        """The part of a search that its trials are; "" for the method."""
+        return self.results[0].stage
+
+    @property
+    def stages(self) -> list[Study]:
+        """Those of the search of which it is the last; else itself."""
+        return [*self.earlier, self]
 
     @cached_property
     def configurations(self) -> list[Configuration]:
@@ -232,15 +242,21 @@ def split_studies(
                 "" if several_stages else rerun,
             )
         )
-    last = [study for study in studies if several_stages and study.results[0].stage == order[0]]
-    return [_with_stages(study, studies) if study in last else study for study in studies]
+    return [_with_earlier(study, studies) for study in studies]
 
 
-def _with_stages(last: Study, studies: Sequence[Study]) -> Study:
-    model = last.results[0].trial.config.model
-    return replace(
-        last, stages=[s for s in studies[::-1] if s.results[0].trial.config.model == model]
-    )
+def _with_earlier(study: Study, studies: Sequence[Study]) -> Study:
+    """``study``, if it is the last of its search in ``studies``, with the stages before it."""
+    last, *earlier = [s for s in studies if _search(s) == _search(study)]
+    if study.stage != last.stage:
+        return study
+    return replace(study, earlier=[s for s in earlier[::-1] if s.stage != last.stage])
+
+
+def _search(study: Study) -> tuple[str, str, str]:
+    """What all stages of a search have in common; some train on fewer of the images."""
+    trial = study.results[0].trial
+    return trial.config.model, trial.dataset.name, trial.dataset.digest
 
 
 def _file_name(dataset: str) -> str:

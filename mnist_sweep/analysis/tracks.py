@@ -38,7 +38,7 @@ def tracks(stages: Sequence[Study]) -> tuple[list[tuple[str, int]], list[Track]]
             track.last, values = configuration, configuration.values(metric)
             for seeds in range(1, len(values) + 1):
                 if begun + seeds > len(rounds):
-                    rounds.append((stage.results[0].stage, seeds))
+                    rounds.append((stage.stage, seeds))
                 track.means[begun + seeds - 1] = fmean(values[:seeds])
 
     def furthest(track: Track) -> tuple[float, float]:

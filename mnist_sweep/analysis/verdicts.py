@@ -12,7 +12,8 @@ import numpy as np
 
 from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.intervals import LEVEL, t_quantile, t_upper_p
-from mnist_sweep.analysis.noise import Floats, Noise, noise
+from mnist_sweep.analysis.noise import Noise, noise
+from mnist_sweep.arrays import Floats
 from mnist_sweep.metrics import Metric
 
 _NORMAL = NormalDist()

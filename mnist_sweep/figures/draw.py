@@ -157,11 +157,11 @@ def _ranking(study: Study) -> Iterator[Offer]:
 
 
 def _stages(study: Study) -> Iterator[Offer]:
-    if study.stages:
+    if study.earlier:
         yield "best_so_far", partial(stage_charts.best_so_far, study)
     seeds = {len(c.results) + c.diverged + c.failed for c in study.configurations}
-    if study.stages or len(seeds) > 1:
-        rounds, ways = tracks(study.stages or [study])
+    if study.earlier or len(seeds) > 1:
+        rounds, ways = tracks(study.stages)
         yield "dropped", partial(stage_charts.dropped, rounds, ways, study)
 
 

@@ -70,7 +70,7 @@ def best_so_far(study: Study) -> Figure:
         best = [*accumulate(heights, max), max(heights, default=math.nan)]
         axes.step([*works, spent], best, where="post", color=style["color"], lw=1.6)
         axes.axvline(spent, color=FAINT, lw=0.8, ls=":")
-        label = f"{stage_text(stage.results[0].stage)} ({count(len(stage.results), 'trial')})"
+        label = f"{stage_text(stage.stage)} ({count(len(stage.results), 'trial')})"
         handles.append(Line2D([], [], lw=1.6, ms=4, label=label, **style))
     axes.xaxis.set_major_locator(MaxNLocator(7))
     axes.set_xlim(0)
@@ -89,7 +89,7 @@ def dropped(rounds: Sequence[tuple[str, int]], tracks: Sequence[Track], study: S
     )
     first = [scale(track.means[0]) for track in tracks if 0 in track.means]
     below = sum(height < scale.low for height in first)
-    common = (study.stages or [study])[0].common_text(track.last for track in left)
+    common = study.stages[0].common_text(track.last for track in left)
     note = footnote(
         study,
         "A line ends where its configuration was dropped, or had no further seed.",

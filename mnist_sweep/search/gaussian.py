@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats: TypeAlias = NDArray[np.float64]
+from mnist_sweep.arrays import Floats
 
 #: Standard deviations of the logarithms of inverse length scales and of the noise, before any
 #: value is seen; the noise is expected at a hundredth of the variance.

@@ -22,7 +22,7 @@ def grid_search(space: Space, count: int | None) -> Listed:
         for values in itertools.product(*grid.values())  # type: ignore[arg-type]
     )
     search = listed(space, points, count)
-    if count is None or count >= space.size:
+    if count is None or not len(search.trials) / len(space.seeds) == count < space.size:
         return search
     note = f"count: only the first {count:,} of {space.size:,} configurations, in the file's order"
     return replace(search, warnings=(*search.warnings, note))

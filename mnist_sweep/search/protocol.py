@@ -111,7 +111,7 @@ def listed(space: Space, points: Iterable[Point], count: int | None = None) -> L
     """
     sieve = Sieve(space)
     kept = list(islice(filter(None, map(sieve.admit, points)), count))
-    notes = sieve.normalisations()
+    notes = [*sieve.normalisations(), *sieve.repeats()]
     check_found(kept, count, notes)
     if count is None:
         notes += sieve.unused_exclusions()

@@ -156,7 +156,7 @@ class Sieve:
         return values
 
     def normalisations(self) -> list[str]:
-        """A line for each hyperparameter that did not apply, and one for what runs only once."""
+        """A line for each hyperparameter that did not apply."""
         lines = []
         for name, (whys, moot, new) in self._moot.items():
             values = value_texts(sorted(moot)[:MOST_NAMED], name)
@@ -165,12 +165,13 @@ class Sieve:
                 f"{name}: does not apply where {' or '.join(sorted(whys))}; {', '.join(values)} "
                 f"{'is' if len(values) == 1 else 'are'} replaced by {' or '.join(sorted(new))}"
             )
-        if len(self._kept) < len(self._written):
-            lines.append(
-                f"{len(self._written) - len(self._kept):,} of {len(self._written):,} "
-                "configurations are the same training as another and run once"
-            )
         return lines
+
+    def repeats(self) -> list[str]:
+        """A line on what runs only once, if anything does."""
+        written, kept = len(self._written), len(self._kept)
+        same = f"{written - kept:,} of {written:,} configurations are the same training as another"
+        return [f"{same} and run once"] * (kept < written)
 
     def unused_exclusions(self) -> list[str]:
         """A line for each exclusion that no point matched."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from mnist_sweep.analysis.configurations import Configuration, configurations
 from mnist_sweep.analysis.intervals import LEVEL
-from mnist_sweep.analysis.ranking import rank
+from mnist_sweep.analysis.ranking import measured, rank
 from mnist_sweep.config import SCHEDULES, HPConfig
 from mnist_sweep.metrics import Metric
 from mnist_sweep.search.protocol import Asked, Part, Search
@@ -133,16 +133,14 @@ def _most_kept(keep: Keep, configurations: int) -> int:
 
 def kept(results: Sequence[TrialResult], keep: Keep, metric: Metric) -> list[HPConfig]:
     """The configurations (seed 0) of ``results`` that go on, best first; all have the metric."""
-    ranked = [c for c in rank(configurations(results), metric) if c.values(metric)]
+    ranked = measured(results, metric)
     if keep is None:
         # Imported here, as below, because a search without it need not wait for numpy.
         from mnist_sweep.analysis.verdicts import compare_with_best
 
         compared = compare_with_best(ranked, metric)
-        ranked = [c.configuration for c in compared if c.verdict != "worse"]
-        return [c.config for c in ranked]
-    number = keep if isinstance(keep, int) else math.ceil(keep * len(ranked))
-    return [c.config for c in ranked[:number]]
+        return [c.configuration.config for c in compared if c.verdict != "worse"]
+    return [c.config for c in ranked[: _most_kept(keep, len(ranked))]]
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ from typing import Any, TypeAlias, TypeVar
 
 from mnist_sweep.aliases import suggest
 from mnist_sweep.config import HPConfig
-from mnist_sweep.errors import SpecError
+from mnist_sweep.errors import DataError, SpecError
 from mnist_sweep.metrics import Metric
 from mnist_sweep.spec.nodes import Node, NodeError, Place, Table, printable
+from mnist_sweep.trial import BUNDLED_IMAGES, DatasetConfig
 
 MAX_PROBLEMS = 100
+MAX_IMAGES = 2**31 - 1
 
 #: (results file, n, metric) -> the n best configurations of an earlier sweep, best first.
 BestConfigs: TypeAlias = Callable[[Path, int, Metric], Sequence[HPConfig]]
@@ -94,3 +96,15 @@ class Draft:
         known = "" if (*allowed,) in self._listed else f"; {what} are {', '.join(allowed)}"
         self._listed.add((*allowed,))
         return f"; correct or remove it{known}"
+
+
+def training_images(node: Node, dataset: DatasetConfig) -> int:
+    """The images of ``dataset`` that train. Raises NodeError at ``node`` if sizes do not fit."""
+    try:
+        if dataset.is_bundled:
+            return dataset.train_images(*BUNDLED_IMAGES)
+        from mnist_sweep.data.dataset import train_images
+
+        return train_images(dataset)
+    except DataError as error:
+        raise NodeError(node, str(error)) from error

@@ -16,15 +16,14 @@ from mnist_sweep.metrics import CHOICE_METRICS, METRICS, Metric
 from mnist_sweep.models import MODELS
 from mnist_sweep.search.methods import DRAWING, METHODS
 from mnist_sweep.search.space import Exclusion, Grid
-from mnist_sweep.spec.draft import Draft
+from mnist_sweep.spec.draft import MAX_IMAGES, Draft, training_images
 from mnist_sweep.spec.fields import read_base, read_exclusion, read_grid
 from mnist_sweep.spec.nodes import Node, NodeError, Scalar, Table, printable
 from mnist_sweep.spec.seeds import MAX_SEED, MAX_TRIALS, read_seeds
 from mnist_sweep.spec.stages import read_confirm, read_race, read_rungs
-from mnist_sweep.trial import BUNDLED_DATASET, BUNDLED_IMAGES, SPLIT_SIZES, DatasetConfig
+from mnist_sweep.trial import BUNDLED_DATASET, SPLIT_SIZES, DatasetConfig
 
 MAX_EVALS_PER_EPOCH = 10_000
-MAX_IMAGES = 2**31 - 1
 #: What a spec has that leaves it open.
 VALIDATION_SIZE, COUNT = 5000, 50
 
@@ -83,21 +82,9 @@ def _dataset(draft: Draft, node: Node) -> DatasetConfig | None:
     if dataset is None or len(draft.problems) > before:
         return None
     dataset = replace(dataset, **sizes)
-    draft.images = draft.attempt(_train_images, table, dataset)
+    draft.images = draft.attempt(training_images, table, dataset)
     draft.root.entries["dataset"] = table
     return dataset
-
-
-def _train_images(table: Table, dataset: DatasetConfig) -> int:
-    """How many images are left for training."""
-    try:
-        if dataset.is_bundled:
-            return dataset.train_images(*BUNDLED_IMAGES)
-        from mnist_sweep.data.dataset import train_images
-
-        return train_images(dataset)
-    except DataError as error:
-        raise NodeError(table, str(error)) from error
 
 
 def _bundled(node: Node) -> DatasetConfig:
@@ -182,7 +169,7 @@ def _validate(draft: Draft, node: Node, metric: Metric, dataset: DatasetConfig) 
         raise NodeError(node, f"metric: {wrong}, or use {metric.on('test').name}")
     table.put("validation_size", Scalar(table.place, str(VALIDATION_SIZE)), table.place)
     draft.values["dataset"] = dataset = replace(dataset, validation_size=VALIDATION_SIZE)
-    draft.images = draft.attempt(_train_images, table, dataset)
+    draft.images = draft.attempt(training_images, table, dataset)
     draft.warnings.append(
         f"{node.place}: metric: {metric.name} needs images to validate on; "
         f"{VALIDATION_SIZE:,} are taken from the training set (dataset: validation_size:)"

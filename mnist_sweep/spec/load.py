@@ -97,7 +97,7 @@ def _search(draft: Draft) -> tuple[Search, float]:
     for first in (values["rungs"] or ())[:1]:
         base = base | dict(first.changes)
         seeds = first.seeds or seeds
-        dataset = dataset and replace(dataset, train_size=first.train_size or dataset.train_size)
+        dataset = dataset and replace(dataset, **first.sizes)
     grids = [*(values["parameters"] or ()), *(values["grids"] or ())]
     configs = [HPConfig(model=values["model"] or HPConfig.model)]
     if "from_results" in draft.root.entries:

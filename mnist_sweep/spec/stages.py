@@ -9,7 +9,7 @@ from typing import Any
 
 from mnist_sweep.config import parse_number
 from mnist_sweep.search.stages import Keep, Race, Rung, Stage
-from mnist_sweep.spec.draft import Draft
+from mnist_sweep.spec.draft import MAX_IMAGES, Draft, training_images
 from mnist_sweep.spec.fields import read_base
 from mnist_sweep.spec.nodes import Node, NodeError, Scalar, Table
 from mnist_sweep.spec.seeds import MAX_TRIALS, read_seeds
@@ -22,10 +22,10 @@ _CONFIRM = "{top: 5, seeds: [20, 21, 22]}"
 
 @dataclass(frozen=True)
 class RungSpec:
-    """An entry of ``rungs``: what it changes, and how many stay after it."""
+    """An entry of ``rungs``: what it changes, also of the data set, and how many stay after it."""
 
     changes: Mapping[str, Any]
-    train_size: int | None
+    sizes: Mapping[str, Any]
     seeds: Sequence[int] | None
     keep: Keep
 
@@ -47,15 +47,22 @@ def _rung(draft: Draft, node: Node, is_last: bool) -> RungSpec:
     rest = {key: child for key, child in table.entries.items() if key not in own}
     if not is_last and "keep" not in own:
         draft.note(node, "rungs: say how many stay after this stage: keep: 64, 1/4, contenders")
+    size = own.get("train_size")
     changes = read_base(draft, Table(table.place, rest, table.key_places)) if rest else {}
-    size, dataset = own.get("train_size"), draft.values["dataset"]
-    most = draft.images if dataset and not dataset.train_size else None
     return RungSpec(
         {name: value for name, value in changes.items() if value is not None},
-        draft.attempt(size.whole, "rungs.train_size", 1, most or 2**31 - 1) if size else None,
+        (draft.attempt(_sizes, draft, size) or {}) if size else {},
         draft.attempt(read_seeds, draft, own["seeds"]) if "seeds" in own else None,
         draft.attempt(_keep, own["keep"]) if "keep" in own else 1.0,
     )
+
+
+def _sizes(draft: Draft, node: Node) -> Mapping[str, Any]:
+    """The ``train_size``; None for all images there are, which are the data set as it is."""
+    dataset = draft.values["dataset"]
+    most = training_images(node, replace(dataset, train_size=None)) if dataset else MAX_IMAGES
+    size = node.whole("rungs.train_size", 1, most)
+    return {"train_size": size if size < most else None}
 
 
 def _keep(node: Node) -> Keep:
@@ -120,8 +127,7 @@ def stages_of(draft: Draft, dataset: DatasetConfig, seeds: Sequence[int]) -> lis
     stages: list[Stage] = []
     rungs: Sequence[RungSpec] = values["rungs"] or ()
     for i, (before, rung) in enumerate(pairwise(rungs), 2):
-        size = rung.train_size
-        dataset = replace(dataset, train_size=size) if size else dataset
+        dataset = replace(dataset, **rung.sizes)
         seeds = rung.seeds or seeds
         stages.append(Rung(f"rung {i}", before.keep, rung.changes, dataset, seeds, metric))
     if values["race"]:
