@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from mnist_sweep.analysis.tracks import tracks
 from mnist_sweep.errors import UserError
 from mnist_sweep.figures.draw import draw_figures
 from mnist_sweep.figures.stage_charts import best_so_far, dropped
-from mnist_sweep.figures.style import styled
+from mnist_sweep.figures.style import Style, styled
 from mnist_sweep.plan import flops
 from mnist_sweep.trial import TrialResult
 from tests.spec_helpers import load
@@ -40,6 +41,7 @@ def test_the_last_stage_knows_those_before_it_in_their_order(
 ) -> None:
     assert [s.stage for s in study.stages] == ["", "rung 2", "rung 3", "confirm"]
     assert [row for stage in study.stages for row in stage.results] == rows
+    assert [s.prefix for s in split_studies(rows)] == ["confirm_", "rung-3_", "rung-2_", "search_"]
     assert not any(other.earlier for other in split_studies(rows)[1:])
     assert not split_studies(row for row in rows if not row.stage)[0].earlier
 
@@ -108,9 +110,21 @@ def test_the_last_ones_are_named_and_the_others_end_in_a_cross(study: Study) -> 
         figure = dropped(rounds, ways, study)
     lines = figure.axes[0].get_lines()
     ended = [line for line in lines if line.get_marker() == "x"]
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert labels[0] == "1\nsearch"
+    assert [int(label.split()[0]) for label in labels] == [seeds for _, seeds in rounds]
     assert len(lines) == len(ways)
     assert len(figure.legends[0].texts) == 2
     assert len(ended) == sum(max(way.means) < len(rounds) - 1 for way in ways)
+
+
+@pytest.mark.parametrize("style", ["screen", "paper"])
+def test_names_of_stages_do_not_lie_on_each_other(study: Study, style: Style) -> None:
+    with styled(style):
+        figure = dropped(*tracks(study.stages), study)
+        figure.draw_without_rendering()
+        boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert all(a.x1 < b.x0 for a, b in pairwise(boxes))
 
 
 def test_figures_of_stages_are_drawn_where_there_are_stages(

@@ -222,6 +222,8 @@ def split_studies(
     several_stages, several_models, several_datasets = (
         len({key[i] for key in groups}) > 1 for i in range(3)
     )
+    if several_stages:  # which may train on fewer images
+        several_datasets = len(groups) > len({key[:2] for key in groups})
     order = [*dict.fromkeys(stage for stage, _, _ in groups)][::-1]
     studies = []
     for (stage, model, dataset), group in sorted(

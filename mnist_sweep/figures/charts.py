@@ -17,7 +17,13 @@ from mnist_sweep.analysis.ranking import rank
 from mnist_sweep.analysis.slices import MAX_LEVELS, Cell, Slice, panels
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.verdicts import compare_with_best
-from mnist_sweep.figures.scales import CUT_NOTE, MetricScale, ParameterAxis, shrink_labels
+from mnist_sweep.figures.scales import (
+    CHARACTER_INCHES,
+    CUT_NOTE,
+    MetricScale,
+    ParameterAxis,
+    shrink_labels,
+)
 from mnist_sweep.figures.style import (
     BACKGROUND,
     COLOURS,
@@ -41,8 +47,6 @@ from mnist_sweep.metrics import Metric
 _HEAT = LinearSegmentedColormap.from_list("heat", ["#f4f1e8", "#9cc3d5", "#0072B2", "#00395a"])
 #: What a line has on the x axis for its marker and the points beside it, as a share of the axis.
 _LINE_ROOM = 0.03
-#: The width of a character of a row's name.
-_CHARACTER_INCHES = 0.08
 #: Cells of heat maps side by side, and how long a row's name is that takes the room of one.
 _MAP_COLUMNS, _CELL_CHARACTERS = 8, 9
 #: The size at which a title has so many letters in an inch.
@@ -98,7 +102,7 @@ def _panel_axes(
     if not shared:
         # The names of the rows stand before each panel.
         names = value_texts(parts[0].line_values, parts[0].line or "")
-        beside = _CHARACTER_INCHES * max(map(len, names))
+        beside = CHARACTER_INCHES * max(map(len, names))
         panel = max((figure.get_figwidth() - beside - 0.65) / columns - beside, 0.3)
         spaces = {"wspace": max(0.25, beside / panel), "hspace": 0.4}
     left = max(0.85, 0.4 + beside)

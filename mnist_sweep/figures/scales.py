@@ -19,7 +19,9 @@ from mnist_sweep.metrics import Metric
 #: With more values than this, ticks stand at round values instead.
 MAX_VALUE_TICKS = 12
 #: The width of a character of a tick's label.
-_CHARACTER_INCHES = 0.08
+CHARACTER_INCHES = 0.08
+#: The same as a share of its height.
+_CHARACTER_SHARE = 0.64
 #: The same of an axis' label.
 _LABEL_INCHES = 0.068
 #: The sentence for a figure that ``MetricScale.cuts``.
@@ -142,9 +144,11 @@ class MetricScale:
 def shrink_labels(axes: Axes, inches: float) -> None:
     """Write the names along the x axis smaller where the longest is wider than ``inches``."""
     labels = axes.get_xticklabels()
-    longest = _CHARACTER_INCHES * (max(len(label.get_text()) for label in labels) + 1)
+    lines = [line for label in labels for line in label.get_text().splitlines()]
+    size = float(labels[0].get_fontsize())
+    longest = _CHARACTER_SHARE * size / 72 * (max(map(len, lines)) + 1)
     for label in labels:
-        label.set_fontsize(float(label.get_fontsize()) * min(1.0, inches / longest))
+        label.set_fontsize(size * min(1.0, inches / longest))
 
 
 class ParameterAxis:
@@ -208,7 +212,7 @@ class ParameterAxis:
         kept: list[Any] = []
         end = -math.inf
         for value, text in zip(wanted, value_texts(wanted, self.name), strict=True):
-            half = _CHARACTER_INCHES * (len(text) + 1) / 2 / inches
+            half = CHARACTER_INCHES * (len(text) + 1) / 2 / inches
             if self(value) - half >= end:
                 kept.append(value)
                 end = self(value) + half

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from statistics import median
 from typing import Any
 
@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.tracks import Track
-from mnist_sweep.figures.scales import MetricScale
+from mnist_sweep.figures.scales import MetricScale, shrink_labels
 from mnist_sweep.figures.style import (
     FAINT,
     add_legend,
@@ -98,7 +98,7 @@ def dropped(rounds: Sequence[tuple[str, int]], tracks: Sequence[Track], study: S
     )
     figure = new_figure(
         f"{capital(metric.label)} of {count(len(tracks), 'configuration')}, round by round",
-        f"Mean of the seeds so far; in colour: {len(left):,} that saw the last round",
+        f"Mean of the seeds so far, counted below; in colour: {len(left):,} that saw the last round",
         note,
     )
     axes = figure.subplots(gridspec_kw=frame(figure, note))
@@ -112,13 +112,14 @@ def dropped(rounds: Sequence[tuple[str, int]], tracks: Sequence[Track], study: S
             label, style = "", {"color": FAINT, "lw": 0.8, "ms": 4, "alpha": 0.6}
             style |= {"marker": "x", "markevery": [-1]} if end not in line else {}
         handles += axes.plot([*line], [*line.values()], label=label, **style)
-    several = {stage for stage, seeds in rounds if seeds > 1}
     texts = [
-        stage_text(stage) + f"\n{count(seeds, 'seed')}" * (stage in several)
-        for stage, seeds in rounds
+        f"{seeds}\n{stage_text(stage)}" if seeds == 1 else str(seeds) for stage, seeds in rounds
     ]
     axes.set_xticks(range(len(rounds)), texts)
     axes.set_xlim(-0.3, end + 0.3)
+    starts = [place for place, (_, seeds) in enumerate(rounds) if seeds == 1]
+    apart = min((b - a for a, b in pairwise(starts)), default=len(rounds))
+    shrink_labels(axes, apart * axes.bbox.width / figure.dpi / (end + 0.6))
     scale.apply(axes, metric.label)
     add_legend(figure, handles[: len(left)])
     return figure
