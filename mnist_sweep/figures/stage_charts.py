@@ -98,7 +98,7 @@ def dropped(rounds: Sequence[tuple[str, int]], tracks: Sequence[Track], study: S
     )
     figure = new_figure(
         f"{capital(metric.label)} of {count(len(tracks), 'configuration')}, round by round",
-        f"Mean of the seeds so far, counted below; in colour: {len(left):,} that saw the last round",
+        f"Mean of so many seeds; in colour: {len(left):,} that saw the last round",
         note,
     )
     axes = figure.subplots(gridspec_kw=frame(figure, note))
