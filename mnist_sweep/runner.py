@@ -165,32 +165,8 @@ def run_sweep(
         state = _State(spec.search, writer.finished)
         before = spec_evaluations(output)
         writer.leave_spec(spec.resolved)
-        ours = {t.dataset.label for t in (*(r.trial for r in state.rows.values()), *state.proposed)}
-        for note in (*spec.warnings, *writer.notes, *_differences(ours, writer, device)):
+        for note in (*spec.warnings, *writer.notes, *_notes(spec, state, writer, before, device)):
             say(note)
-        if state.rows and before not in (None, spec.evals_per_epoch):
-            say(
-                f"evals_per_epoch is {spec.evals_per_epoch} now and was {before}: the curves of "
-                f"{count(len(state.rows), 'trial')} already done keep their points"
-            )
-        lacking = sum(
-            row.status == "ok" and getattr(row, spec.metric.name) is None
-            for row in state.rows.values()
-        )
-        if lacking:
-            say(
-                f"{count(lacking, 'trial')} already done have no {spec.metric.label}, so that none "
-                "of them can be chosen; use another metric, or --overwrite to train them again"
-            )
-        strange = sum(
-            row.sweep == spec.name and trial_id not in state.rows
-            for trial_id, row in writer.finished.items()
-        )
-        if strange:
-            say(
-                f"{count(strange, 'row')} of sweep {spec.name} stay, but decide nothing: the spec, "
-                "if it was changed, does not ask for them, or not yet"
-            )
         if not state.proposed:
             return state.summary()
         earlier = state.rows.values()
@@ -355,8 +331,8 @@ def _work_text(work: float, seconds: float) -> str:
     return f"{work / 1e12:,.1f} TFLOP, about {duration(seconds)}"
 
 
-def _of_all_stages(search: Search) -> Sequence[Trial]:
-    return [*missing(search, {}).trials, *(t for part in search.parts for t in part.variants)]
+def _of_all_stages(search: Search) -> list[Trial]:
+    return [trial for part in search.parts for trial in part.variants]
 
 
 def _check_batch_sizes(trials: Sequence[Trial], images: int) -> None:
@@ -370,17 +346,35 @@ def _check_batch_sizes(trials: Sequence[Trial], images: int) -> None:
             )
 
 
-def _differences(datasets: set[str], writer: ResultsWriter, device: str) -> list[str]:
-    """Notes about rows that were made in another way than the rows to come, on ``datasets``."""
-    rows = [r for r in writer.finished.values() if r.status != "failed"]
+def _notes(
+    spec: SweepSpec, state: _State, writer: ResultsWriter, evaluations: int | None, device: str
+) -> Iterator[str]:
+    """What of the rows there are may surprise; those of the spec had ``evaluations`` an epoch."""
+    rows = [row for row in writer.finished.values() if row.status != "failed"]
+    ours = [*(row.trial for row in state.rows.values()), *state.proposed]
     made_with = {
         "tinygrad": ({version("tinygrad")}, {r.tinygrad_version for r in rows}),
         "device": ({device}, {r.device for r in rows}),
-        "data set": (datasets, {r.trial.dataset.label for r in rows}),
+        "data set": ({t.dataset.label for t in ours}, {r.trial.dataset.label for r in rows}),
     }
-    return [
-        f"the file has rows made with {what} {', '.join(sorted(before - now))}; this run uses "
-        f"{', '.join(sorted(now))}"
-        for what, (now, before) in made_with.items()
-        if before - now
-    ]
+    for what, (now, before) in made_with.items():
+        if before - now:
+            others, these = (", ".join(sorted(names)) for names in (before - now, now))
+            yield f"the file has rows made with {what} {others}; this run uses {these}"
+    if state.rows and evaluations not in (None, spec.evals_per_epoch):
+        yield (
+            f"evals_per_epoch is {spec.evals_per_epoch} now and was {evaluations}: the curves of "
+            f"{count(len(state.rows), 'trial')} already done keep their points"
+        )
+    values = [getattr(row, spec.metric.name) for row in state.rows.values() if row.status == "ok"]
+    if None in values:
+        yield (
+            f"{count(values.count(None), 'trial')} already done: no {spec.metric.label}, so that "
+            "none of them can be chosen; use another metric, or --overwrite to train them again"
+        )
+    names = [row.sweep for trial_id, row in writer.finished.items() if trial_id not in state.rows]
+    if spec.name in names:
+        yield (
+            f"{count(names.count(spec.name), 'row')} of sweep {spec.name} stay, but decide "
+            "nothing: the spec, if it was changed, does not ask for them, or not yet"
+        )
