@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -297,6 +298,24 @@ def test_no_text_lies_on_another_or_leaves_the_figure(study: str, metric: Metric
         apart = (low[:, None] >= high[None]).any(axis=2)
         pairs = np.argwhere(np.triu(~(apart | apart.T), 1))
         assert not [(said[i].get_text(), said[j].get_text()) for i, j in pairs], name
+
+
+def test_numbers_on_a_front_lie_apart_however_steep_it_is() -> None:
+    # Most are much worse, so that the front is a small part of the axis.
+    reached = {100 + i: 0.97 + 0.0006 * i for i in range(6)} | {900: 0.974}
+    reached |= {1000 + i: 0.9 for i in range(9)}
+    rows = [
+        replace(synthetic.measured(HPConfig(width=width)), test_accuracy=accuracy)
+        for width, accuracy in reached.items()
+    ]
+    (study,) = split_studies(rows, title="study")
+    with styled():
+        ((_, figure),) = draw_study(study, ["test_accuracy_by_parameters"])
+    assert isinstance(figure, Figure)
+    numbers = [text for text in texts(figure) if text.get_text() in map(str, range(1, 9))]
+    boxes = [text.get_window_extent() for text in numbers if text.axes is figure.axes[0]]
+    assert len(boxes) > 1
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
 
 def _hidden_tick_labels(figure: Figure) -> set[Text]:

@@ -130,8 +130,8 @@ def _named(front: Sequence[_Point], scale: MetricScale, logarithmic: bool) -> li
     def place(point: _Point) -> tuple[float, float]:
         return math.log(point.cost) if logarithmic else point.cost, scale(point.value)
 
-    places = [place(point) for point in front]
-    spans = [max(of) - min(of) or 1.0 for of in zip(*places, strict=True)]
+    costs = [place(point)[0] for point in front]
+    spans = max(costs) - min(costs) or 1.0, scale.high - scale.low
     chosen: list[_Point] = []
     for point in reversed(front):
         apart = [
