@@ -78,7 +78,9 @@ def format_search(study: Study, rows: Sequence[TrialResult], size: float) -> str
         f"The search took {count(len(rows), 'trial')}, of {tried:,}{there} configurations, and "
         f"{duration(seconds)} of one worker's time."
     )
-    return " ".join(filter(None, [cost, study.promise_text, study.lost_text]))
+    compared = len(study.configurations)
+    last = f"Its last stage compares {compared:,} of these." if 1 < compared < tried else ""
+    return " ".join(filter(None, [cost, last, study.promise_text, study.lost_text]))
 
 
 def _table(study: Study, n: int) -> _Table:
