@@ -107,7 +107,7 @@ def test_the_best_so_far_ends_with_all_the_work_and_each_stage_s_best(
 def test_the_last_ones_are_named_and_the_others_end_in_a_cross(study: Study) -> None:
     rounds, ways = tracks(study.stages)
     with styled():
-        figure = dropped(rounds, ways, study)
+        figure = dropped(study)
     lines = figure.axes[0].get_lines()
     ended = [line for line in lines if line.get_marker() == "x"]
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
@@ -121,7 +121,7 @@ def test_the_last_ones_are_named_and_the_others_end_in_a_cross(study: Study) -> 
 @pytest.mark.parametrize("style", ["screen", "paper"])
 def test_names_of_stages_do_not_lie_on_each_other(study: Study, style: Style) -> None:
     with styled(style):
-        figure = dropped(*tracks(study.stages), study)
+        figure = dropped(study)
         figure.draw_without_rendering()
         boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
     assert all(a.x1 < b.x0 for a, b in pairwise(boxes))
@@ -151,7 +151,7 @@ def test_a_stage_whose_trials_all_diverged_is_drawn(rows: list[TrialResult]) -> 
     study = split_studies(broken)[0]
     with styled():
         best_so_far(study)
-        dropped(*tracks(study.stages), study)
+        dropped(study)
 
 
 def test_a_race_of_one_stage_shows_whom_it_dropped(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from mnist_sweep.analysis.importance import importance
 from mnist_sweep.analysis.pareto import COSTS, cost_of, pareto_front
 from mnist_sweep.analysis.slices import crossed_pairs, parameter_slices
 from mnist_sweep.analysis.study import Study
-from mnist_sweep.analysis.tracks import tracks
 from mnist_sweep.errors import UserError
 from mnist_sweep.figures import charts, ranking_charts, search_charts, stage_charts
 from mnist_sweep.figures.importance_charts import importance_chart
@@ -161,8 +160,7 @@ def _stages(study: Study) -> Iterator[Offer]:
         yield "best_so_far", partial(stage_charts.best_so_far, study)
     seeds = {len(c.results) + c.diverged + c.failed for c in study.configurations}
     if study.earlier or len(seeds) > 1:
-        rounds, ways = tracks(study.stages)
-        yield "dropped", partial(stage_charts.dropped, rounds, ways, study)
+        yield "dropped", partial(stage_charts.dropped, study)
 
 
 def _costs(study: Study) -> Iterator[Offer]:

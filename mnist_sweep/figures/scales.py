@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
+from statistics import median
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
@@ -79,6 +80,15 @@ class MetricScale:
 
     def _error(self, value: float) -> float:
         return max(self.metric.error(value), self._least)
+
+    @classmethod
+    def of_the_better(
+        cls, metric: Metric, values: Sequence[float], wanted: Sequence[float] = ()
+    ) -> tuple[MetricScale, int]:
+        """A scale of the better half of ``values`` and those ``wanted``; how many are below it."""
+        worst = min([median(values), *wanted], key=lambda value: metric.sign * value)
+        scale = cls.fit(metric, [v for v in values if metric.sign * (v - worst) >= 0])
+        return scale, sum(scale(value) < scale.low for value in values)
 
     def __call__(self, value: float) -> float:
         """The coordinate of ``value``."""

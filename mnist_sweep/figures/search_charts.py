@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
@@ -70,8 +69,9 @@ def metric_and_cost(
         [_Point(c, (cost_of(c, cost) or 0.0) / one, c.mean(metric) or 0.0) for c in several]
         for several in (configurations, front)
     )
-    scale = _scale(points, on_front, metric)
-    below = sum(scale(point.value) < scale.low for point in points)
+    scale, below = MetricScale.of_the_better(
+        metric, [point.value for point in points], [point.value for point in on_front]
+    )
     common, total = study.common_text(front), len(study.configurations)
     logarithmic = max(p.cost for p in points) >= 4 * min(p.cost for p in points)
     named = _named(on_front, scale, logarithmic)
@@ -116,12 +116,6 @@ def metric_and_cost(
         ],
     )
     return figure
-
-
-def _scale(points: Sequence[_Point], front: Sequence[_Point], metric: Metric) -> MetricScale:
-    values = [point.value for point in points]
-    worst = min([median(values), *(p.value for p in front)], key=lambda v: metric.sign * v)
-    return MetricScale.fit(metric, [v for v in values if metric.sign * (v - worst) >= 0])
 
 
 def _named(front: Sequence[_Point], scale: MetricScale, logarithmic: bool) -> list[_Point]:

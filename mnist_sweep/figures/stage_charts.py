@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from statistics import median
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -13,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from mnist_sweep.analysis.study import Study
-from mnist_sweep.analysis.tracks import Track
+from mnist_sweep.analysis.tracks import tracks
 from mnist_sweep.figures.scales import MetricScale, shrink_labels
 from mnist_sweep.figures.style import (
     FAINT,
@@ -42,9 +40,7 @@ def best_so_far(study: Study) -> Figure:
         for row in stage.results
         if (value := getattr(row, metric.name)) is not None
     ]
-    middle = median(values)
-    scale = MetricScale.fit(metric, [v for v in values if metric.sign * (v - middle) >= 0])
-    below = sum(scale(value) < scale.low for value in values)
+    scale, below = MetricScale.of_the_better(metric, values)
     note = footnote(
         study,
         "Work: matrix products of training. Stages measure different things: more epochs, other "
@@ -80,14 +76,18 @@ def best_so_far(study: Study) -> Figure:
     return figure
 
 
-def dropped(rounds: Sequence[tuple[str, int]], tracks: Sequence[Track], study: Study) -> Figure:
-    """The ``tracks`` of configurations through ``rounds``, some that saw the last one in colour."""
+def dropped(study: Study) -> Figure:
+    """Each configuration's way through the search of which ``study`` is the last stage.
+
+    Some that saw the last round are in colour.
+    """
+    rounds, ways = tracks(study.stages)
     metric, end = study.metric, len(rounds) - 1
-    left = [track for track in tracks if end in track.means][:_IN_COLOUR]
+    left = [track for track in ways if end in track.means][:_IN_COLOUR]
     scale = MetricScale.fit(
-        metric, [v for track in tracks if max(track.means) > 0 for v in track.means.values()]
+        metric, [v for track in ways if max(track.means) > 0 for v in track.means.values()]
     )
-    first = [scale(track.means[0]) for track in tracks if 0 in track.means]
+    first = [scale(track.means[0]) for track in ways if 0 in track.means]
     below = sum(height < scale.low for height in first)
     common = study.stages[0].common_text(track.last for track in left)
     note = footnote(
@@ -97,13 +97,13 @@ def dropped(rounds: Sequence[tuple[str, int]], tracks: Sequence[Track], study: S
         f"All in colour: {common}." if common else "",
     )
     figure = new_figure(
-        f"{capital(metric.label)} of {count(len(tracks), 'configuration')}, round by round",
+        f"{capital(metric.label)} of {count(len(ways), 'configuration')}, round by round",
         f"Mean of so many seeds; in colour: {len(left):,} that saw the last round",
         note,
     )
     axes = figure.subplots(gridspec_kw=frame(figure, note))
     handles = []
-    for place, track in enumerate([*left, *(track for track in tracks if track not in left)]):
+    for place, track in enumerate([*left, *(track for track in ways if track not in left)]):
         line = dict(zip(track.means, map(scale, track.means.values()), strict=True))
         if place < len(left):
             label = describe(track.last.config, study.varying) or "the winner"
