@@ -11,7 +11,7 @@ from functools import cache
 ALIASES: Mapping[str, str] = {
     # keys of a spec
     "count": "run_cap",
-    "seeds": "seed random_seed random_state manual_seed rng_seed",
+    "seeds": "seed random_seed seed_everything random_state manual_seed rng_seed",
     "model": "architecture arch network net model_type model_name",
     "validation_size": "val_size valid_size",
     # hyperparameters
@@ -22,7 +22,7 @@ ALIASES: Mapping[str, str] = {
     "n_hidden_units hidden_layer_size hidden_layer_sizes hidden_layers_size hidden_layer_dim "
     "hidden_nodes hidden_neurons hidden_features hidden_width fc_layer_size fc_size fc_dim "
     "fc_units layer_size layer_sizes layer_width units n_units num_units neurons n_neurons "
-    "num_neurons neurons_per_layer units_per_layer nodes num_nodes dense_units",
+    "num_neurons neurons_per_layer units_per_layer nodes num_nodes dense_units dense_size",
     "depth": "num_layers n_layers n_layer layers nb_layers hidden_layers num_hidden_layers "
     "n_hidden_layers nb_hidden_layers number_of_layers number_of_hidden_layers no_of_layers "
     "no_of_hidden_layers hidden_layer_count layer_count num_fc_layers num_dense_layers",
@@ -56,8 +56,8 @@ ALIASES: Mapping[str, str] = {
     "mlp": "ffn fcnn feedforward fully_connected dense multilayer_perceptron",
     "cnn": "convnet conv_net",
     # others
-    "loss": "loss_function loss_fn loss_func criterion objective",
-    "cross_entropy": "ce cross_entropy_loss categorical_cross_entropy "
+    "loss": "loss_function loss_fn loss_func loss_type criterion objective",
+    "cross_entropy": "ce nll nll_loss cross_entropy_loss categorical_cross_entropy "
     "sparse_categorical_cross_entropy",
     "classes": "num_classes n_classes output_size output_dim",
     "input_size": "input_dim",

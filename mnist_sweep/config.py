@@ -285,7 +285,7 @@ def in_order(value: Any) -> tuple[bool, float, str]:
     """
     if not isinstance(value, str):
         return value is not None, value or 0, ""
-    layers = map(int, value.split("-")) if _PER_LAYER.fullmatch(value) else [0]
+    layers = map(int, value.split("-")) if value[:1].isdecimal() else [0]
     return True, fmean(layers), value
 
 

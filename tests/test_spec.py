@@ -305,6 +305,7 @@ def test_data_set_is_a_name_or_a_mapping(tmp_path: Path) -> None:
     assert load(tmp_path, "dataset: {name: mnist}\n").dataset == DatasetConfig()
     text = (
         "dataset: {name: fashion, dir: data/f, validation_size: 5, train_size: 6, test_size: 7}\n"
+        "base: {batch_size: 6}\n"
     )
     text = text.replace("data/f", str(write_folder(tmp_path / "f")))
     dataset = load(tmp_path, text).dataset
@@ -315,7 +316,7 @@ def test_data_set_is_a_name_or_a_mapping(tmp_path: Path) -> None:
 def test_a_folder_called_mnist_is_not_the_bundled_data(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "mnist")
     for text in (f"dataset: {{dir: {folder}}}\n", f"dataset: {{name: mnist, dir: {folder}}}\n"):
-        dataset = load(tmp_path, text).dataset
+        dataset = load(tmp_path, text, "batch_size=9").dataset
         assert dataset.label == f"mnist@{SMALL}"
         assert not dataset.is_bundled
 
@@ -327,10 +328,11 @@ def test_every_way_to_name_the_same_files_means_the_same_trials(
     (tmp_path / "link").symlink_to(folder)
     ways = ["data/dat", "data/dat/", "./data/../data/dat", str(folder), "link", "data"]
     monkeypatch.chdir(tmp_path)
-    ids = {trials(load(tmp_path, f"dataset: {{dir: {way}}}"))[0].trial_id for way in ways}
+    of = "base: {{batch_size: 9}}\ndataset: {{dir: {}}}"
+    ids = {trials(load(tmp_path, of.format(way)))[0].trial_id for way in ways}
     assert len(ids) == 1
     (folder / TEST_LABELS).write_bytes(idx_files(9)[TEST_LABELS])
-    other = load(tmp_path, "dataset: {dir: link}").dataset
+    other = load(tmp_path, of.format("link")).dataset
     assert (other.name, other.digest != SMALL) == ("dat", True)
 
 
@@ -344,13 +346,15 @@ def test_a_name_that_no_cell_or_title_should_hold_is_refused(tmp_path: Path, nam
 @pytest.mark.parametrize("section", ["seeds: 1", "dataset: fashion", "dataset: {dir: old}"])
 def test_data_dir_replaces_the_data_set_of_the_file(tmp_path: Path, section: str) -> None:
     folder = write_folder(tmp_path / "new")
-    dataset = load(tmp_path, section, data_dir=str(folder)).dataset
+    dataset = load(tmp_path, section, "batch_size=9", data_dir=str(folder)).dataset
     assert (dataset.label, dataset.path) == (f"new@{SMALL}", str(folder))
 
 
 def test_data_dir_keeps_the_sizes_of_the_file(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "new")
-    spec = load(tmp_path, "dataset: {name: mnist, test_size: 9}\n", data_dir=str(folder))
+    spec = load(
+        tmp_path, "dataset: {name: mnist, test_size: 9}\n", "batch_size=9", data_dir=str(folder)
+    )
     assert spec.dataset == DatasetConfig("new", test_size=9, digest=SMALL)
 
 
@@ -494,7 +498,8 @@ def test_a_resolved_text_says_what_a_later_default_could_change(tmp_path: Path) 
     }
     assert "\nbase: {lr: 3e-4, activation_fn: relu}\n" in spec.resolved
     folder = str(write_folder(tmp_path / "a b"))
-    assert f"dataset: {{dir: '{folder}'}}\n" in load(tmp_path, "seeds: 1", data_dir=folder).resolved
+    spec = load(tmp_path, "base: {batch_size: 9}", data_dir=folder)
+    assert f"dataset: {{dir: '{folder}'}}\n" in spec.resolved
 
 
 # Points from earlier results
@@ -567,6 +572,8 @@ def test_points_of_another_model_or_none_at_all_are_refused(tmp_path: Path) -> N
         ("parameters: {width: {value: [64, 32]}}", [("64-32", 2)]),
         ("base: {width: [64, 32]}", [("64-32", 2)]),
         ("base: {width: '64-32'}", [("64-32", 2)]),
+        ("parameters: {width: [[32], [64, 64]]}", [(32, 1), (64, 2)]),
+        ("base: {width: [32]}", [(32, 1)]),
     ],
 )
 def test_a_width_for_each_layer_is_text_or_a_list(
@@ -594,7 +601,7 @@ def test_widths_for_each_layer_are_not_crossed_with_depths(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("parameters: {width: [[512]]}", "width: a list of one value; write 512, and depth: 1"),
+        ("parameters: {width: [[0]]}", "width: must be between 1 and 65536, got 0"),
         ("parameters: {width: [[]]}", "width: the list is empty; fill it or remove it"),
         ("parameters: {width: [[64, [32]]]}", "width: expected a single value, got a list"),
         ("parameters: {width: [[64, x]]}", "width: expected a whole number, got '64-x'"),

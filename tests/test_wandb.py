@@ -84,6 +84,20 @@ parameters:
     assert load(tmp_path, "model: mlp\nparameters: {lr: [1e-3]}\n").warnings == ()
 
 
+def test_an_option_changes_a_wandb_file_in_its_own_words(tmp_path: Path) -> None:
+    text = """\
+early_terminate: {type: hyperband, min_iter: 3}
+parameters: {n_epochs: {value: 27}, optimizer: {values: [momentum, adam]}}
+"""
+    spec = load(tmp_path, text, "parameters.n_epochs=8", "early_terminate.eta=2")
+    assert (
+        "rungs:\n- {epochs: 3, keep: 1/2}\n- {epochs: 6, keep: 1/2}\n- {epochs: 8}" in spec.resolved
+    )
+    spec = load(tmp_path, text, "parameters.optimizer=[adam, nesterov]")
+    assert configs(spec, "opt", "momentum", "nesterov") == [("adam", 0, 0), ("sgd", 0.9, 1)]
+    assert not [line for line in spec.warnings if "does not apply" in line or "matches" in line]
+
+
 # Distributions
 
 
@@ -294,11 +308,11 @@ def test_a_path_is_looked_for_beside_the_spec_then_in_the_working_folder(
     write_folder(tmp_path / "work" / "here")
     write_folder(tmp_path / "specs" / "beside")
     for name, place in (("here", "here"), ("beside", str(tmp_path / "specs" / "beside"))):
-        spec = load(tmp_path / "specs", f"dataset: {{dir: {name}}}\n")
+        spec = load(tmp_path / "specs", f"dataset: {{dir: {name}}}\n", "batch_size=9")
         assert spec.dataset.label == f"{name}@{SMALL}"
         assert yaml.safe_load(spec.resolved)["dataset"]["dir"] == place
     monkeypatch.setenv("HOME", str(tmp_path / "specs"))
-    assert load(tmp_path, "dataset: {dir: ~/beside}\n").dataset.digest == SMALL
+    assert load(tmp_path, "dataset: {dir: ~/beside}\n", "batch_size=9").dataset.digest == SMALL
     asked: list[Path] = []
 
     def read(path: Path, *_: Any) -> list[HPConfig]:

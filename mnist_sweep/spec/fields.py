@@ -60,7 +60,7 @@ def _entries(draft: Draft, table: Table) -> Iterator[tuple[str, Node]]:
         else:
             yield name, node
             continue
-        draft.note(table.key_places[name], f"{printable(name)}: {problem}")
+        draft.note(table.key_places[name], f"{printable(name) or repr(name)}: {problem}")
 
 
 def _value(draft: Draft, name: str, node: Node) -> Any:
@@ -68,12 +68,9 @@ def _value(draft: Draft, name: str, node: Node) -> Any:
     meta = FIELDS[name].metadata
     if meta["type"] is str:
         return node.choice(name, meta["choices"])
-    if "per_layer" in meta and isinstance(node, Items):
-        widths = [child.scalar(name).text for child in node.items(name)]
-        if len(widths) == 1:
-            wrong = f"a list of one value; write {node.nodes[0]}, and depth: 1"
-            raise NodeError(node, f"{name}: {wrong}")
-        node = Scalar(node.place, "-".join(widths))
+    by_layer = "per_layer" in meta and isinstance(node, Items)
+    if by_layer:
+        node = Scalar(node.place, "-".join(each.scalar(name).text for each in node.items(name)))
     try:
         value = check_value(name, node.number(name))
     except ValueError as error:
@@ -81,7 +78,7 @@ def _value(draft: Draft, name: str, node: Node) -> Any:
     if name == "batch_size" and draft.images is not None and value > draft.images:
         few = f"more than the {draft.images:,} images to train on; lower it or use more of them"
         raise NodeError(node, f"{name}: {value:,} is {few}")
-    return value
+    return str(value) if by_layer else value  # a list of one is one layer, a number says of none
 
 
 def _values(draft: Draft, name: str, node: Node) -> list[Any]:

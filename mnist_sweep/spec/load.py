@@ -16,7 +16,7 @@ from mnist_sweep.config import SPEC_FIELDS, HPConfig
 from mnist_sweep.metrics import Metric
 from mnist_sweep.search.methods import DRAWING, METHODS
 from mnist_sweep.search.protocol import Search, SearchError
-from mnist_sweep.search.space import Space
+from mnist_sweep.search.space import Interval, Space
 from mnist_sweep.search.stages import Staged
 from mnist_sweep.spec.draft import BestConfigs, Draft
 from mnist_sweep.spec.keys import KEYS, read_keys
@@ -24,7 +24,7 @@ from mnist_sweep.spec.nodes import Table
 from mnist_sweep.spec.overrides import set_data_dir, set_key
 from mnist_sweep.spec.seeds import MAX_TRIALS
 from mnist_sweep.spec.stages import stages_of
-from mnist_sweep.spec.words import notes, translate
+from mnist_sweep.spec.words import expand, notes, translate
 from mnist_sweep.spec.yaml_lines import as_yaml, read_file
 from mnist_sweep.trial import DatasetConfig
 
@@ -75,6 +75,7 @@ def load_spec(
     if data_dir is not None:
         draft.attempt(set_data_dir, draft, data_dir)
     translate(draft)
+    expand(draft)
     read_keys(draft)
     search, size = _search(draft)
     plain = ("name", "model", "dataset", "metric", "evals_per_epoch")
@@ -124,6 +125,7 @@ def _search(draft: Draft) -> tuple[Search, float]:
             wrong = f"{name}: is in base and in {swept_in}; remove it from one of them"
             draft.note(table.key_places[name], wrong)
     if not draft.problems:
+        _check_batches(draft, space)
         _check_size(draft, space)
     if draft.problems:
         raise draft.error()
@@ -135,6 +137,19 @@ def _search(draft: Draft) -> tuple[Search, float]:
         raise draft.error() from error
     stages = stages_of(draft, dataset, seeds)
     return Staged(search, stages) if stages else search, space.size
+
+
+def _check_batches(draft: Draft, space: Space) -> None:
+    """Refuse batches of more images than a stage trains on, also where 64 is the default."""
+    sizes = [(rung.train_size, "rungs") for rung in draft.values["rungs"] or ()]
+    sizes.append((draft.images, "dataset"))
+    images, key = min((size, key) for size, key in sizes if size)
+    starts = [start["batch_size"] for start in space.starts]
+    domains = [grid.get("batch_size", starts) for grid in space.grids]
+    largest = max(d.high if isinstance(d, Interval) else max(d) for d in domains)
+    if largest > images:
+        few = f"{images:,} images to train on are fewer than batch_size {largest:,}"
+        draft.note(key, f"{few}; lower it or use more of them")
 
 
 def _check_size(draft: Draft, space: Space) -> None:

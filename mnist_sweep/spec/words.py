@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import product
 
 from mnist_sweep.aliases import layer_number, meant
-from mnist_sweep.config import FIELDS, SPEC_FIELDS, HPConfig
+from mnist_sweep.config import SPEC_FIELDS, HPConfig, parse_number
 from mnist_sweep.models import MODELS
 from mnist_sweep.spec.draft import Draft
 from mnist_sweep.spec.nodes import Items, Node, Place, Scalar, Table, printable
@@ -31,7 +31,7 @@ _FIXED: Mapping[str, Sequence[str]] = {
     "shuffle": ("true",),
 }
 #: What the optimizers "momentum" and "nesterov" are short for.
-_MOMENTA = {"momentum": "sgd with momentum 0.9", "nesterov": "sgd with Nesterov's momentum 0.9"}
+_MOMENTA = {"momentum": "sgd with momentum", "nesterov": "sgd with Nesterov's momentum"}
 _HYPERBAND = "{type: hyperband, min_iter: 3}"
 
 
@@ -56,10 +56,16 @@ def translate(draft: Draft) -> None:
         _lift(draft, parameters)
         if flat and not parameters.entries:
             root.pop("parameters")
-        _expand_momenta(draft, parameters)
     if isinstance(metric, Table) and "target" in metric.entries:
         place = metric.pop("target").place
         draft.warnings.append(f"{place}: metric.target: no search here ends when it is reached")
+
+
+def expand(draft: Draft) -> None:
+    """Say with several keys what W&B says with one, once ``draft.root`` is all in our words."""
+    root = draft.root
+    if isinstance(parameters := root.entries.get("parameters"), Table):
+        _expand_momenta(draft, parameters)
     if "early_terminate" in root.entries and "rungs" not in root.entries:
         draft.attempt(_make_rungs, draft, root.pop("early_terminate"))
 
@@ -150,14 +156,16 @@ def _lift(draft: Draft, parameters: Table) -> None:
     """Move what is no hyperparameter here to its key, and drop what is so anyway."""
     for name, node in [*parameters.entries.items()]:
         values, place = _listed(node) or (), parameters.key_places[name]
+        if name == "model":  # one that there is not says more than that there are several
+            values = [v for v in values if not meant(str(v), MODELS)][:1] or values
         texts = [value.text.lower() for value in values if isinstance(value, Scalar)]
         fixed = meant(name, _FIXED)
         if fixed and texts and all(meant(text, _FIXED[fixed]) for text in texts):
             draft.unused[name] = None
         elif fixed:
-            instead = "give another with the key dataset:" if fixed == "dataset" else "remove it"
-            always = f"{printable(name)}: is always {_FIXED[fixed][0]} here; {instead}"
-            draft.note(place, always)
+            instead = "; for others write the key dataset: {dir: FOLDER}" * (fixed == "dataset")
+            always = f"is always {_FIXED[fixed][0]} here; remove it{instead}"
+            draft.note(place, f"{printable(name)}: {always}")
         elif name == "seeds" and values and name not in draft.root.entries:
             draft.root.put(name, Items(place, [*values]), place)
         elif name == "model" and len(values) == 1 and name not in draft.root.entries:
@@ -169,44 +177,52 @@ def _lift(draft: Draft, parameters: Table) -> None:
 
 def _expand_momenta(draft: Draft, table: Table) -> None:
     """Make optimizers that are named for their momentum ``sgd``, and momentum a parameter."""
-    nodes = _listed(table.entries.get("opt", table)) or []
-    known = (*_MOMENTA, "sgd", "rmsprop")
-    named = {
-        name: node.text
-        for node in nodes
-        if isinstance(node, Scalar) and (name := meant(node.text, known))
-    }
-    if not {*_MOMENTA} & {*named} or not {*_MOMENTA} <= {*FIELDS}:
+    listed, known = _listed(table.entries.get("opt", table)) or [], (*_MOMENTA, "sgd")
+    names = [meant(node.text, known) if isinstance(node, Scalar) else None for node in listed]
+    if not {*_MOMENTA} & {*names}:
         return
     place = table.key_places["opt"]
 
-    def put(into: Table, key: str, text: str) -> None:
-        into.put(key, parse(text, lambda _: place, draft), place)
+    def several(*values: str | Node) -> Items:
+        return Items(place, [Scalar(place, v) if isinstance(v, str) else v for v in values])
 
-    others = [n.text for n in nodes if isinstance(n, Scalar) and n.text not in named.values()]
-    others += ["rmsprop"] if "rmsprop" in named else []
-    put(table, "opt", f"[{', '.join([*others, 'sgd'])}]")
-    unwanted = []
-    if "momentum" not in table.entries:
-        put(table, "momentum", "[0, 0.9]")
-        unwanted += [] if "sgd" in named else ["{opt: sgd, momentum: 0}"]
-        unwanted += ["{opt: rmsprop, momentum: 0.9}"] if "rmsprop" in named else []
-        if "momentum" not in named:
-            unwanted.append("{opt: sgd, momentum: 0.9, nesterov: 0}")
-    if "nesterov" in named and "nesterov" not in table.entries:
-        put(table, "nesterov", "[0, 1]")
-    if unwanted and "exclude" not in draft.root.entries:
-        put(draft.root, "exclude", f"[{', '.join(unwanted)}]")
-    draft.read_as |= {text: _MOMENTA[name] for name, text in named.items() if name in _MOMENTA}
+    def drop(**values: Items) -> None:
+        unwanted.append(Table(place, {**values}, dict.fromkeys(values, place)))
+
+    unwanted: list[Node] = []
+    others = several(*(node for node, name in zip(listed, names, strict=True) if not name))
+    swept = table.entries.get("momentum", several("0.9"))
+    momenta = several(*(n for n in _listed(swept) or () if parse_number(str(n)) != 0))
+    table.put("opt", several(*others.nodes, "sgd"), place)
+    if momenta.nodes:
+        table.put("momentum", several("0", *momenta.nodes), place)
+        if others.nodes:
+            drop(opt=others, momentum=momenta)
+        if "sgd" not in names:
+            drop(opt=several("sgd"), momentum=several("0"))
+    if "nesterov" in names and "nesterov" not in table.entries:
+        table.put("nesterov", several("0", "1"), place)
+        drop(momentum=several("0"), nesterov=several("1"))
+        if "momentum" not in names and momenta.nodes:
+            drop(opt=several("sgd"), momentum=momenta, nesterov=several("0"))
+    excluded = draft.root.entries.get("exclude")
+    if isinstance(excluded, Items):
+        excluded.nodes += unwanted
+    elif excluded is None and unwanted:
+        draft.root.put("exclude", Items(place, unwanted), place)
+    size = " or ".join(map(str, momenta.nodes))
+    for node, name in zip(listed, names, strict=True):
+        if isinstance(node, Scalar) and name in _MOMENTA:
+            draft.read_as[node.text] = f"{_MOMENTA[name]} {size}".strip()
 
 
 def _make_rungs(draft: Draft, node: Node) -> None:
     """Make W&B's Hyperband, which stops runs, rungs from which the best go on."""
     label, place = "early_terminate", node.place
     table = node.mapping(label, _HYPERBAND)
-    draft.check_keys(table, ("type", "min_iter", "max_iter", "s", "eta", "strict"))
     if "type" in table.entries:
         table.entries["type"].choice(label, ("hyperband",))
+    draft.check_keys(table, ("type", "min_iter", "max_iter", "s", "eta", "strict"))
     given = {
         key: table.entries[key].whole(f"{label}.{key}", 2 if key == "eta" else 1, 100_000)
         for key in ("min_iter", "max_iter", "s", "eta")
