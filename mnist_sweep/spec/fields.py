@@ -20,7 +20,7 @@ def read_base(draft: Draft, node: Node) -> Point:
     table = node.mapping("base", "{lr: 1e-3}")
     rest = {name: child for name, child in table.entries.items() if name != "model"}
     entries = _entries(draft, Table(table.place, rest, table.key_places))
-    return {name: draft.attempt(_value, draft, name, child) for name, child in entries}
+    return {name: draft.attempt(_value, name, child) for name, child in entries}
 
 
 def read_grid(draft: Draft, node: Node, label: str) -> Grid:
@@ -63,7 +63,7 @@ def _entries(draft: Draft, table: Table) -> Iterator[tuple[str, Node]]:
         draft.note(table.key_places[name], f"{printable(name) or repr(name)}: {problem}")
 
 
-def _value(draft: Draft, name: str, node: Node) -> Any:
+def _value(name: str, node: Node) -> Any:
     """The value as the field's type."""
     meta = FIELDS[name].metadata
     if meta["type"] is str:
@@ -75,9 +75,6 @@ def _value(draft: Draft, name: str, node: Node) -> Any:
         value = check_value(name, node.number(name))
     except ValueError as error:
         raise NodeError(node, str(error)) from None
-    if name == "batch_size" and draft.images is not None and value > draft.images:
-        few = f"more than the {draft.images:,} images to train on; lower it or use more of them"
-        raise NodeError(node, f"{name}: {value:,} is {few}")
     return str(value) if by_layer else value  # a list of one is one layer, a number says of none
 
 
@@ -87,9 +84,7 @@ def _values(draft: Draft, name: str, node: Node) -> list[Any]:
 
 
 def _distinct(draft: Draft, name: str, nodes: Sequence[Node]) -> list[Any]:
-    return draft.distinct(
-        name, [(draft.attempt(_value, draft, name, node), node) for node in nodes]
-    )
+    return draft.distinct(name, [(draft.attempt(_value, name, node), node) for node in nodes])
 
 
 def _domain(draft: Draft, name: str, node: Node) -> Domain:
@@ -122,7 +117,7 @@ def _domain(draft: Draft, name: str, node: Node) -> Domain:
 
 def _weighted(draft: Draft, name: str, nodes: Sequence[Node], weights: Node) -> list[Any]:
     """The values, each as often as its probability in per cent: so soon is it drawn."""
-    values = [draft.attempt(_value, draft, name, node) for node in nodes]
+    values = [draft.attempt(_value, name, node) for node in nodes]
     shares = [child.number(f"{name}.probabilities") for child in weights.items(name)]
     numbers = [share for share in shares if not isinstance(share, str) and share >= 0]
     if not len(values) == len(numbers) == len(shares) or not 0.99 < sum(numbers) < 1.01:

@@ -124,8 +124,8 @@ def _search(draft: Draft) -> tuple[Search, float]:
             assert isinstance(table, Table)
             wrong = f"{name}: is in base and in {swept_in}; remove it from one of them"
             draft.note(table.key_places[name], wrong)
+    _check_batches(draft, space)
     if not draft.problems:
-        _check_batches(draft, space)
         _check_size(draft, space)
     if draft.problems:
         raise draft.error()
@@ -140,16 +140,17 @@ def _search(draft: Draft) -> tuple[Search, float]:
 
 
 def _check_batches(draft: Draft, space: Space) -> None:
-    """Refuse batches of more images than a stage trains on, also where 64 is the default."""
+    """Refuse batches of more images than a stage trains on."""
     sizes = [(rung.train_size, "rungs") for rung in draft.values["rungs"] or ()]
     sizes.append((draft.images, "dataset"))
-    images, key = min((size, key) for size, key in sizes if size)
     starts = [start["batch_size"] for start in space.starts]
     domains = [grid.get("batch_size", starts) for grid in space.grids]
-    largest = max(d.high if isinstance(d, Interval) else max(d) for d in domains)
-    if largest > images:
-        few = f"{images:,} images to train on are fewer than batch_size {largest:,}"
-        draft.note(key, f"{few}; lower it or use more of them")
+    ends = [[d.high] if isinstance(d, Interval) else d for d in domains]
+    largest = max((value for values in ends for value in values if value), default=0)
+    for images, key in sizes:
+        if images and images < largest:
+            few = f"{images:,} images to train on are fewer than batch_size {largest:,}"
+            draft.note(key, f"{few}; lower it or use more of them")
 
 
 def _check_size(draft: Draft, space: Space) -> None:

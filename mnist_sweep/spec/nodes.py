@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -164,6 +164,14 @@ class Unread(Node):
     def unfit(self, problem: str) -> NodeError:
         """Its own problem, which a spec that reads it twice notes once."""
         return NodeError(self, self.problem)
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """``node`` and all that it holds."""
+    yield node
+    entries = list(node.entries.values()) if isinstance(node, Table) else []
+    for child in node.nodes if isinstance(node, Items) else entries:
+        yield from walk(child)
 
 
 def printable(text: str, limit: int = 60) -> str:

@@ -10,7 +10,7 @@ from mnist_sweep.aliases import layer_number, meant
 from mnist_sweep.config import SPEC_FIELDS, HPConfig, parse_number
 from mnist_sweep.models import MODELS
 from mnist_sweep.spec.draft import Draft
-from mnist_sweep.spec.nodes import Items, Node, Place, Scalar, Table, printable
+from mnist_sweep.spec.nodes import Items, Node, Place, Scalar, Table, printable, walk
 from mnist_sweep.spec.seeds import MAX_TRIALS
 from mnist_sweep.spec.yaml_lines import parse
 
@@ -72,9 +72,9 @@ def expand(draft: Draft) -> None:
 
 def notes(draft: Draft) -> list[str]:
     """A line on what was read as what, and one on what was not read."""
-    for scalar in _scalars(draft.root):
-        if scalar.written.lower() not in ("", scalar.text):
-            draft.read_as[scalar.written] = scalar.text
+    for node in walk(draft.root):
+        if isinstance(node, Scalar) and node.written.lower() not in ("", node.text):
+            draft.read_as[node.written] = node.text
     pairs = ", ".join(f"{printable(other)} as {ours}" for other, ours in draft.read_as.items())
     lines = [f"reads {pairs}"] if pairs else []
     lines += [f"{', '.join(draft.unused)}: nothing that matters here"] if draft.unused else []
@@ -82,14 +82,6 @@ def notes(draft: Draft) -> list[str]:
         others = ", ".join(name for name in MODELS if name != HPConfig.model)
         lines.append(f"model: not given; {HPConfig.model} is taken, not {others}")
     return [f"{draft.path}: {line}" for line in lines]
-
-
-def _scalars(node: Node) -> Iterator[Scalar]:
-    if isinstance(node, Scalar):
-        yield node
-    children = [*node.entries.values()] if isinstance(node, Table) else ()
-    for child in node.nodes if isinstance(node, Items) else children:
-        yield from _scalars(child)
 
 
 def _flat(table: Table, prefix: str = "") -> Iterator[tuple[str, Node, Place]]:

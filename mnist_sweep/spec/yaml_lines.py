@@ -16,7 +16,17 @@ import yaml
 import yaml.reader
 
 from mnist_sweep.spec.draft import Draft
-from mnist_sweep.spec.nodes import Items, Node, NodeError, Place, Scalar, Table, Unread, printable
+from mnist_sweep.spec.nodes import (
+    Items,
+    Node,
+    NodeError,
+    Place,
+    Scalar,
+    Table,
+    Unread,
+    printable,
+    walk,
+)
 
 MAX_FILE_BYTES = 1_000_000
 MAX_DEPTH = 20
@@ -43,7 +53,8 @@ def read_file(path: Path, draft: Draft) -> Table:
     if isinstance(root, Scalar) and root.is_null:
         raise NodeError(Place(source, 1), "the file is empty; a spec has keys such as parameters:")
     ours = isinstance(root, Table) and {"method", "base", "grids"} & {*root.entries}
-    keys = set() if ours else set(_keys(root))
+    tables = [node for node in walk(root) if isinstance(node, Table) and not ours]
+    keys = {key for table in tables for key in table.entries}
     for owner, marks in _OWNERS.items():
         if marks & keys:
             wrong = f"this is a file for {owner}, not a spec; mnist-sweep init writes one"
@@ -51,14 +62,6 @@ def read_file(path: Path, draft: Draft) -> Table:
     if not isinstance(root, Table):
         raise NodeError(root, f"expected keys such as 'parameters:' at the top level, got {root}")
     return root
-
-
-def _keys(node: Node) -> Iterator[str]:
-    """The keys of all mappings in ``node``."""
-    table = node.entries if isinstance(node, Table) else {}
-    yield from table
-    for child in node.nodes if isinstance(node, Items) else table.values():
-        yield from _keys(child)
 
 
 def parse(text: str, place: Callable[[int], Place], draft: Draft) -> Node:
