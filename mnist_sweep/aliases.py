@@ -73,11 +73,14 @@ ALIASES: Mapping[str, str] = {
 }
 #: The words of a metric's name, and what else they are; without the first, val is meant.
 _SPLITS = {
-    "val": ["", "val", "valid", "validation", "eval", "dev"],
+    "val": ["", "val", "valid", "validation", "eval", "dev", "epochval"],
     "test": ["test"],
     "train": ["train", "training"],
 }
-_MEASURES = {"accuracy": ["accuracy", "acc"], "loss": ["loss"]}
+_MEASURES = {
+    "accuracy": ["accuracy", "acc", "accuracyepoch", "accepoch", "categoricalaccuracy"],
+    "loss": ["loss", "lossepoch"],
+}
 _METRICS = {
     f"{split}_{measure}": {x + y for a in splits for b in measures for x, y in ((a, b), (b, a))}
     for split, splits in _SPLITS.items()

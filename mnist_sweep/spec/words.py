@@ -128,9 +128,8 @@ def _join_layers(draft: Draft, parameters: Table) -> None:
     if len(names) < 2 or not all(lists) or many or {"width", "depth"} & {*parameters.entries}:
         return
     place = parameters.key_places[names[0]]
-    widths = product(*([n.text for n in nodes if isinstance(n, Scalar)] for nodes in lists))
-    values: list[Node] = [Scalar(place, "-".join(texts)) for texts in widths]
-    parameters.put("width", Items(place, values), place)
+    widths = [Items(place, [*nodes]) for nodes in product(*lists)]
+    parameters.put("width", Items(place, [*widths]), place)
     for name in names:
         draft.read_as[name] = "a layer of width"
         parameters.pop(name)
