@@ -71,14 +71,18 @@ class Draft:
 
     def check_keys(
         self, table: Table, allowed: Collection[str], elsewhere: Mapping[str, str] | None = None
-    ) -> None:
-        """Note every key that is not ``allowed``; ``elsewhere`` says of some where they belong."""
+    ) -> bool:
+        """Note every key that is not ``allowed``; ``elsewhere`` says of some where they belong.
+
+        Whether all are.
+        """
         for key, place in table.key_places.items():
             if elsewhere and key in elsewhere:
                 self.note(place, f"{key}: does not stand here; {elsewhere[key]}")
             elif key not in allowed:
                 hint = self.hint(key, allowed, "the keys here")
                 self.note(place, f"{printable(key) or repr(key)}: unknown key{hint}")
+        return {*table.key_places} <= {*allowed}
 
     def distinct(self, name: str, values: Iterable[tuple[T, Node]]) -> list[T]:
         """``values`` without those that are there twice, which are a warning."""

@@ -80,10 +80,7 @@ def _value(name: str, node: Node) -> Any:
 
 def _values(draft: Draft, name: str, node: Node) -> list[Any]:
     """The distinct values of a list, or of a single value, in their order."""
-    return _distinct(draft, name, node.items(name) if isinstance(node, Items) else [node])
-
-
-def _distinct(draft: Draft, name: str, nodes: Sequence[Node]) -> list[Any]:
+    nodes = node.items(name) if isinstance(node, Items) else [node]
     return draft.distinct(name, [(draft.attempt(_value, name, node), node) for node in nodes])
 
 
@@ -91,9 +88,7 @@ def _domain(draft: Draft, name: str, node: Node) -> Domain:
     """What one entry of ``parameters`` or of a grid offers, in any of its forms."""
     if not isinstance(node, Table):
         return _values(draft, name, node)
-    before = len(draft.problems)
-    draft.check_keys(node, ("values", "value", "probabilities", *RANGE_KEYS))
-    if len(draft.problems) > before:
+    if not draft.check_keys(node, ("values", "value", "probabilities", *RANGE_KEYS)):
         return []
     given, drawing = node.entries, draft.values["method"] in (None, *DRAWING)
     kind = given.get("distribution")
@@ -105,9 +100,9 @@ def _domain(draft: Draft, name: str, node: Node) -> Domain:
         nodes = given["values"].items(name)
         if drawing and "probabilities" in given:
             return _weighted(draft, name, nodes, given["probabilities"])
-        return _distinct(draft, name, nodes)
+        return _values(draft, name, given["values"])
     if "value" in given:
-        return _distinct(draft, name, [given["value"]])
+        return _values(draft, name, Items(node.place, [given["value"]]))
     domain = read_range(draft, name, node)
     if isinstance(domain, Interval) and not drawing:
         needs = f"such a range needs method: {' or '.join(DRAWING)}"

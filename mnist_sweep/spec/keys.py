@@ -135,15 +135,17 @@ def _default_metric(draft: Draft) -> str:
     return "val_accuracy" if dataset and dataset.validation_size else "test_accuracy"
 
 
-def _metric(draft: Draft, node: Node) -> Metric:
+def _metric(draft: Draft, node: Node) -> Metric | None:
     """What to compare trials by, and the one goal that it can have; the goal is written out."""
     table = node.named().mapping("metric", "{name: test_accuracy, goal: maximize}")
-    draft.check_keys(table, ("name", "goal"))
+    known = draft.check_keys(table, ("name", "goal"))
     given, goal = table.entries, None
     if "goal" in given:
         goal = draft.attempt(given["goal"].choice, "metric.goal", ("maximize", "minimize"))
     if "name" not in given:
-        raise NodeError("metric", f"has no name; add one of {', '.join(CHOICE_METRICS)}")
+        if known:
+            draft.note("metric", f"has no name; add one of {', '.join(CHOICE_METRICS)}")
+        return None
     metric = METRICS[given["name"].choice("metric", CHOICE_METRICS)]
     dataset = draft.values["dataset"]
     if metric.split == "val" and dataset is not None and not dataset.validation_size:

@@ -41,9 +41,7 @@ def translate(draft: Draft) -> None:
     for key in [key for key in root.entries if key in _SECTIONS]:
         draft.unused[key] = None
         root.pop(key)
-    if "run_cap" in root.entries and "count" not in root.entries:
-        root.rename({"run_cap": "count"})
-        draft.read_as["run_cap"] = "count"
+    _rename(draft, root, ("count",))
     for table in _tables(root):
         _rename(draft, table, SPEC_FIELDS)
     parameters, metric = (root.entries.get(key) for key in ("parameters", "metric"))
