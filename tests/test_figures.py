@@ -566,6 +566,8 @@ def test_widths_for_each_layer_are_compared_whatever_their_depth() -> None:
     deep, *others = HPConfig(width=64, depth=3), HPConfig(width=64), HPConfig(width="64-32-16")
     assert "depth" in varying_values(configurations(synthetic.sweep([deep, *others])))
     assert "depth" not in varying_values(configurations(synthetic.sweep(others)))
+    one_layer = HPConfig(width=32, depth=1)
+    assert "depth" in varying_values(configurations(synthetic.sweep([one_layer, others[1]])))
     figures = drawn("widths")
     assert "val_accuracy_by_lr_and_width" in figures
     importance = figures["importance"]

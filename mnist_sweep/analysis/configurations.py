@@ -117,14 +117,14 @@ def varying_values(configurations: Iterable[Configuration]) -> dict[str, tuple[A
     """Hyperparameter -> its values, ascending, for each with more than one.
 
     In the order of HPConfig's fields. A hyperparameter that does not apply (None) has no value, and
-    a depth that goes with the widths, of which some are one for each layer, is left out.
+    a depth that differs from its default only where the width is one for each layer is left out.
     """
     configs = [configuration.config for configuration in configurations]
     seen = {name: {getattr(c, name) for c in configs} for name in FIELD_NAMES if name != "seed"}
     for name in fields_with("per_layer"):
         counted = FIELDS[name].metadata["per_layer"]
-        pairs = {(getattr(c, name), getattr(c, counted)) for c in configs}
-        if len(pairs) == len(seen[name]) and any(isinstance(value, str) for value in seen[name]):
+        told = {getattr(c, counted) for c in configs if not isinstance(getattr(c, name), str)}
+        if told <= {None, FIELDS[counted].default}:
             del seen[counted]
     ordered = {name: tuple(sorted(values - {None}, key=in_order)) for name, values in seen.items()}
     return {name: values for name, values in ordered.items() if len(values) > 1}

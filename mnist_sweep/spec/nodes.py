@@ -34,6 +34,13 @@ class Node:
 
     place: Place
 
+    def walk(self) -> Iterator[Node]:
+        """This node and all that it holds."""
+        yield self
+        entries = list(self.entries.values()) if isinstance(self, Table) else []
+        for node in self.nodes if isinstance(self, Items) else entries:
+            yield from node.walk()
+
     def mapping(self, label: str, example: str) -> Table:
         """A mapping, such as ``example``."""
         if not isinstance(self, Table):
@@ -164,14 +171,6 @@ class Unread(Node):
     def unfit(self, problem: str) -> NodeError:
         """Its own problem, which a spec that reads it twice notes once."""
         return NodeError(self, self.problem)
-
-
-def walk(node: Node) -> Iterator[Node]:
-    """``node`` and all that it holds."""
-    yield node
-    entries = list(node.entries.values()) if isinstance(node, Table) else []
-    for child in node.nodes if isinstance(node, Items) else entries:
-        yield from walk(child)
 
 
 def printable(text: str, limit: int = 60) -> str:

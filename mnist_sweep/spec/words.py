@@ -10,7 +10,7 @@ from mnist_sweep.aliases import layer_number, meant
 from mnist_sweep.config import SPEC_FIELDS, HPConfig, parse_number
 from mnist_sweep.models import MODELS
 from mnist_sweep.spec.draft import Draft
-from mnist_sweep.spec.nodes import Items, Node, Place, Scalar, Table, printable, walk
+from mnist_sweep.spec.nodes import Items, Node, Place, Scalar, Table, printable
 from mnist_sweep.spec.seeds import MAX_TRIALS
 from mnist_sweep.spec.yaml_lines import parse
 
@@ -70,7 +70,7 @@ def expand(draft: Draft) -> None:
 
 def notes(draft: Draft) -> list[str]:
     """A line on what was read as what, and one on what was not read."""
-    for node in walk(draft.root):
+    for node in draft.root.walk():
         if isinstance(node, Scalar) and node.written.lower() not in ("", node.text):
             draft.read_as[node.written] = node.text
     pairs = ", ".join(f"{printable(other)} as {ours}" for other, ours in draft.read_as.items())

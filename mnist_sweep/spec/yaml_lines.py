@@ -16,17 +16,7 @@ import yaml
 import yaml.reader
 
 from mnist_sweep.spec.draft import Draft
-from mnist_sweep.spec.nodes import (
-    Items,
-    Node,
-    NodeError,
-    Place,
-    Scalar,
-    Table,
-    Unread,
-    printable,
-    walk,
-)
+from mnist_sweep.spec.nodes import Items, Node, NodeError, Place, Scalar, Table, Unread, printable
 
 MAX_FILE_BYTES = 1_000_000
 MAX_DEPTH = 20
@@ -53,7 +43,7 @@ def read_file(path: Path, draft: Draft) -> Table:
     if isinstance(root, Scalar) and root.is_null:
         raise NodeError(Place(source, 1), "the file is empty; a spec has keys such as parameters:")
     ours = isinstance(root, Table) and {"method", "base", "grids"} & {*root.entries}
-    tables = [node for node in walk(root) if isinstance(node, Table) and not ours]
+    tables = [node for node in root.walk() if isinstance(node, Table) and not ours]
     keys = {key for table in tables for key in table.entries}
     for owner, marks in _OWNERS.items():
         if marks & keys:
