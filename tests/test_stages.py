@@ -362,11 +362,11 @@ def test_a_rung_of_all_images_is_on_the_data_set_as_it_is(tmp_path: Path) -> Non
 
 def test_a_batch_that_a_later_stage_has_no_images_for_is_refused_at_once(tmp_path: Path) -> None:
     text = f"{SPACE}base: {{batch_size: 128}}\n"
-    spec = load(tmp_path, f"{text}rungs: [{{keep: 2}}, {{train_size: 100}}]\n")
+    spec = load(tmp_path, f"{text}rungs: [{{keep: 2, train_size: 200}}, {{batch_size: 256}}]\n")
     output = tmp_path / "out.csv"
-    with pytest.raises(UserError, match=r"batch_size 128: .* has 100 images"):
+    with pytest.raises(UserError, match=r"batch_size 256: .* has 200 images"):
         describe_plan(spec, output)
-    with pytest.raises(UserError, match=r"batch_size 128: .* has 100 images"):
+    with pytest.raises(UserError, match=r"batch_size 256: .* has 200 images"):
         run_sweep(spec, output, InProcessExecutor(), device="CPU")
     assert not output.exists()
 

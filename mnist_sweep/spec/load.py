@@ -141,7 +141,7 @@ def _search(draft: Draft) -> tuple[Search, float]:
 
 def _check_batches(draft: Draft, space: Space) -> None:
     """Refuse batches of more images than a stage trains on."""
-    sizes = [(rung.train_size, "rungs") for rung in draft.values["rungs"] or ()]
+    sizes = [(rung.sizes.get("train_size"), "rungs") for rung in draft.values["rungs"] or ()]
     sizes.append((draft.images, "dataset"))
     starts = [start["batch_size"] for start in space.starts]
     domains = [grid.get("batch_size", starts) for grid in space.grids]
