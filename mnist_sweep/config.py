@@ -219,8 +219,7 @@ class HPConfig:
                 object.__setattr__(self, name, spec.default if name in EXTRA_NAMES else None)
             else:
                 object.__setattr__(self, name, check_value(name, value))
-        if not self.weight_decay:
-            object.__setattr__(self, "weight_decay", OPTIMIZERS[self.opt].weight_decay)
+        object.__setattr__(self, "weight_decay", self.weight_decay or _decay(self.opt))
         for name, value in _of_layers(self.width).items():
             object.__setattr__(self, name, value)
 
@@ -270,6 +269,11 @@ def _obstacle(name: str, values: Mapping[str, Any]) -> str:
     return f"{needs} is off" if needs and not values.get(needs) else ""
 
 
+def _decay(optimizer: str) -> float:
+    """The weight decay of ``optimizer`` where none is given."""
+    return OPTIMIZERS[optimizer].weight_decay
+
+
 def _of_layers(width: object) -> dict[str, Any]:
     """The width and the depth that a width for each layer says; empty for one number."""
     if not isinstance(width, str):
@@ -301,18 +305,12 @@ def normalised(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str
         if values.get(name) not in (None, FIELDS[name].default) and (why := _obstacle(name, values))
     }
     changed = {name: FIELDS[name].default for name in reasons}
+    if not values.get("weight_decay") and (decay := _decay(values.get("opt", HPConfig.opt))):
+        changed["weight_decay"] = decay
     layers = _of_layers(values.get("width"))
     if layers and values.get("depth") not in (None, FIELDS["depth"].default, layers["depth"]):
         reasons["depth"] = f"width is {values['width']}"
     return {**values, **changed, **layers}, reasons
-
-
-def identity(values: Mapping[str, Any]) -> dict[str, Any]:
-    """``values`` as they stand in a trial_id, which two optimizers share that train the same."""
-    optimizer = OPTIMIZERS[values["opt"]]
-    decay = values.get("weight_decay") or optimizer.weight_decay
-    named = {"opt": optimizer.same_as or values["opt"]}
-    return {**values, **named, **({"weight_decay": decay} if decay else {})}
 
 
 def settings(config: HPConfig) -> dict[str, Any]:

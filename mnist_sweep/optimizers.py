@@ -24,15 +24,13 @@ class Optimizer:
     returns the new parameter and the new state; ``step`` counts from 1. It uses elementwise
     operations only, on Tensors of one shape or on single elements inside a kernel. ``uses`` names
     the hyperparameters that mean something for it and not for every optimizer; ``update`` gets them
-    by name. ``weight_decay`` is what it has where none is given; with ``same_as``, which does the
-    same with the same settings, it shares its trials.
+    by name. ``weight_decay`` is what it has where none is given.
     """
 
     slots: int
     update: Callable[..., _Update]
     uses: tuple[str, ...] = ()
     weight_decay: float = 0.0
-    same_as: str = ""
 
 
 def _unbiased(beta: float, average: Any, step: Any) -> Any:
@@ -101,7 +99,7 @@ def _adagrad(parameter: Any, gradient: Any, state: Sequence[Any], lr: Any, _step
 OPTIMIZERS: Mapping[str, Optimizer] = {
     "adam": Optimizer(slots=2, update=_adam),
     "sgd": Optimizer(slots=0, update=_sgd, uses=("momentum", "nesterov")),
-    "adamw": Optimizer(slots=2, update=_adam, weight_decay=0.01, same_as="adam"),
+    "adamw": Optimizer(slots=2, update=_adam, weight_decay=0.01),
     "nadam": Optimizer(slots=3, update=_nadam),
     "adamax": Optimizer(slots=2, update=_adamax),
     "rmsprop": Optimizer(slots=1, update=_rmsprop, uses=("momentum",)),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from mnist_sweep.config import HPConfig, identity, settings
+from mnist_sweep.config import HPConfig, settings
 from mnist_sweep.errors import DataError
 
 Status = Literal["ok", "diverged", "failed"]
@@ -120,7 +120,7 @@ class Trial:
         """
         known = ("name", *SPLIT_SIZES, *(["digest"] if self.dataset.digest else []))
         decisive = {
-            "config": identity(settings(self.config)),
+            "config": settings(self.config),
             "dataset": {name: getattr(self.dataset, name) for name in known},
         }
         return json.dumps(decisive, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -94,17 +94,19 @@ def test_several_reasons_are_one_warning(tmp_path: Path) -> None:
     )
 
 
-def test_adamw_and_adam_with_the_same_decay_are_one_training(tmp_path: Path) -> None:
+def test_adamw_is_another_configuration_than_adam_with_the_same_decay(tmp_path: Path) -> None:
     text = "parameters: {opt: [adam, adamw, sgd], weight_decay: [0, 0.01, 0.1]}\n"
     spec = load(tmp_path, text)
     assert configs(spec, "opt", "weight_decay") == [
         *(("adam", decay) for decay in (0, 0.01, 0.1)),
+        *(("adamw", decay) for decay in (0.01, 0.1)),
         *(("sgd", decay) for decay in (0, 0.01, 0.1)),
     ]
-    assert spec.warnings == ("3 of 9 configurations are the same training as another and run once",)
+    assert spec.warnings == ("1 of 9 configurations are the same training as another and run once",)
     alone = load(tmp_path, "parameters: {opt: [adam, adamw, sgd]}\n")
     assert configs(alone, "opt", "weight_decay") == [("adam", 0), ("adamw", 0.01), ("sgd", 0)]
-    assert trials(alone)[1].trial_id == trials(spec)[1].trial_id
+    assert trials(alone)[1] == trials(spec)[3]
+    assert trials(alone)[1].trial_id != trials(spec)[1].trial_id
 
 
 def test_an_exclusion_means_what_is_written(tmp_path: Path) -> None:

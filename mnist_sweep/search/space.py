@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, TypeAlias
 
-from mnist_sweep.config import applies, identity, normalised
+from mnist_sweep.config import applies, normalised
 from mnist_sweep.labels import value_text, value_texts
 from mnist_sweep.metrics import VAL_ACCURACY, Metric
 from mnist_sweep.trial import DatasetConfig
@@ -149,7 +149,7 @@ class Sieve:
                 moot.add(point[name])
         del values["model"]
         self._written.add(tuple(point.values()))
-        training = tuple(identity(values).values())
+        training = tuple(values.values())
         if training in self._kept:
             return None
         self._kept.add(training)
