@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mnist_sweep.analysis.records import records, row_record
 from mnist_sweep.analysis.sources import Sources, read_sources
 from mnist_sweep.config import HPConfig as HPConfig
 from mnist_sweep.data.dataset import load_dataset
+from mnist_sweep.errors import UserError as UserError
 from mnist_sweep.executors.local import local_executor
 from mnist_sweep.export import again
 from mnist_sweep.export.model import TrainedModel as TrainedModel
 from mnist_sweep.export.model import load_model as load_model
 from mnist_sweep.figures.draw import draw_figures
 from mnist_sweep.figures.style import Format
-from mnist_sweep.runner import Summary, best_of_file, default_output, run_sweep
+from mnist_sweep.runner import Summary, Weights, best_of_file, results_path, run_sweep
 from mnist_sweep.spec import load
 from mnist_sweep.terminal import note
 from mnist_sweep.trial import DatasetConfig as DatasetConfig
@@ -35,20 +36,27 @@ def load_spec(
 
 
 def run(
-    spec: load.SweepSpec,
+    spec: load.SweepSpec | Path | str,
     output: Path | str | None = None,
     *,
     device: str | None = None,
     jobs: int | None = None,
+    weights: Weights | None = None,
     **options: Any,
 ) -> Summary:
     """Run what ``spec`` proposes and the file ``output`` (default: results/NAME.csv) lacks.
 
-    ``options`` are those of ``run_sweep``. KeyboardInterrupt ends it, with all that was done saved.
+    ``spec`` may be a YAML file, ``options`` are the others of ``run_sweep``. KeyboardInterrupt ends
+    it, with all that was done saved. Raises UserError, of which all errors of ours are kinds.
     """
+    if not isinstance(spec, load.SweepSpec):
+        spec = load_spec(spec)
+    if weights not in (None, *get_args(Weights)):
+        raise UserError(f"weights is {weights!r}; it may be {' or '.join(get_args(Weights))}")
+    path = results_path(spec, Path(output) if output else None)
     local = local_executor(device, jobs, note)
-    options = {"device": local.choice.device, "say": note, **options}
-    return run_sweep(spec, Path(output or default_output(spec)), local, **options)
+    options = {"device": local.choice.device, "say": note, "weights": weights, **options}
+    return run_sweep(spec, path, local, **options)
 
 
 def read_results(*paths: Path | str, by: str | None = None) -> Sources:

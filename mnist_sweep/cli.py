@@ -12,7 +12,6 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -39,7 +38,7 @@ DONE, SOME_FAILED = 0, 1
 
 def _run(arguments: argparse.Namespace) -> int:
     from mnist_sweep.analysis.study import split_studies
-    from mnist_sweep.runner import best_of_file, default_output, describe_plan, run_sweep
+    from mnist_sweep.runner import best_of_file, describe_plan, results_path, run_sweep
     from mnist_sweep.spec.load import load_spec
     from mnist_sweep.table import format_search, format_winner
 
@@ -49,13 +48,9 @@ def _run(arguments: argparse.Namespace) -> int:
         data_dir=arguments.data_dir,
         best_configs=best_of_file,
     )
-    output = arguments.output or default_output(spec)
+    output = results_path(spec, arguments.output)
     if output.resolve() == arguments.spec.resolve():
         raise UserError(f"-o {output} is the spec itself; name a results file, such as out.csv")
-    if output.suffix.lower() != ".csv":
-        file = "" if output.is_dir() else f"; for a file: -o {output.with_suffix('.csv')}"
-        folder = f"for a folder of that name: -o {output / spec.name}.csv"
-        raise UserError(f"-o {output} is no CSV file; {folder}{file}")
     names = ("overwrite", "retry_failed", "limit", "weights")
     which = {name: getattr(arguments, name) for name in names}
     executor, device, jobs = _executor(arguments)
@@ -211,18 +206,21 @@ def _init(arguments: argparse.Namespace) -> int:
 
 def _export(arguments: argparse.Namespace) -> int:
     from mnist_sweep.executors.local import local_executor
-    from mnist_sweep.export.again import chosen, files_of, train, with_seeds
-    from mnist_sweep.files import new_folder
+    from mnist_sweep.export.again import chosen, files_of, located, train, with_seeds
+    from mnist_sweep.files import make_folder, new_folder
 
     sources = _read(arguments)
     folder = _output(arguments, ".model", "model")
+    if folder.name in ("", ".."):
+        raise UserError(f"-o {folder} has no name of its own; name the folder to write")
     if folder.exists() and not arguments.overwrite:
         raise UserError(f"{folder} is there already; name another with -o, or give --overwrite")
     row = chosen(sources, arguments.rank or 1, arguments.trial)
-    if arguments.data_dir and not row.trial.dataset.is_bundled:
-        # Its digest is compared when it is read.
-        there = replace(row.trial.dataset, path=arguments.data_dir)
-        row = replace(row, trial=replace(row.trial, dataset=there))
+    row = located(row, sources, arguments.data_dir)
+    # What cannot be written is not worth a training.
+    make_folder(folder.parent)
+    if not os.access(folder.parent, os.W_OK):
+        raise UserError(f"{folder.parent} cannot be written; name another folder with -o")
     trials = with_seeds(row, sources.results, arguments.seeds)
     executor = local_executor(arguments.device, None, note)
     with Stop() as stop:

@@ -68,9 +68,15 @@ def best_of_file(path: Path, count: int, metric: Metric) -> Sequence[HPConfig]:
     return best_configs([r for r in results if r.stage in last], count, metric)
 
 
-def default_output(spec: SweepSpec) -> Path:
-    """Where ``run`` writes without ``-o``: results/NAME.csv."""
-    return Path("results") / f"{spec.name}.csv"
+def results_path(spec: SweepSpec, output: Path | None) -> Path:
+    """Where ``run`` writes: ``output``, else results/NAME.csv. Raises UserError if it is no CSV."""
+    if output is None:
+        return Path("results", f"{spec.name}.csv")
+    if output.suffix.lower() != ".csv":
+        file = "" if output.is_dir() else f"; for a file: -o {output.with_suffix('.csv')}"
+        folder = f"for a folder of that name: -o {output / spec.name}.csv"
+        raise UserError(f"-o {output} is no CSV file; {folder}{file}")
+    return output
 
 
 def describe_plan(

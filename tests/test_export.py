@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 from PIL import Image
 from tinygrad import Tensor
 
+import mnist_sweep as ms
 from mnist_sweep.analysis.predictions import describe_ensemble, predictions
 from mnist_sweep.analysis.sources import read_sources
 from mnist_sweep.cli import main
@@ -27,13 +29,14 @@ from mnist_sweep.config import ACTIVATIONS, HPConfig
 from mnist_sweep.data.dataset import load_dataset
 from mnist_sweep.errors import DataError, UserError
 from mnist_sweep.export import net
-from mnist_sweep.export.again import chosen, compared, with_seeds
+from mnist_sweep.export.again import chosen, compared, located, with_seeds
 from mnist_sweep.export.digits import read_digits
 from mnist_sweep.export.model import TrainedModel, load_model
 from mnist_sweep.files import new_folder
 from mnist_sweep.plan import weight_bytes
 from mnist_sweep.report import render_report
 from mnist_sweep.results.file import ResultsWriter
+from mnist_sweep.results.lines import spec_path
 from mnist_sweep.training.net import initial_values
 from mnist_sweep.trial import DatasetConfig, Trial
 from tests.data_helpers import header
@@ -162,6 +165,8 @@ def test_a_file_is_what_the_format_says_in_the_layout_of_pytorch(
         lambda content: content.replace(b"linear2.weight", b"linear9.weight"),
         lambda content: content.replace(b'\\"silu\\"', b'\\"none\\"'),
         lambda content: content.replace(b"mnist_sweep", b"mnist_sweeb"),
+        lambda content: content.replace(b"[10, 8]", b"[9e9999]").replace(b"[8, 784]", b"[9" * 2),
+        lambda content: content.replace(b'"shape": [8, 784]', b'"shape":[%d]' % 10**30, 1),
         lambda content: (2).to_bytes(8, "little") + b"[]",
     ],
 )
@@ -251,6 +256,44 @@ def test_a_folder_that_is_there_is_refused_or_kept_under_a_dated_name(
     assert [path.read_bytes() for path in (tmp_path / "deep/x").iterdir()] == [b"3"]
 
 
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("", "has no name of its own"),
+        ("..", "has no name of its own"),
+        ("r.csv/model", "File exists"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_known_before_the_training(
+    folder: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "r.csv", replace(result(), trial=Trial(HPConfig(width=8), DATA)))
+    code, _, error = call("export", "r.csv", "-o", folder, "--overwrite", capsys=capsys)
+    assert code == 2
+    assert re.search(said, error)
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".csv"] == []
+
+
+def test_an_export_finds_its_data_by_the_spec_or_is_told_where(tmp_path: Path) -> None:
+    data = DatasetConfig("bars", digest="0123456789ab")
+    row = replace(result(), trial=Trial(HPConfig(), data))
+    path = write(tmp_path / "r.csv", row)
+    with pytest.raises(
+        DataError, match=r"bars: no such folder.*bars \(0123456789ab\) is with --data"
+    ):
+        located(row, read_sources([path]), None)
+    (tmp_path / "here").mkdir()
+    for named in ("here", str(tmp_path / "here")):
+        spec_path(path).write_text(f"dataset: {{name: bars, dir: '{named}'}}")
+        found = located(row, read_sources([path]), None)
+        assert found.trial.dataset.path == str(tmp_path / "here")
+    assert found.trial.trial_id == row.trial.trial_id
+    assert located(row, read_sources([path]), "/tmp").trial.dataset.path == "/tmp"
+    assert located(result(), read_sources([path]), "/tmp") == result()
+
+
 def test_a_row_is_chosen_by_rank_or_by_id(tmp_path: Path) -> None:
     several = [
         replace(result(seed=seed), trial=Trial(HPConfig(lr=lr, seed=seed)), test_accuracy=accuracy)
@@ -337,6 +380,10 @@ def test_pictures_are_made_as_mnist_has_them(tmp_path: Path) -> None:
         (fitted,), said = read_digits(path)
         assert said.startswith(note)
         assert np.array_equal(fitted.reshape(28, 28) > 100, image > 100), mode
+    turned = Image.Exif()
+    turned[0x0112] = 6  # as phones store what was upright
+    Image.fromarray(np.rot90(large)).save(path, exif=turned)
+    assert np.array_equal(read_digits(path)[0].reshape(28, 28) > 100, image > 100)
     ink = Image.new("RGBA", (56, 56))
     ink.paste("black", (20, 8, 36, 48))
     ink.save(path)
@@ -416,6 +463,21 @@ def test_an_interrupted_export_leaves_nothing(swept: Path, tmp_path: Path) -> No
     assert export.returncode == 130
     assert "interrupted; nothing is written. Again: mnist-sweep export slow.csv" in error
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_what_python_is_asked_for_in_error_is_said_before_anything_runs(tmp_path: Path) -> None:
+    spec = tmp_path / "s.yaml"
+    with pytest.raises(UserError, match=r"s\.yaml: no such file"):
+        ms.run(spec)
+    spec.write_text(SPEC)
+    for options, said in (
+        ({"weights": "every"}, "weights is 'every'; it may be best or all"),
+        ({"output": tmp_path / "out"}, "out is no CSV file"),
+        ({"jobs": -1}, "jobs is -1"),
+    ):
+        with pytest.raises(UserError, match=said):
+            ms.run(spec, **options)
+    assert [*tmp_path.iterdir()] == [spec]
 
 
 def test_importing_is_cheap_and_typed() -> None:

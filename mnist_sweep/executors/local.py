@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
 from mnist_sweep.devices import Choice, choose_device, default_jobs, environment
+from mnist_sweep.errors import UserError
 from mnist_sweep.executors.driver import Driver, Ended, Message, Worker, once
 from mnist_sweep.executors.interface import Session, Settings
 from mnist_sweep.executors.processes import Child
@@ -24,6 +25,8 @@ def local_executor(
 
     ``say`` gets what the user should know. Raises DeviceError where that cannot train.
     """
+    if jobs is not None and jobs < 1:
+        raise UserError(f"jobs is {jobs}; there must be at least one worker")
     choice = choose_device(device)
     for text in choice.notes:
         say(text)

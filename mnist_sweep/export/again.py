@@ -9,11 +9,12 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 from mnist_sweep.analysis.predictions import describe, describe_ensemble, predictions
 from mnist_sweep.analysis.sources import Sources
 from mnist_sweep.data.dataset import load_dataset
-from mnist_sweep.errors import UserError
+from mnist_sweep.errors import DataError, UserError
 from mnist_sweep.executors.interface import Executor, Settings
 from mnist_sweep.export.model import MODEL_FILE, TrainedModel
 from mnist_sweep.figures.model_charts import calibration_chart, confusion_chart, mistakes_chart
@@ -22,6 +23,7 @@ from mnist_sweep.labels import dataset_text
 from mnist_sweep.metrics import TEST_ACCURACY
 from mnist_sweep.plan import plan
 from mnist_sweep.progress import Progress
+from mnist_sweep.results.spec_beside import spec_data
 from mnist_sweep.trial import Trial, TrialResult
 
 #: What a row and its repetition are compared by.
@@ -46,6 +48,23 @@ def chosen(sources: Sources, rank: int, trial_id: str | None) -> TrialResult:
     if rank > len(ranked):
         raise UserError(f"--rank {rank}: {len(ranked)} configurations have a result")
     return ranked[rank - 1].configuration.results[0]
+
+
+def located(row: TrialResult, sources: Sources, data_dir: str | None) -> TrialResult:
+    """``row`` with the place of its data: ``data_dir``, else as a spec beside the rows has it.
+
+    Raises DataError where there is no such place. What it holds is compared when it is read.
+    """
+    dataset = row.trial.dataset
+    if dataset.is_bundled:
+        return row
+    known = (spec_data(file.path) for file in sources.files)
+    path = data_dir or next(filter(None, known), dataset.name)
+    if not Path(path).expanduser().exists():
+        raise DataError(
+            f"{path}: no such folder; say where {dataset_text(dataset.label)} is with --data-dir"
+        )
+    return replace(row, trial=replace(row.trial, dataset=replace(dataset, path=path)))
 
 
 def with_seeds(row: TrialResult, results: Sequence[TrialResult], seeds: int) -> list[Trial]:
@@ -85,7 +104,8 @@ def train(
     with executor.open(settings, asked) as session, closing(bar):
         for result in session.run(plan(trials)):
             if result.status != "ok":
-                raise UserError(f"trial {result.trial.trial_id} is {result.status} {result.error}")
+                why = f": {result.error}" if result.error else ""
+                raise UserError(f"trial {result.trial.trial_id} is {result.status}{why}")
             bar.add(result)
             results[result.trial.trial_id] = result
     return [results[trial.trial_id] for trial in trials if trial.trial_id in results]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mnist_sweep.data.idx import read_idx
 from mnist_sweep.data.images import PIXELS
@@ -49,7 +49,8 @@ def read_digits(path: Path) -> tuple[NDArray[np.uint8], str]:
 
 
 def _picture(path: Path) -> NDArray[np.uint8]:
-    with Image.open(path) as picture:
+    with Image.open(path) as stored:
+        picture = ImageOps.exif_transpose(stored)  # as a phone was held
         if picture.mode.startswith("I"):  # 16 bits
             return (np.asarray(picture) // 257).astype(np.uint8)
         # What is transparent is paper.

@@ -34,6 +34,15 @@ def spec_evaluations(path: Path) -> int | None:
     return number if isinstance(number, int) else None
 
 
+def spec_data(path: Path) -> str:
+    """Where the data set of that spec is: beside it, else as it says; "" as for ``spec_metric``."""
+    folder = _value(path, "dataset", "dir")
+    if not isinstance(folder, str):
+        return ""
+    beside = path.parent / folder
+    return str(beside) if beside.exists() else folder
+
+
 def _value(path: Path, *keys: str) -> Any:
     try:
         with open_regular(spec_path(path)) as file:
