@@ -48,9 +48,10 @@ def _run(arguments: argparse.Namespace) -> int:
         data_dir=arguments.data_dir,
         best_configs=best_of_file,
     )
-    output = results_path(spec, arguments.output)
-    if output.resolve() == arguments.spec.resolve():
+    output = arguments.output
+    if output and output.resolve() == arguments.spec.resolve():
         raise UserError(f"-o {output} is the spec itself; name a results file, such as out.csv")
+    output = results_path(spec, output)
     names = ("overwrite", "retry_failed", "limit", "weights")
     which = {name: getattr(arguments, name) for name in names}
     executor, device, jobs = _executor(arguments)
