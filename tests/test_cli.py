@@ -312,7 +312,7 @@ def test_every_command_has_help(command: str, tmp_path: Path) -> None:
         (["run", SMOKE, "--data-dir", "nowhere"], "nowhere"),
         (
             ["run", SMOKE, "--set", "batch_size=60000", "--device", "CPU"],
-            "batch_size: 60,000 is more than the 6,000 images",
+            "6,000 images to train on are fewer than batch_size 60,000",
         ),
         (["run", SMOKE, "-o", ".", "--device", "CPU"], "folder"),
         (["run", SMOKE, "-o", SMOKE, "--overwrite"], "the spec itself"),
