@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from mnist_sweep.analysis.configurations import varying_values
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.tracks import tracks
 from mnist_sweep.figures.scales import MetricScale, shrink_labels
@@ -18,6 +19,7 @@ from mnist_sweep.figures.style import (
     add_legend,
     footnote,
     frame,
+    legend_excess,
     new_figure,
     series_style,
 )
@@ -89,6 +91,7 @@ def dropped(study: Study) -> Figure:
     )
     first = [scale(track.means[0]) for track in ways if 0 in track.means]
     below = sum(height < scale.low for height in first)
+    differing = [*varying_values(track.last for track in left)]
     common = study.stages[0].common_text(track.last for track in left)
     note = footnote(
         study,
@@ -101,12 +104,13 @@ def dropped(study: Study) -> Figure:
         f"Mean of so many seeds; in colour: {len(left):,} that saw the last round",
         note,
     )
-    axes = figure.subplots(gridspec_kw=frame(figure, note))
+    names = [describe(track.last.config, differing) or "the winner" for track in left]
+    axes = figure.subplots(gridspec_kw=frame(figure, note, above=legend_excess(figure, names)))
     handles = []
     for place, track in enumerate([*left, *(track for track in ways if track not in left)]):
         line = dict(zip(track.means, map(scale, track.means.values()), strict=True))
         if place < len(left):
-            label = describe(track.last.config, study.varying) or "the winner"
+            label = names[place]
             style: dict[str, Any] = {**series_style(place), "lw": 1.8, "ms": 5, "zorder": 3}
         else:
             label, style = "", {"color": FAINT, "lw": 0.8, "ms": 4, "alpha": 0.6}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 import warnings
@@ -31,6 +32,8 @@ _TITLES_INCHES = 0.3
 _TITLE_CHARACTERS = 64
 #: The width of a character of the labels of axes, roughly.
 _CHARACTER_INCHES = 0.085
+#: Points of a legend's letters, on a screen and on paper.
+_LEGEND_SIZE = (8.5, 7.0)
 BACKGROUND, INK, FAINT, GRID = "#fdfdfc", "#222222", "#5f5f5f", "#e3e3e0"
 
 PAPER_WIDTH_INCHES = 3.3
@@ -170,26 +173,38 @@ def name_axes(figure: Figure, margins: Mapping[str, float], x: str, y: str) -> N
     figure.text(centre, low - 0.46 / figure.get_figheight(), x, ha="center", va="center")
 
 
-def add_legend(figure: Figure, handles: Sequence[Line2D | Any], title: str = "") -> None:
-    """Legend entries under the subtitle, left-aligned with it, in one row if they fit."""
-    width, height = figure.get_size_inches()
-    size, top = (7.0, 0.06) if paper() else (8.5, 0.55)
-    if title:
-        figure.text(0.025, 1 - (top + 0.035) / height, f"{title}:", size=size, va="top")
-    # The legend cannot know how wide the text before it is; this is a wide letter's share.
-    left = 0.025 * width + (0.035 + 0.009 * size * len(title) if title else 0.0)
-    entries = [0.45 + 0.0078 * size * len(str(handle.get_label())) for handle in handles]
+def _columns(figure: Figure, left: float, size: float, labels: Sequence[str]) -> int:
+    """How many columns of legend entries fit beside what takes ``left`` inches."""
+    entries = [0.45 + 0.0078 * size * len(label) for label in labels]
 
     def fits(columns: int) -> bool:
         rows = -(-len(entries) // columns)
         widest = [max(entries[i : i + rows]) for i in range(0, len(entries), rows)]
-        return bool(left + sum(widest) <= width)
+        return bool(left + sum(widest) <= figure.get_size_inches()[0])
 
+    return next((n for n in range(len(entries), 1, -1) if fits(n)), 1)
+
+
+def legend_excess(figure: Figure, labels: Sequence[str]) -> float:
+    """Inches that a legend of ``labels`` takes below the two rows that ``frame`` has room for."""
+    size = _LEGEND_SIZE[paper()]
+    rows = math.ceil(len(labels) / _columns(figure, 0.025 * figure.get_figwidth(), size, labels))
+    return max(rows - 2, 0) * size / 44
+
+
+def add_legend(figure: Figure, handles: Sequence[Line2D | Any], title: str = "") -> None:
+    """Legend entries under the subtitle, left-aligned with it, in one row if they fit."""
+    width, height = figure.get_size_inches()
+    size, top = _LEGEND_SIZE[paper()], 0.06 if paper() else 0.55
+    if title:
+        figure.text(0.025, 1 - (top + 0.035) / height, f"{title}:", size=size, va="top")
+    # The legend cannot know how wide the text before it is; this is a wide letter's share.
+    left = 0.025 * width + (0.035 + 0.009 * size * len(title) if title else 0.0)
     figure.legend(
         handles=list(handles),
         loc="upper left",
         bbox_to_anchor=(left / width, 1 - top / height),
-        ncols=next((n for n in range(len(entries), 1, -1) if fits(n)), 1),
+        ncols=_columns(figure, left, size, [str(handle.get_label()) for handle in handles]),
         frameon=False,
         fontsize=size,
         borderpad=0.2,
