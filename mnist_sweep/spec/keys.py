@@ -185,7 +185,7 @@ def _whole(key: str, low: int, high: int) -> Callable[[Draft, Node], int]:
 def _default_count(draft: Draft) -> str | None:
     if draft.values["method"] not in DRAWING:
         return None
-    draft.warnings.append(f"count: not given; {COUNT} configurations are drawn")
+    draft.warnings.append(f"{draft.path}: count: not given; {COUNT} configurations are drawn")
     return str(COUNT)
 
 
