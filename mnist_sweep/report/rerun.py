@@ -86,7 +86,8 @@ def _yaml(mapping: dict[str, Any], flow: bool | None) -> str:
 def sweep_name(start: str, end: str) -> str:
     """A name for a sweep that ends in ``end``, after as much of ``start`` as a name can hold."""
     fitting = re.sub(r"[^A-Za-z0-9_.-]+", "-", start).lstrip("_.-")
-    return fitting[: _MAX_NAME - len(end)] + end
+    kept = fitting[: _MAX_NAME - len(end) - 1].rstrip("_.-")
+    return f"{kept}_{end}" if kept else end
 
 
 def evaluations(trials: Mapping[HPConfig, Sequence[TrialResult]]) -> dict[HPConfig, int]:
