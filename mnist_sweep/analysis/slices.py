@@ -13,8 +13,8 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, combinations, pairwise
-from statistics import fmean, pstdev, pvariance
+from itertools import chain, combinations, product
+from statistics import fmean, pvariance
 from typing import Any
 
 import numpy as np
@@ -89,29 +89,27 @@ class Slice:
         members = self.cells.get((x, line), ())
         if not members:
             return None
-        diverged = sum(c.diverged for c in members)
+        points = [mean for c in members if (mean := c.mean(metric)) is not None]
+        worse, centre, better = None, None, None
         if self.settings == 1:
             (only,) = members
-            interval = only.interval(metric)
-            ends = [interval.low, interval.high] if interval else [None, None]
-            worse, better = ends[:: metric.sign]
-            return Cell(only.values(metric), only.mean(metric), worse, better, diverged, members)
-        points = [mean for c in members if (mean := c.mean(metric)) is not None]
-        if self.settings == 0:
-            return Cell(points, None, None, None, diverged, members)
-        worst_first = sorted(points, reverse=not metric.is_accuracy)
-        worse, centre, better = _quartiles(worst_first, len(members))
-        return Cell(points, centre, worse, better, diverged, members)
+            points, centre = only.values(metric), only.mean(metric)
+            if interval := only.interval(metric):
+                worse, better = [interval.low, interval.high][:: metric.sign]
+        elif self.settings:
+            # What has no mean is worse than all that have.
+            values = points + [-math.inf * metric.sign] * (len(members) - len(points))
+            worse, centre, better = _quartiles(sorted(values)[:: metric.sign])
+        return Cell(points, centre, worse, better, sum(c.diverged for c in members), members)
 
 
-def _quartiles(worst_first: Sequence[float], n: int) -> list[float | None]:
-    """The quartiles of ``n`` values of which the worst, before ``worst_first``, are unknown."""
-    known: list[float | None] = [*[None] * (n - len(worst_first)), *worst_first]
-    worse, lower, better = (known[math.ceil(q * n) - 1] for q in (0.25, 0.5, 0.75))
-    upper = known[n // 2]
+def _quartiles(ordered: Sequence[float]) -> list[float | None]:
+    """The quartiles of ``ordered`` values; None for one that is not finite."""
+    n = len(ordered)
     # The median of an even number is between the middle two.
-    centre = None if lower is None or upper is None else (lower + upper) / 2
-    return [worse, centre, better]
+    median = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    quartiles = ordered[math.ceil(n / 4) - 1], median, ordered[math.ceil(3 * n / 4) - 1]
+    return [value if math.isfinite(value) else None for value in quartiles]
 
 
 def parameter_slices(configurations: Sequence[Configuration]) -> list[Slice]:
@@ -122,19 +120,12 @@ def parameter_slices(configurations: Sequence[Configuration]) -> list[Slice]:
     """
     usable = _usable(configurations)
     varying = list(varying_values(usable))
-    named = [name for name in varying if _is_name(usable, name)]
-    slices = [
-        crossed
-        for x in varying
-        if x not in named
-        for line in named
-        if (crossed := crossing(usable, x, line))
-    ]
-    covered = {name for crossed in slices for name in (crossed.x, crossed.line)}
+    numbers = [name for name in varying if not _is_name(usable, name)]
+    pairs = product(numbers, [name for name in varying if name not in numbers])
+    slices = [found for x, line in pairs if (found := crossing(usable, x, line))]
     for name in varying:
-        if name not in covered:
+        if not any(name in (shown.x, shown.line) for shown in slices):
             slices.append(_paired(usable, name, varying) or single(usable, name))
-            covered |= {slices[-1].x, slices[-1].line}
     return sorted(slices, key=lambda s: (varying.index(s.x), varying.index(s.line or s.x)))
 
 
@@ -172,17 +163,14 @@ def panels(shown: Slice, metric: Metric) -> list[Slice]:
     divider = max(shares, key=lambda name: shares[name])
     if shares[divider] <= DIVIDES:
         return [shown]
-    parts: dict[Any, dict[Any, list[Configuration]]] = {}
+    parts: dict[Any, dict[Any, tuple[Configuration, ...]]] = {}
     for key, cell in shown.cells.items():
         for c in cell:
-            value = getattr(c.config, divider)
-            parts.setdefault(value, {}).setdefault(key, []).append(c)
+            cells = parts.setdefault(getattr(c.config, divider), {})
+            cells[key] = (*cells.get(key, ()), c)
     # A lone setting beside pooled ones is drawn as they are.
     settings = max(len(cell) for cells in parts.values() for cell in cells.values())
-    found = [
-        Slice(shown.x, shown.line, settings, {key: tuple(cell) for key, cell in cells.items()})
-        for _, cells in sorted(parts.items(), key=lambda part: in_order(part[0]))
-    ]
+    found = [replace(shown, settings=settings, cells=parts[v]) for v in sorted(parts, key=in_order)]
     return [
         replace(part, fixed={**shown.fixed, **_common(part.configurations, others)})
         for part in found
@@ -201,9 +189,8 @@ def _share(shown: Slice, name: str, metric: Metric) -> float:
             groups.setdefault(getattr(c.config, name), []).append(_error(c, metric))
         if len(groups) > MAX_LINES:
             return 0.0
-        every = list(chain.from_iterable(groups.values()))
         within += sum(len(group) * pvariance(group) for group in groups.values())
-        total += len(every) * pvariance(every)
+        total += len(cell) * pvariance([*chain(*groups.values())])
     return 1 - within / total if total else 0.0
 
 
@@ -223,14 +210,13 @@ def _is_name(configurations: Sequence[Configuration], name: str) -> bool:
 
 def _paired(usable: list[Configuration], name: str, varying: list[str]) -> Slice | None:
     """The largest crossing of ``name`` with another parameter; more values go along x."""
-    slices: list[Slice] = []
-    for other in varying:
-        if other == name:
-            continue
-        counts = {n: len({getattr(c.config, n) for c in usable}) for n in (name, other)}
-        x, line = sorted(counts, key=lambda n: (_is_name(usable, n), -counts[n]))
-        if crossed := crossing(usable, x, line):
-            slices.append(crossed)
+    counts = {n: len({getattr(c.config, n) for c in usable}) for n in varying}
+    pairs = (
+        sorted((name, other), key=lambda n: (_is_name(usable, n), -counts[n]))
+        for other in varying
+        if other != name
+    )
+    slices = [found for x, line in pairs if (found := crossing(usable, x, line))]
     return max(slices, key=lambda s: len(s.cells), default=None)
 
 
@@ -269,16 +255,21 @@ def single(configurations: Sequence[Configuration], x: str) -> Slice:
     line = next(few, None)
     cells: dict[tuple[Any, Any], tuple[Configuration, ...]] = {}
     for c in usable:
-        key = getattr(c.config, x), getattr(c.config, line) if line else None
+        key = _place(c, x, line)
         cells[key] = (*cells.get(key, ()), c)
     return Slice(x, line, 0, cells)
+
+
+def _place(configuration: Configuration, x: str, line: str | None) -> tuple[Any, Any]:
+    config = configuration.config
+    return getattr(config, x), getattr(config, line) if line else None
 
 
 def _slice(usable: Sequence[Configuration], x: str, line: str | None) -> Slice | None:
     others = [n for n in varying_values(usable) if n not in (x, line)]
     settings: dict[tuple[Any, ...], dict[tuple[Any, Any], Configuration]] = {}
     for c in usable:
-        key = getattr(c.config, x), getattr(c.config, line) if line else None
+        key = _place(c, x, line)
         if key[0] is not None and (line is None or key[1] is not None):
             setting = tuple(getattr(c.config, n) for n in others)
             settings.setdefault(setting, {})[key] = c
@@ -288,8 +279,8 @@ def _slice(usable: Sequence[Configuration], x: str, line: str | None) -> Slice |
     # Of several largest sets of cells, the one that most settings have.
     wanted = Counter(frozenset(cells) for cells in settings.values() if len(cells) == most)
     keys = wanted.most_common(1)[0][0]
-    chosen = {setting: cells for setting, cells in settings.items() if cells.keys() >= keys}
-    cells = {key: tuple(cells[key] for cells in chosen.values()) for key in keys}
+    chosen = [cells for cells in settings.values() if cells.keys() >= keys]
+    cells = {key: tuple(cells[key] for cells in chosen) for key in keys}
     found = Slice(x, line, len(chosen), cells)
     return replace(found, fixed=_common(found.configurations, others))
 
@@ -302,17 +293,11 @@ def _common(configurations: Sequence[Configuration], names: Sequence[str]) -> di
 
 def log_spaced(values: Sequence[Any]) -> bool:
     """Whether numbers call for a log axis: their ratios are more even than their differences."""
-    if any(isinstance(v, str) or v <= 0 for v in values) or len(values) < 2:
+    if len(values) < 2 or any(isinstance(v, str) or v <= 0 for v in values):
         return False
-    ordered = sorted(values)
-    if ordered[-1] / ordered[0] < 4:
+    ordered = np.sort(values)
+    if ordered[-1] < 4 * ordered[0]:
         return False
-    if len(ordered) == 2:
-        return True
-    differences = [b - a for a, b in pairwise(ordered)]
-    ratios = [math.log(b / a) for a, b in pairwise(ordered)]
-    return _unevenness(ratios) < _unevenness(differences)
-
-
-def _unevenness(steps: Sequence[float]) -> float:
-    return pstdev(steps) / fmean(steps)
+    differences, ratios = np.diff(ordered), np.diff(np.log(ordered))
+    even = ratios.std() / ratios.mean() < differences.std() / differences.mean()
+    return bool(even) or len(ordered) == 2
