@@ -523,8 +523,8 @@ def test_the_accuracy_axis_shows_the_differences() -> None:
 def test_a_wide_interval_does_not_squeeze_the_points_and_is_known_to_be_cut() -> None:
     scale = MetricScale.fit(TEST_ACCURACY, [0.96, 0.97], [0.5, 0.999])
     assert scale.high - scale.low < 4
-    assert scale.cuts([0.5])
-    assert not scale.cuts([0.96, 0.97])
+    assert scale.cut_note([0.5])
+    assert not scale.cut_note([0.96, 0.97])
 
 
 def test_the_loss_axis_goes_down_to_the_best_and_counts_no_per_cent() -> None:

@@ -17,29 +17,9 @@ from mnist_sweep.analysis.ranking import rank
 from mnist_sweep.analysis.slices import MAX_LEVELS, Cell, Slice, panels
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.verdicts import compare_with_best
-from mnist_sweep.figures.scales import (
-    CHARACTER_INCHES,
-    CUT_NOTE,
-    MetricScale,
-    ParameterAxis,
-    shrink_labels,
-)
-from mnist_sweep.figures.style import (
-    BACKGROUND,
-    COLOURS,
-    DPI,
-    FAINT,
-    HEIGHT_INCHES,
-    INK,
-    add_legend,
-    footnote,
-    frame,
-    name_axes,
-    new_figure,
-    panel_grid,
-    paper,
-    series_style,
-)
+from mnist_sweep.figures.scales import CHARACTER_INCHES, MetricScale, ParameterAxis, shrink_labels
+from mnist_sweep.figures.sheet import add_legend, footnote, frame, name_axes, new_figure, panel_grid
+from mnist_sweep.figures.style import BACKGROUND, COLOURS, FAINT, HEIGHT_INCHES, paper, series_style
 from mnist_sweep.labels import assignments, axis_label, capital, count, parameter_name, value_texts
 from mnist_sweep.metrics import Metric
 
@@ -60,7 +40,7 @@ def by_parameter(shown: Slice, study: Study) -> Figure:
     """
     metric = study.metric
     parts = panels(shown, metric)
-    cells = [cell for part in parts for cell in _cells(part, metric)]
+    cells = _cells(parts, metric)
     scale, axis = _scale(cells, metric), ParameterAxis(shown.x, shown.x_values)
     note = footnote(study, *_shown_notes(parts, study), *_warnings(cells, scale))
     most = 2 if paper() else 3
@@ -83,8 +63,8 @@ def by_parameter(shown: Slice, study: Study) -> Figure:
 
 def _names(shown: Slice, parts: Sequence[Slice]) -> str:
     """The parameters by which a figure shows the metric: "learning rate, activation and depth"."""
-    names = [shown.x, *([shown.line] if shown.line else []), *_dividing(parts)]
-    *most, last = map(parameter_name, names)
+    names = [shown.x, shown.line, *_dividing(parts)]
+    *most, last = (parameter_name(name) for name in names if name)
     return f"{', '.join(most)} and {last}" if most else last
 
 
@@ -117,9 +97,9 @@ def _panel_axes(
     return places, margins
 
 
-def _cells(shown: Slice, metric: Metric) -> list[Cell]:
-    wanted = (shown.cell(x, line, metric) for x in shown.x_values for line in shown.line_values)
-    return [cell for cell in wanted if cell]
+def _cells(parts: Sequence[Slice], metric: Metric) -> list[Cell]:
+    places = ((part, x, line) for part in parts for x in part.x_values for line in part.line_values)
+    return [cell for part, x, line in places if (cell := part.cell(x, line, metric))]
 
 
 def _warnings(cells: Sequence[Cell], scale: MetricScale) -> list[str]:
@@ -128,7 +108,7 @@ def _warnings(cells: Sequence[Cell], scale: MetricScale) -> list[str]:
     return [
         "Cross: diverged." * any(cell.diverged for cell in cells),
         f"Below the frame: {count(below, 'setting')}." * (below > 0),
-        CUT_NOTE * scale.cuts(ends),
+        scale.cut_note(ends),
     ]
 
 
@@ -150,19 +130,21 @@ def _draw_slice(axes: Axes, shown: Slice, scale: MetricScale, axis: ParameterAxi
     room = min(_LINE_ROOM, 0.7 * axis.least_gap / len(lines))
     for index, line in enumerate(lines):
         dodge = room * (index - (len(lines) - 1) / 2)
-        placed = [
-            (axis(x, dodge), axis(x, dodge + 0.55 * room * (shown.settings > 0)), cell)
-            for x in shown.x_values
-            if (cell := shown.cell(x, line, scale.metric))
-        ]
-        style = series_style(index, joined=not axis.named)
-        _draw_line(axes, placed, scale, style, _bar(shown))
-        centres = [(x, scale(cell.centre)) for x, _, cell in placed if cell.centre is not None]
+        beside = dodge + 0.55 * room * (shown.settings > 0)
+        look = series_style(index, joined=not axis.named)
+        bar = _bar(shown) | {"color": look["color"]}
+        centres: list[tuple[float, float]] = []
+        for x in shown.x_values:
+            if cell := shown.cell(x, line, scale.metric):
+                places = axis(x, dodge), axis(x, beside)
+                _draw_points(axes, places, cell, scale, bar)
+                if cell.centre is not None:
+                    centres.append((places[0], scale(cell.centre)))
         if axis.zero_apart and centres and centres[0][0] < axis(0, dodge + 0.5 * axis.least_gap):
             # There is no way from 0 on a logarithmic axis.
             centres.insert(1, (math.nan, math.nan))
         if centres:
-            axes.plot(*zip(*centres, strict=True), **style, lw=1.5, ms=5.5)
+            axes.plot(*zip(*centres, strict=True), **look, lw=1.5, ms=5.5)
 
 
 def _bar(shown: Slice) -> dict[str, Any]:
@@ -170,32 +152,21 @@ def _bar(shown: Slice) -> dict[str, Any]:
     return {"lw": 6, "alpha": 0.3, "solid_capstyle": "butt"} if shown.settings > 1 else {"lw": 1.6}
 
 
-def _draw_line(
-    axes: Axes,
-    placed: list[tuple[float, float, Cell]],
-    scale: MetricScale,
-    style: dict[str, Any],
-    bar: dict[str, Any],
+def _draw_points(
+    axes: Axes, places: tuple[float, float], cell: Cell, scale: MetricScale, bar: dict[str, Any]
 ) -> None:
-    """Draw the bars and points of one line of a slice.
-
-    ``placed`` holds (x of the mean, x of its single points, cell) for each value.
-    """
-    for x, beside, cell in placed:
-        alpha = 0.8 if cell.centre is None else 0.4
-        # A single point is the mean itself.
-        heights = [scale(point) for point in cell.points if cell.points != [cell.centre]]
-        axes.scatter(
-            [beside] * len(heights), heights, s=13, lw=0, color=style["color"], alpha=alpha
-        )
-        if cell.centre is not None and cell.better is not None:
-            low = scale.low if cell.worse is None else scale(cell.worse)
-            axes.plot([x, x], [low, scale(cell.better)], color=style["color"], **bar)
-        if cell.diverged:
-            axes.plot(
-                x, 0.025, "x", color=style["color"], ms=6, mew=1.8,
-                transform=axes.get_xaxis_transform(), clip_on=False,
-            )  # fmt: skip
+    """What is about the mean of ``cell``, at the first of ``places``, and its points beside it."""
+    x, beside = places
+    # A single point is the mean itself.
+    heights = [scale(point) for point in cell.points if cell.points != [cell.centre]]
+    alpha, colour = 0.8 if cell.centre is None else 0.4, bar["color"]
+    axes.scatter([beside] * len(heights), heights, s=13, lw=0, color=colour, alpha=alpha)
+    if cell.centre is not None and cell.better is not None:
+        low = scale.low if cell.worse is None else scale(cell.worse)
+        axes.plot([x, x], [low, scale(cell.better)], **bar)
+    if cell.diverged:
+        at_foot: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+        axes.plot(x, 0.025, "x", color=colour, ms=6, mew=1.8, **at_foot)
 
 
 def _add_legend(figure: Figure, shown: Slice, parts: Sequence[Slice], axis: ParameterAxis) -> None:
@@ -262,7 +233,7 @@ def heat_map(shown: Slice, study: Study) -> Figure:
     """
     metric = study.metric
     parts = panels(shown, metric)
-    cells = [cell for part in parts for cell in _cells(part, metric)]
+    cells = _cells(parts, metric)
     note = footnote(
         study,
         *_shown_notes(parts, study),
@@ -304,11 +275,11 @@ def _label_map(axes: Axes, shown: Slice) -> None:
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_xlim(-0.5, len(shown.x_values) - 0.5)
-    axes.set_ylim(-0.5, len(shown.line_values) - 0.5)
-    axes.set_xticks(range(len(shown.x_values)), value_texts(shown.x_values, shown.x))
-    axes.set_yticks(range(len(shown.line_values)), value_texts(shown.line_values, shown.line))
-    shrink_labels(axes, axes.bbox.width / DPI / len(shown.x_values))
+    xs, lines = shown.x_values, shown.line_values
+    axes.set(xlim=(-0.5, len(xs) - 0.5), ylim=(-0.5, len(lines) - 0.5))
+    axes.set_xticks(range(len(xs)), value_texts(xs, shown.x))
+    axes.set_yticks(range(len(lines)), value_texts(lines, shown.line))
+    shrink_labels(axes, 1 / len(xs))
 
 
 def _draw_cell(
@@ -325,13 +296,13 @@ def _draw_cell(
     lines = [_spread_in_cell(cell, scale.metric, columns > 6 or paper())] if columns <= most else []
     if cell.diverged:
         lines.append(f"{cell.diverged} diverged")
-    ink = BACKGROUND if shade > 0.5 else INK
+    ink = BACKGROUND if shade > 0.5 else None
     x, y = place
     size = 10 if columns <= 6 else 8
-    axes.text(x, y + 0.13 * bool(lines), scale.metric.number(cell.centre), ha="center",
-              va="center", size=size, weight="bold", color=ink)  # fmt: skip
-    axes.text(x, y - 0.22, ", ".join(lines), ha="center", va="center",
-              size=7.5 if columns <= 6 else 6, color=ink)  # fmt: skip
+    look: dict[str, Any] = {"ha": "center", "va": "center", "color": ink}
+    value = scale.metric.number(cell.centre)
+    axes.text(x, y + 0.13 * bool(lines), value, size=size, weight="bold", **look)
+    axes.text(x, y - 0.22, ", ".join(lines), size=7.5 if columns <= 6 else 6, **look)
 
 
 def _spread_in_cell(cell: Cell, metric: Metric, narrow: bool) -> str:

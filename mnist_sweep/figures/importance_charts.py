@@ -14,17 +14,8 @@ from matplotlib.transforms import blended_transform_factory
 from mnist_sweep.analysis.best_tenth import best_tenth
 from mnist_sweep.analysis.effects import Effect, Importance, percent
 from mnist_sweep.analysis.study import Study
-from mnist_sweep.figures.style import (
-    BACKGROUND,
-    COLOURS,
-    FAINT,
-    INK,
-    WIDTH_INCHES,
-    add_legend,
-    footnote,
-    frame,
-    new_figure,
-)
+from mnist_sweep.figures.sheet import add_legend, footnote, frame, new_figure
+from mnist_sweep.figures.style import BACKGROUND, COLOURS, FAINT, INK, WIDTH_INCHES
 from mnist_sweep.labels import assignment, assignments, parameter_name, value_texts
 
 #: Effects of one grid that get a row of their own; the smaller ones share one.

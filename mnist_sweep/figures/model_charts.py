@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from mnist_sweep.analysis.intervals import wilson_interval
 from mnist_sweep.analysis.predictions import Predictions
-from mnist_sweep.figures.style import BACKGROUND, COLOURS, FAINT, INK, frame, new_figure
+from mnist_sweep.figures.sheet import frame, new_figure
+from mnist_sweep.figures.style import BACKGROUND, COLOURS, FAINT, INK
 from mnist_sweep.models import SIDE
 
 #: The mistakes that are shown: rows and columns of images.

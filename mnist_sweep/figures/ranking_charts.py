@@ -19,20 +19,9 @@ from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.verdicts import Comparison, Kind
 from mnist_sweep.figures.charts import seeds_text
 from mnist_sweep.figures.columns import Columns, value_columns
-from mnist_sweep.figures.scales import CUT_NOTE, MetricScale
-from mnist_sweep.figures.style import (
-    BACKGROUND,
-    COLOURS,
-    FAINT,
-    HEIGHT_INCHES,
-    add_legend,
-    footnote,
-    frame,
-    name_axes,
-    new_figure,
-    panel_grid,
-    paper,
-)
+from mnist_sweep.figures.scales import MetricScale
+from mnist_sweep.figures.sheet import add_legend, footnote, frame, name_axes, new_figure, panel_grid
+from mnist_sweep.figures.style import BACKGROUND, COLOURS, FAINT, HEIGHT_INCHES, paper
 from mnist_sweep.labels import capital, count, describe
 from mnist_sweep.metrics import METRICS, Metric
 
@@ -56,14 +45,14 @@ def ranking(study: Study, most: int) -> Figure:
     shown = study.measured[:most]
     configurations = [comparison.configuration for comparison in shown]
     common = study.common_text(configurations)
-    scale, cut = _scale(configurations, metric)
+    scale, cut_note = _scale(configurations, metric)
     note = footnote(
         study,
         f"All with {common}." if common else "",
         study.promise_text,
         study.settle_text,
         study.choice_note,
-        CUT_NOTE if cut else "",
+        cut_note,
         f"Without a result: {len(study.unmeasured):,} more." if study.unmeasured else "",
     )
     figure = new_figure(
@@ -98,14 +87,14 @@ def _subtitle(configurations: Sequence[Configuration], metric: Metric) -> str:
     return f"Dot: mean; bar: 95 % interval over {seeds}; faint: each seed"
 
 
-def _scale(configurations: Sequence[Configuration], metric: Metric) -> tuple[MetricScale, bool]:
-    """The scale, and whether it cuts an interval."""
+def _scale(configurations: Sequence[Configuration], metric: Metric) -> tuple[MetricScale, str]:
+    """The scale, and what is to say of it."""
     values = [value for c in configurations for value in c.values(metric)]
     values += [v for v in _beside(configurations, metric) if v is not None]
     intervals = [interval for c in configurations if (interval := c.interval(metric))]
     ends = [end for interval in intervals for end in (interval.low, interval.high)]
     scale = MetricScale.fit(metric, values, ends)
-    return scale, scale.cuts(ends)
+    return scale, scale.cut_note(ends)
 
 
 def _beside(configurations: Sequence[Configuration], metric: Metric) -> list[float | None]:

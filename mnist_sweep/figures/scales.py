@@ -25,8 +25,6 @@ CHARACTER_INCHES = 0.08
 _CHARACTER_SHARE = 0.64
 #: The same of an axis' label.
 _LABEL_INCHES = 0.068
-#: The sentence for a figure that ``MetricScale.cuts``.
-CUT_NOTE = "Some intervals leave the frame."
 #: Digits of round errors, those that are wanted most first.
 _ROUND = ((10,), (5, 2), (3,), (4, 7), (6, 8, 9))
 
@@ -74,6 +72,10 @@ class MetricScale:
         return min(max(value, 0.0), 1.0 if self.metric.is_accuracy else math.inf)
 
     @property
+    def _unit(self) -> int:
+        return 100 if self.metric.is_accuracy else -1
+
+    @property
     def _least(self) -> float:
         """The smallest error with a place of its own on a logarithmic axis."""
         return 5e-5 if self.metric.is_accuracy else 1e-6
@@ -92,45 +94,39 @@ class MetricScale:
 
     def __call__(self, value: float) -> float:
         """The coordinate of ``value``."""
-        if self.logarithmic:
-            return -math.log10(self._error(value))
-        return 100 * value if self.metric.is_accuracy else -value
+        return -math.log10(self._error(value)) if self.logarithmic else self._unit * value
 
     def value(self, place: float) -> float:
         """The value at the coordinate ``place``."""
-        error = 10.0**-place if self.logarithmic else -place
-        if self.metric.is_accuracy:
-            return 1 - error if self.logarithmic else place / 100
-        return error
+        return self.metric.error(10.0**-place) if self.logarithmic else place / self._unit
 
-    def cuts(self, ends: Iterable[float]) -> bool:
-        """Whether any of the values ``ends`` is outside the frame."""
+    def cut_note(self, ends: Iterable[float]) -> str:
+        """A sentence where any of the values ``ends`` is outside the frame, else nothing."""
         places = [self(self._possible(end)) for end in ends]
-        return any(not self.low <= place <= self.high for place in places)
+        inside = all(self.low <= place <= self.high for place in places)
+        return "" if inside else "Some intervals leave the frame."
 
     def ticks(self, count: int = 7) -> tuple[list[float], list[str]]:
         """Coordinates and texts (accuracies: per cent) of about ``count`` round values in range."""
         places = self._round_errors(count) if self.logarithmic else self._round_values(count)
-        factor = 100 if self.metric.is_accuracy else 1
-        return places, [f"{factor * self.value(place):.6g}" for place in places]
+        return places, [f"{abs(self._unit) * self.value(place):.6g}" for place in places]
 
     def _round_values(self, count: int) -> list[float]:
-        low, high = (self.low, self.high) if self.metric.is_accuracy else (-self.high, -self.low)
+        sign = self.metric.sign
+        low, high = sorted((sign * self.low, sign * self.high))
         most = 100.0001 if self.metric.is_accuracy else math.inf
         values = MaxNLocator(nbins=count - 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-        inside = [float(v) for v in values if max(low, 0.0) <= v <= min(high, most)]
-        return inside if self.metric.is_accuracy else [-v for v in inside[::-1]]
+        return sorted(sign * float(v) for v in values if max(low, 0) <= v <= min(high, most))
 
     def _round_errors(self, count: int) -> list[float]:
         """Places of round errors, about as far apart as ``count`` of them would be."""
         gap = (self.high - self.low) / (1.4 * count)
         chosen: list[float] = []
-        for digits, exponent in product(_ROUND, range(3, -7, -1)):
-            for digit in digits:
-                error = digit * 10.0 ** (exponent - 1)
+        for digits, exponent in product(_ROUND, range(2, -8, -1)):
+            for error in (digit * 10.0**exponent for digit in digits):
                 place = -math.log10(error)
-                apart = all(abs(place - other) > gap for other in chosen)
-                if self.low <= place <= self.high and apart and error >= self._least:
+                inside = self.low <= place <= self.high and error >= self._least
+                if inside and all(abs(place - other) > gap for other in chosen):
                     chosen.append(place)
         return sorted(chosen)
 
@@ -151,14 +147,14 @@ class MetricScale:
         return "log scale, less is better" if self.logarithmic else "less is better"
 
 
-def shrink_labels(axes: Axes, inches: float) -> None:
-    """Write the names along the x axis smaller where the longest is wider than ``inches``."""
+def shrink_labels(axes: Axes, share: float) -> None:
+    """Write the names along the x axis smaller where one takes more than this ``share`` of it."""
     labels = axes.get_xticklabels()
     lines = [line for label in labels for line in label.get_text().splitlines()]
     size = float(labels[0].get_fontsize())
     longest = _CHARACTER_SHARE * size / 72 * (max(map(len, lines)) + 1)
     for label in labels:
-        label.set_fontsize(size * min(1.0, inches / longest))
+        label.set_fontsize(size * min(1.0, share * axes.bbox.width / DPI / longest))
 
 
 class ParameterAxis:
@@ -197,12 +193,12 @@ class ParameterAxis:
         """Set limits, ticks (at the values of a grid, at round ones in a sample) and label."""
         margin = (0.35 if self.named else 0.07) * self.span
         axes.set_xlim(self.low - margin, self.high + margin)
-        inches = axes.bbox.width / DPI / (self.span + 2 * margin)
-        ticks = self._ticks(inches)
+        share = 1 / (self.span + 2 * margin)
+        ticks = self._ticks(share * axes.bbox.width / DPI)
         texts = value_texts(ticks, self.name)
         axes.set_xticks([self(value) for value in ticks], texts)
         if self.named:
-            shrink_labels(axes, inches)
+            shrink_labels(axes, share)
         axes.set_xlabel(self.label if label else "")
 
     @property

@@ -19,15 +19,8 @@ from mnist_sweep.analysis.study import Study
 from mnist_sweep.figures.charts import seeds_text
 from mnist_sweep.figures.columns import Columns, value_columns
 from mnist_sweep.figures.scales import MetricScale
-from mnist_sweep.figures.style import (
-    BACKGROUND,
-    COLOURS,
-    add_legend,
-    footnote,
-    frame,
-    new_figure,
-    paper,
-)
+from mnist_sweep.figures.sheet import add_legend, footnote, frame, new_figure
+from mnist_sweep.figures.style import BACKGROUND, COLOURS, paper
 from mnist_sweep.labels import capital, count
 from mnist_sweep.metrics import Metric
 

@@ -14,15 +14,8 @@ from mnist_sweep.analysis.configurations import varying_values
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.tracks import tracks
 from mnist_sweep.figures.scales import MetricScale, shrink_labels
-from mnist_sweep.figures.style import (
-    FAINT,
-    add_legend,
-    footnote,
-    frame,
-    legend_excess,
-    new_figure,
-    series_style,
-)
+from mnist_sweep.figures.sheet import add_legend, footnote, frame, legend_excess, new_figure
+from mnist_sweep.figures.style import FAINT, series_style
 from mnist_sweep.labels import capital, count, describe, stage_text
 from mnist_sweep.plan import flops
 
@@ -123,7 +116,7 @@ def dropped(study: Study) -> Figure:
     axes.set_xlim(-0.3, end + 0.3)
     starts = [place for place, (_, seeds) in enumerate(rounds) if seeds == 1]
     apart = min((b - a for a, b in pairwise(starts)), default=len(rounds))
-    shrink_labels(axes, apart * axes.bbox.width / figure.dpi / (end + 0.6))
+    shrink_labels(axes, apart / (end + 0.6))
     scale.apply(axes, metric.label)
     add_legend(figure, handles[: len(left)])
     return figure
