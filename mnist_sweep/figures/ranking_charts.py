@@ -17,6 +17,7 @@ from mnist_sweep.analysis.configurations import Configuration, varying_values
 from mnist_sweep.analysis.curves import MeanCurve, generalisation_gap
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.verdicts import Comparison, Kind
+from mnist_sweep.config import HPConfig
 from mnist_sweep.figures.charts import seeds_text
 from mnist_sweep.figures.columns import Columns, value_columns
 from mnist_sweep.figures.scales import MetricScale
@@ -34,6 +35,7 @@ _KINDS: Mapping[Kind, tuple[str, str, str]] = {
     "worse": ("is not the best", COLOURS[0], BACKGROUND),
     "untested": ("not compared: one seed, or diverged", FAINT, FAINT),
 }
+_TEST_STYLE: dict[str, Any] = {"marker": "d", "ls": "", "color": COLOURS[1], "ms": 4.5}
 
 
 def ranking(study: Study, most: int) -> Figure:
@@ -41,18 +43,23 @@ def ranking(study: Study, most: int) -> Figure:
 
     The hyperparameters that differ between them stand in columns, the others in the note.
     """
-    metric = study.metric
+    metric, test = study.metric, study.metric.on("test")
     shown = study.measured[:most]
     configurations = [comparison.configuration for comparison in shown]
     common = study.common_text(configurations)
-    scale, cut_note = _scale(configurations, metric)
+    # The same measure of the test set stands beside that of another split.
+    tests = [] if metric == test else [c.mean(test) for c in configurations]
+    values = [value for c in configurations for value in c.values(metric)]
+    intervals = [interval for c in configurations if (interval := c.interval(metric))]
+    ends = [end for interval in intervals for end in (interval.low, interval.high)]
+    scale = MetricScale.fit(metric, [*values, *(v for v in tests if v is not None)], ends)
     note = footnote(
         study,
         f"All with {common}." if common else "",
         study.promise_text,
         study.settle_text,
         study.choice_note,
-        cut_note,
+        scale.cut_note(ends),
         f"Without a result: {len(study.unmeasured):,} more." if study.unmeasured else "",
     )
     figure = new_figure(
@@ -61,20 +68,27 @@ def ranking(study: Study, most: int) -> Figure:
         note,
         height=1.75 + 0.32 * len(shown),
     )
-    columns = Columns(
-        value_columns(configurations, list(varying_values(configurations))),
-        _COLUMNS_SHARE * figure.get_figwidth() - 0.5 * paper(),
-    )
+    texts = value_columns(configurations, list(varying_values(configurations)))
+    columns = Columns(texts, _COLUMNS_SHARE * figure.get_figwidth() - 0.5 * paper())
     left = Columns.LEFT + columns.inches
     axes = figure.subplots(gridspec_kw=frame(figure, note, left=left))
     columns.write(axes)
-    _draw_dots(axes, shown, scale)
+    kinds = _kinds(shown)
+    _draw_dots(axes, configurations, kinds, scale)
+    for row, value in enumerate(tests):
+        if value is not None:
+            axes.plot(scale(value), -row - 0.27, **_TEST_STYLE)
     scale.apply(axes, metric.label, axis="x", count=3 if paper() else 6)
     axes.set_xlabel(axes.get_xlabel(), loc="right" if paper() else "center")
     axes.set_ylim(0.4 - len(shown), 0.6)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    add_legend(figure, _legend(shown, metric))
+    handles = [
+        Line2D([], [], marker="o", ls="", color=edge, mfc=face, ms=7, mew=1.5, label=text)
+        for kind, (text, edge, face) in _KINDS.items()
+        if kind in kinds
+    ]
+    add_legend(figure, [*handles, *[Line2D([], [], label=test.label, **_TEST_STYLE)] * any(tests)])
     return figure
 
 
@@ -87,22 +101,6 @@ def _subtitle(configurations: Sequence[Configuration], metric: Metric) -> str:
     return f"Dot: mean; bar: 95 % interval over {seeds}; faint: each seed"
 
 
-def _scale(configurations: Sequence[Configuration], metric: Metric) -> tuple[MetricScale, str]:
-    """The scale, and what is to say of it."""
-    values = [value for c in configurations for value in c.values(metric)]
-    values += [v for v in _beside(configurations, metric) if v is not None]
-    intervals = [interval for c in configurations if (interval := c.interval(metric))]
-    ends = [end for interval in intervals for end in (interval.low, interval.high)]
-    scale = MetricScale.fit(metric, values, ends)
-    return scale, scale.cut_note(ends)
-
-
-def _beside(configurations: Sequence[Configuration], metric: Metric) -> list[float | None]:
-    """The same measure of the test set, to show beside that of another split."""
-    test = metric.on("test")
-    return [] if metric == test else [c.mean(test) for c in configurations]
-
-
 def _kinds(shown: Sequence[Comparison]) -> list[Kind]:
     """A kind for each of ``shown``, where the best has that of its ties."""
     compared = any(comparison.p_value is not None for comparison in shown)
@@ -110,9 +108,10 @@ def _kinds(shown: Sequence[Comparison]) -> list[Kind]:
     return [of_best if c.kind == "best" else c.kind for c in shown]
 
 
-def _draw_dots(axes: Axes, shown: Sequence[Comparison], scale: MetricScale) -> None:
-    configurations = [comparison.configuration for comparison in shown]
-    for row, (c, kind) in enumerate(zip(configurations, _kinds(shown), strict=True)):
+def _draw_dots(
+    axes: Axes, configurations: Sequence[Configuration], kinds: Sequence[Kind], scale: MetricScale
+) -> None:
+    for row, (c, kind) in enumerate(zip(configurations, kinds, strict=True)):
         _, edge, face = _KINDS[kind]
         values = c.values(scale.metric)
         # A single seed is the mean itself.
@@ -123,22 +122,6 @@ def _draw_dots(axes: Axes, shown: Sequence[Comparison], scale: MetricScale) -> N
             axes.plot(ends, [-row, -row], color=edge, lw=1.6)
         mean = scale(c.mean(scale.metric) or 0.0)
         axes.plot(mean, -row, "o", color=edge, mfc=face, ms=7, mew=1.5)
-    for row, value in enumerate(_beside(configurations, scale.metric)):
-        if value is not None:
-            axes.plot(scale(value), -row - 0.27, "d", color=COLOURS[1], ms=4.5)
-
-
-def _legend(shown: Sequence[Comparison], metric: Metric) -> list[Line2D]:
-    kinds = _kinds(shown)
-    handles = [
-        Line2D([], [], marker="o", ls="", color=edge, mfc=face, ms=7, mew=1.5, label=text)
-        for kind, (text, edge, face) in _KINDS.items()
-        if kind in kinds
-    ]
-    if any(_beside([c.configuration for c in shown], metric)):
-        label = metric.on("test").label
-        handles.append(Line2D([], [], marker="d", ls="", color=COLOURS[1], ms=4.5, label=label))
-    return handles
 
 
 _GAP_STYLE: dict[str, Any] = {"color": FAINT, "alpha": 0.4, "lw": 0.8}
@@ -188,8 +171,8 @@ def curves(
     )
     named = list(varying_values(configurations) if len(shown) > 1 else study.varying)
     titles = [
-        _panel_title(place, configuration, named, (40 if paper() else 96) // columns)
-        for place, configuration, _ in shown
+        _panel_title(place, c.config, named, (40 if paper() else 96) // columns)
+        for place, c, _ in shown
     ]
     lines = 1 + max(title.count("\n") for title in titles)
     margins = frame(figure, note, above=0.13 * lines)
@@ -207,10 +190,8 @@ def curves(
             text = f"gap {test.text(test.sign * (trained - tested), reach, unit=False)}"
             if max(last) < scale.low:
                 text += f"\nmean {test.label} {test.text(tested)}: below"
-            axes.text(
-                0.98, 0.96 if above else 0.04, text, transform=axes.transAxes,
-                ha="right", va="top" if above else "bottom", size=7.5,
-            )  # fmt: skip
+            y, va = (0.96, "top") if above else (0.04, "bottom")
+            axes.text(0.98, y, text, transform=axes.transAxes, ha="right", va=va, size=7.5)
         axes.set_title(title, loc="left", size=7.5, pad=4)
         scale.apply(axes, "")
         axes.xaxis.set_major_locator(MaxNLocator(4 if columns < 4 else 3))
@@ -247,22 +228,18 @@ def _curve_scale(
     return MetricScale.fit(test, wanted), lost
 
 
-def _panel_title(
-    place: int, configuration: Configuration, fields: Sequence[str], characters: int
-) -> str:
+def _panel_title(place: int, config: HPConfig, fields: Sequence[str], characters: int) -> str:
     # A no-break space keeps a name and its value on one line.
-    name = describe(configuration.config, fields).replace(" ", "\u00a0")
-    return textwrap.fill(f"{place}. {name}".replace(",\u00a0", ", "), characters) if name else ""
+    name = describe(config, fields).replace(" ", "\u00a0").replace(",\u00a0", ", ")
+    return textwrap.fill(f"{place}. {name}", characters) if name else ""
 
 
 def _draw_curve(axes: Axes, curve: MeanCurve, scale: MetricScale) -> None:
     for name, means in curve.means.items():
         _, colour, dash = _CURVE_STYLES[METRICS[name].split]
-        if len(curve.seeds[name]) > 1:
-            for values in curve.seeds[name]:
-                places = [scale(v) for v in values]
-                axes.plot(curve.steps, places, color=colour, alpha=0.2, lw=0.7)
-        axes.plot(curve.steps, [scale(v) for v in means], color=colour, ls=dash, lw=1.5)
+        for values in curve.seeds[name] if len(curve.seeds[name]) > 1 else []:
+            axes.plot(curve.steps, [*map(scale, values)], color=colour, alpha=0.2, lw=0.7)
+        axes.plot(curve.steps, [*map(scale, means)], color=colour, ls=dash, lw=1.5)
 
 
 def _curve_legend(shown: Sequence[MeanCurve]) -> list[Line2D | Patch]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -22,7 +23,6 @@ from mnist_sweep.figures.scales import MetricScale
 from mnist_sweep.figures.sheet import add_legend, footnote, frame, new_figure
 from mnist_sweep.figures.style import BACKGROUND, COLOURS, paper
 from mnist_sweep.labels import capital, count
-from mnist_sweep.metrics import Metric
 
 #: Configurations of a front that are named.
 MAX_NAMED = 8
@@ -34,14 +34,6 @@ _COSTS: dict[FrontCost, tuple[str, str, float]] = {
     "work": ("Planned work of one trial (TFLOP)", "TFLOP", 1e12),
     "parameters": ("Parameters of the network", "parameters", 1.0),
 }
-
-
-class _Point(NamedTuple):
-    """A configuration's place, in coordinates of the axes' data."""
-
-    configuration: Configuration
-    cost: float
-    value: float
 
 
 def metric_and_cost(
@@ -58,24 +50,23 @@ def metric_and_cost(
     """
     metric = study.metric
     label, head, one = _COSTS[cost]
-    points, on_front = (
-        [_Point(c, (cost_of(c, cost) or 0.0) / one, c.mean(metric) or 0.0) for c in several]
-        for several in (configurations, front)
+    prices, on_front = (
+        [(cost_of(c, cost) or 0.0) / one for c in cs] for cs in (configurations, front)
     )
-    scale, below = MetricScale.of_the_better(
-        metric, [point.value for point in points], [point.value for point in on_front]
-    )
+    means, best = ([c.mean(metric) or 0.0 for c in cs] for cs in (configurations, front))
+    scale, below = MetricScale.of_the_better(metric, means, best)
+    logarithmic = max(prices) >= 4 * min(prices)
+    steps = [*zip(on_front, map(scale, best), strict=True)]
+    named = _named(steps, scale, logarithmic)
     common, total = study.common_text(front), len(study.configurations)
-    logarithmic = max(p.cost for p in points) >= 4 * min(p.cost for p in points)
-    named = _named(on_front, scale, logarithmic)
     note = footnote(
         study,
         "Front: no configuration is both cheaper and better"
         + (f"; all with {common}." if common else "."),
-        f"On it without a number: {len(on_front) - len(named)}." * (len(on_front) > len(named)),
+        f"On it without a number: {len(front) - len(named)}." * (len(front) > len(named)),
         f"Worse, below the frame: {below:,}." * (below > 0),
         "Work: matrix products of training, on as many images as MNIST has." * (cost == "work"),
-        f"Shown: {len(points):,} of {total:,} configurations." if len(points) < total else "",
+        f"Shown: {len(means):,} of {total:,} configurations." * (len(means) < total),
         "Neighbours whose intervals overlap may change places.",
     )
     height = 2.35 + _PLOT_INCHES + _TABLE_ROW * len(named) + 0.14 * note.count("\n")
@@ -89,65 +80,41 @@ def metric_and_cost(
     margins = frame(figure, note)
     bottom = margins["bottom"] + (0.25 + _TABLE_ROW * len(named)) / height
     axes = figure.subplots(gridspec_kw={**margins, "bottom": bottom})
-    axes.scatter(
-        [p.cost for p in points],
-        [scale(p.value) for p in points],
-        s=12,
-        lw=0,
-        color=COLOURS[0],
-        alpha=0.5 if len(points) < 200 else 0.3,
-    )
-    _draw_front(axes, on_front, named, scale)
+    alpha = 0.5 if len(means) < 200 else 0.3
+    axes.scatter(prices, [*map(scale, means)], s=12, lw=0, color=COLOURS[0], alpha=alpha)
+    axes.plot(*zip(*steps, strict=True), color=COLOURS[1], lw=1.4, drawstyle="steps-post")
+    number: dict[str, Any] = {"ha": "center", "va": "center_baseline", "weight": "bold"}
+    for i, place in enumerate(named, 1):
+        axes.plot(*steps[place], "o", ms=10, color=COLOURS[1], mec=BACKGROUND, mew=0.8)
+        axes.annotate(str(i), steps[place], size=7, color=BACKGROUND, **number)
     _scale_cost(axes, label, logarithmic)
     scale.apply(axes, metric.label)
-    _write_table(figure, named, list(varying_values(front)), head, metric, margins["bottom"])
-    add_legend(
-        figure,
-        [
-            Line2D([], [], marker="o", ls="", ms=4, color=COLOURS[0], label="configuration"),
-            Line2D([], [], color=COLOURS[1], lw=1.4, label="Pareto front"),
-        ],
-    )
+    costs = [f"{p:,.0f}" if p >= 100 else f"{p:.3g}" for p in (on_front[place] for place in named)]
+    told = [front[place] for place in named]
+    columns = [
+        *value_columns(told, list(varying_values(front))),
+        (metric.label, [c.text(metric) for c in told]),
+        (head, costs),
+    ]
+    _write_table(figure, columns, margins["bottom"])
+    one_of_all = Line2D([], [], marker="o", ls="", ms=4, color=COLOURS[0], label="configuration")
+    add_legend(figure, [one_of_all, Line2D([], [], color=COLOURS[1], lw=1.4, label="Pareto front")])
     return figure
 
 
-def _named(front: Sequence[_Point], scale: MetricScale, logarithmic: bool) -> list[_Point]:
-    """The best of ``front`` and, from there on down, those far enough from it to have a number."""
-
-    def place(point: _Point) -> tuple[float, float]:
-        return math.log(point.cost) if logarithmic else point.cost, scale(point.value)
-
-    costs = [place(point)[0] for point in front]
-    spans = max(costs) - min(costs) or 1.0, scale.high - scale.low
-    chosen: list[_Point] = []
-    for point in reversed(front):
-        apart = [
-            math.hypot(*((a - b) / span for a, b, span in zip(place(point), place(other), spans,
-                                                              strict=True)))
-            for other in chosen
-        ]  # fmt: skip
-        if len(chosen) < MAX_NAMED and min(apart, default=1.0) >= _APART:
-            chosen.append(point)
+def _named(
+    front: Sequence[tuple[float, float]], scale: MetricScale, logarithmic: bool
+) -> list[int]:
+    """The last of ``front`` (cost, height) and those, from there on down, with room for a number."""
+    costs, heights = np.array(front).T
+    across = np.log(costs) if logarithmic else costs
+    across, up = across / (np.ptp(across) or 1.0), heights / (scale.high - scale.low)
+    chosen: list[int] = []
+    for i in reversed(range(len(front))):
+        apart = np.hypot(across[chosen] - across[i], up[chosen] - up[i])
+        if len(chosen) < MAX_NAMED and apart.min(initial=1.0) >= _APART:
+            chosen.append(i)
     return chosen[::-1]
-
-
-def _draw_front(
-    axes: Axes, front: Sequence[_Point], named: Sequence[_Point], scale: MetricScale
-) -> None:
-    axes.plot(
-        [p.cost for p in front],
-        [scale(p.value) for p in front],
-        color=COLOURS[1],
-        lw=1.4,
-        drawstyle="steps-post",
-    )
-    for number, point in enumerate(named, 1):
-        place = point.cost, scale(point.value)
-        axes.plot(*place, "o", ms=10, color=COLOURS[1], mec=BACKGROUND, mew=0.8)
-        axes.annotate(
-            str(number), place, ha="center", va="center_baseline", size=7, color=BACKGROUND,
-            weight="bold",
-        )  # fmt: skip
 
 
 def _scale_cost(axes: Axes, label: str, logarithmic: bool) -> None:
@@ -174,27 +141,11 @@ def _compact(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _write_table(
-    figure: Figure,
-    named: Sequence[_Point],
-    differing: Sequence[str],
-    head: str,
-    metric: Metric,
-    bottom: float,
-) -> None:
-    """Which configurations the numbers on the front are, from ``bottom`` (of the figure) down."""
-    configurations = [point.configuration for point in named]
-    prices = [f"{p.cost:,.0f}" if p.cost >= 100 else f"{p.cost:.3g}" for p in named]
-    columns = [
-        *value_columns(configurations, differing),
-        (metric.label, [c.text(metric) for c in configurations]),
-        (head, prices),
-    ]
-    height = figure.get_figheight()
-    rows = len(named)
+def _write_table(figure: Figure, columns: Sequence[tuple[str, list[str]]], bottom: float) -> None:
+    """``columns`` with numbered rows, from ``bottom`` (a share of the figure) down."""
+    rows, height = len(columns[0][1]), figure.get_figheight()
     # In rows: the table's own axes, with its names, ends where the axis label has room.
-    share = _TABLE_ROW * (rows + 0.9) / height
-    axes = figure.add_axes((0, bottom - 0.56 / height, 1, share))
+    axes = figure.add_axes((0, bottom - 0.56 / height, 1, _TABLE_ROW * (rows + 0.9) / height))
     axes.set_axis_off()
     axes.set_ylim(0.5 - rows, 1.4)
     Columns(columns, figure.get_figwidth() - Columns.LEFT - 0.3).write(axes, above=1.0)
@@ -226,8 +177,8 @@ def best_by_trials(best: ExpectedBest, study: Study) -> Figure:
     label = f"best {metric.label}"
     axes.plot(best.trials, [scale(v) for v in best.mean], color=COLOURS[0], label=label, **style)
     if tests:
-        axes.plot(best.trials, [scale(v) for v in tests], color=COLOURS[1], ls="--",
-                  label="test accuracy of that trial", **style)  # fmt: skip
+        style |= {"color": COLOURS[1], "ls": "--", "label": "test accuracy of that trial"}
+        axes.plot(best.trials, [scale(v) for v in tests], **style)
     if n > 20:
         axes.set_xscale("log")
         _log_ticks(axes, many=n >= (100 if paper() else 2_000))
