@@ -124,8 +124,6 @@ def test_an_inert_parameter_makes_no_difference_and_five_points_are_found() -> N
     inert = effects["activation_fn",]
     assert inert.share < 0.01
     assert inert.verdict == "none"
-    assert str(inert).startswith("activation makes no difference beyond noise (at most ")
-    assert str(effects["opt",]).startswith("optimizer explains 9")
 
 
 def test_what_noise_may_hide_is_not_said_to_make_no_difference() -> None:
@@ -133,7 +131,6 @@ def test_what_noise_may_hide_is_not_said_to_make_no_difference() -> None:
     _, effects = only(study(lambda _: 0.9 + rng.gauss(0, 0.01), 2, opt=LEVELS["opt"]))
     assert effects["opt",].high > 0.05
     assert effects["opt",].verdict == "unclear"
-    assert "is not clear of noise: it may explain 0 to" in str(effects["opt",])
 
 
 def test_a_level_with_more_noise_is_not_taken_for_an_effect() -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mnist_sweep.analysis.intervals import LEVEL, f_quantile, f_upper_p
-from mnist_sweep.labels import parameter_name
 
 Verdict = Literal["real", "unclear", "none"]
 
@@ -32,14 +31,6 @@ class Effect:
     high: float
     p_value: float
     verdict: Verdict
-
-    def __str__(self) -> str:
-        """A sentence: "activation makes no difference beyond noise (at most 0.4 %)"."""
-        name = " x ".join(parameter_name(name) for name in self.fields)
-        if self.verdict == "none":
-            return f"{name} makes no difference beyond noise (at most {percent(self.high)})"
-        explains = "explains" if self.verdict == "real" else "is not clear of noise: it may explain"
-        return f"{name} {explains} {self.interval_text} of the variance"
 
     @property
     def interval_text(self) -> str:

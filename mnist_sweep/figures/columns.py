@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.transforms import blended_transform_factory
@@ -47,14 +48,12 @@ class Columns:
     def write(self, axes: Axes, above: float = 0.75) -> None:
         """Write the rows beside ``axes``, the names ``above`` the middle of the first, in rows."""
         across = blended_transform_factory(axes.figure.dpi_scale_trans, axes.transData)
-        rows = len(self.columns[0][1]) if self.columns else 1
-        for row in range(rows):
-            axes.text(0.32, -row, str(row + 1), transform=across, ha="right", va="center",
-                      color=FAINT)  # fmt: skip
+        look: dict[str, Any] = {"transform": across, "va": "center"}
+        for row in range(len(self.columns[0][1]) if self.columns else 1):
+            axes.text(0.32, -row, str(row + 1), ha="right", color=FAINT, **look)
         left = self.LEFT
         for name, texts in self.columns:
-            axes.text(left, above, name, transform=across, va="center", size=8.5 * self.shrink,
-                      color=FAINT)  # fmt: skip
+            axes.text(left, above, name, size=8.5 * self.shrink, color=FAINT, **look)
             for row, text in enumerate(texts):
-                axes.text(left, -row, text, transform=across, va="center", size=9 * self.shrink)
+                axes.text(left, -row, text, size=9 * self.shrink, **look)
             left += self.shrink * self._inches(name, texts)

@@ -125,10 +125,9 @@ def _parameters(study: Study) -> Iterator[Offer]:
 
 def _maps(study: Study, most: int | None) -> Iterator[Offer]:
     lines = [{shown.x, shown.line} for shown in parameter_slices(study.configurations)]
+    pairs = crossed_pairs(study.configurations, study.metric)
     # A pair that has lines is shown already.
-    pairs = sorted(
-        crossed_pairs(study.configurations, study.metric), key=lambda p: {p.x, p.line} in lines
-    )
+    pairs.sort(key=lambda pair: {pair.x, pair.line} in lines)
     names = [f"{study.metric.name}_map_of_{pair.x}_and_{pair.line}" for pair in pairs]
     if not pairs:
         yield f"maps of {study.metric.label}", "no two parameters are crossed in these trials"
@@ -167,7 +166,7 @@ def _costs(study: Study) -> Iterator[Offer]:
     for cost, name in COSTS.items():
         what = f"{study.metric.label} against {name}"
         measured = (c for c in study.configurations if c.values(study.metric))
-        priced = [c for c in measured if (cost_of(c, cost) or 0.0) > 0]
+        priced = [c for c in measured if cost_of(c, cost)]
         prices = [cost_of(c, cost) or 0.0 for c in priced]
         front = pareto_front(priced, study.metric, cost)
         if not priced:
@@ -193,10 +192,8 @@ def _expected_best(study: Study) -> Iterator[Offer]:
         # Evenly over the logarithm: the curve is flat where there are many.
         counts = sorted({round(trials ** (i / 199)) for i in range(200)})
         best = expected_best(study.results, study.metric, counts)
-        yield (
-            f"expected_best_{study.metric.name}",
-            partial(search_charts.best_by_trials, best, study),
-        )
+        chart = partial(search_charts.best_by_trials, best, study)
+        yield f"expected_best_{study.metric.name}", chart
 
 
 def _curves(study: Study) -> Iterator[Offer]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,7 +16,7 @@ from mnist_sweep.analysis.effects import Effect, Importance, percent
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.figures.sheet import add_legend, footnote, frame, new_figure
 from mnist_sweep.figures.style import BACKGROUND, COLOURS, FAINT, INK, WIDTH_INCHES
-from mnist_sweep.labels import assignment, assignments, parameter_name, value_texts
+from mnist_sweep.labels import assignment, assignments, count, parameter_name, value_texts
 
 #: Effects of one grid that get a row of their own; the smaller ones share one.
 MAX_EFFECTS = 10
@@ -32,6 +32,10 @@ _VERDICTS = {
     "none": ("no difference beyond noise", FAINT, BACKGROUND),
 }
 _REST = ("#b9b9b5", "#b9b9b5")
+_HOW = {
+    "grid": "Exact functional ANOVA; noise taken out of every effect.",
+    "scattered": "Additive model of groups of values; noise: all that it does not explain.",
+}
 
 
 class _Row(NamedTuple):
@@ -47,43 +51,36 @@ class _Row(NamedTuple):
 def importance_chart(parts: Sequence[Importance], study: Study) -> Figure:
     """Shares with their intervals, a group of bars for each of ``parts``."""
     scattered = parts[0].kind == "scattered"
+    one_seed = not scattered and any(part.seeds == 1 for part in parts)
     entrances = _entrance_rows(study)
     note = footnote(
         study,
         f"Share of the variance of one trial's {study.metric.label}.",
-        "Additive model of groups of values; noise: all that it does not explain."
-        if scattered
-        else "Exact functional ANOVA; noise taken out of every effect.",
-        "With one seed, the rest is seeds and all interactions that are not shown."
-        if not scattered and any(part.seeds == 1 for part in parts)
-        else "",
+        _HOW[parts[0].kind],
+        "With one seed, the rest is seeds and all interactions that are not shown." * one_seed,
         "Certain: after Holm's correction for all effects.",
         *(_carrier_text(part, study) for part in parts),
         "Best tenth: how far its values differ from all (Pearson divergence, less chance)."
-        if entrances
-        else "",
+        * bool(entrances),
     )
     whose = "each parameter" if scattered else "each parameter, and each pair,"
     rows = [row for part in parts for row in _rows(part, study)] + entrances
+    headings = sum(row.share is None for row in rows)
+    # The first heading has no room above it.
+    in_rows = len(rows) + _ABOVE_HEADING * (headings - 1)
     figure = new_figure(
         f"What {study.metric.label} depends on",
         f"Share of the variance that {whose} explains; line: 95 % interval",
         note,
-        height=1.75 + 0.14 * note.count("\n") + _ROW * _height(rows),
+        height=1.75 + 0.14 * note.count("\n") + _ROW * in_rows,
     )
     margins = frame(figure, note, left=_LEFT)
     margins["right"] = 1 - _RIGHT / WIDTH_INCHES
     axes = figure.subplots(gridspec_kw=margins)
     _draw(axes, rows)
     verdicts = {effect.verdict for part in parts for effect in part.effects}
-    add_legend(
-        figure,
-        [
-            Patch(ec=edge, fc=face, lw=1.2, label=label)
-            for verdict, (label, edge, face) in _VERDICTS.items()
-            if verdict in verdicts
-        ],
-    )
+    there = [_VERDICTS[verdict] for verdict in _VERDICTS if verdict in verdicts]
+    add_legend(figure, [Patch(ec=edge, fc=face, lw=1.2, label=text) for text, edge, face in there])
     return figure
 
 
@@ -131,9 +128,8 @@ def _carrier_text(part: Importance, study: Study) -> str:
 def _heading(part: Importance, study: Study) -> str:
     """What went in, and what of the study did not."""
     total = len(study.measured)
-    seeds = f"{part.seeds} seed{'' if part.seeds == 1 else 's'}"
     of_all = f" of {total:,}" if part.configurations < total else ""
-    text = f"{part.configurations:,}{of_all} configurations, {seeds}"
+    text = f"{part.configurations:,}{of_all} configurations, {count(part.seeds, 'seed')}"
     missing = [
         assignment(name, value)
         for name, values in part.levels.items()
@@ -157,13 +153,9 @@ def _effect_row(effect: Effect) -> _Row:
     return _Row(name, effect.share, (effect.low, effect.high), (edge, face), text)
 
 
-def _height(rows: Sequence[_Row]) -> float:
-    """The rows' height in rows: a heading has some room above it."""
-    return len(rows) + _ABOVE_HEADING * sum(row.share is None for row in rows[1:])
-
-
 def _draw(axes: Axes, rows: Sequence[_Row]) -> None:
     across = blended_transform_factory(axes.figure.dpi_scale_trans, axes.transData)
+    beside: dict[str, Any] = {"transform": across, "va": "center"}
     left, right = _LEFT - 0.1, WIDTH_INCHES - _RIGHT + 0.1
     y = 0.0
     for row in rows:
@@ -171,8 +163,7 @@ def _draw(axes: Axes, rows: Sequence[_Row]) -> None:
             y -= _ABOVE_HEADING if y else 0
             # Over the axis and the grid, which begin anew below it.
             box = {"fc": BACKGROUND, "ec": "none", "pad": 1.5}
-            axes.text(0.175, y, row.name, transform=across, va="center", size=8, color=FAINT,
-                      bbox=box)  # fmt: skip
+            axes.text(0.175, y, row.name, size=8, color=FAINT, bbox=box, **beside)
         else:
             edge, face = row.colours
             axes.barh(y, 100 * row.share, 0.62, ec=edge, fc=face, lw=1.2)
@@ -180,10 +171,7 @@ def _draw(axes: Axes, rows: Sequence[_Row]) -> None:
                 ends = [100 * end for end in row.interval]
                 axes.plot(ends, [y, y], color=INK, lw=1.1, solid_capstyle="butt")
             size = min(8.5, 8.5 * _NAME_CHARACTERS / len(row.name))
-            axes.text(left, y, row.name, transform=across, ha="right", va="center", size=size)
-            axes.text(right, y, row.text, transform=across, va="center", size=8, color=FAINT)
+            axes.text(left, y, row.name, ha="right", size=size, **beside)
+            axes.text(right, y, row.text, size=8, color=FAINT, **beside)
         y -= 1
-    axes.set_ylim(y + 0.5, 0.6)
-    axes.set_yticks([])
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("Share (%)")
+    axes.set(xlim=(0, 100), xlabel="Share (%)", yticks=[], ylim=(y + 0.5, 0.6))

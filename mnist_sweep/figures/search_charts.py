@@ -70,13 +70,9 @@ def metric_and_cost(
         "Neighbours whose intervals overlap may change places.",
     )
     height = 2.35 + _PLOT_INCHES + _TABLE_ROW * len(named) + 0.14 * note.count("\n")
-    figure = new_figure(
-        f"{capital(metric.label)} against {COSTS[cost]}",
-        f"Each point a configuration ({seeds_text(configurations, metric)}); "
-        f"numbered: the Pareto front",
-        note,
-        height=height,
-    )
+    seeds = seeds_text(configurations, metric)
+    subtitle = f"Each point a configuration ({seeds}); numbered: the Pareto front"
+    figure = new_figure(f"{capital(metric.label)} against {COSTS[cost]}", subtitle, note, height)
     margins = frame(figure, note)
     bottom = margins["bottom"] + (0.25 + _TABLE_ROW * len(named)) / height
     axes = figure.subplots(gridspec_kw={**margins, "bottom": bottom})
@@ -105,7 +101,7 @@ def metric_and_cost(
 def _named(
     front: Sequence[tuple[float, float]], scale: MetricScale, logarithmic: bool
 ) -> list[int]:
-    """The last of ``front`` (cost, height) and those, from there on down, with room for a number."""
+    """The last of ``front`` (cost, height) and those, going down, with room for a number."""
     costs, heights = np.array(front).T
     across = np.log(costs) if logarithmic else costs
     across, up = across / (np.ptp(across) or 1.0), heights / (scale.high - scale.low)
@@ -162,11 +158,9 @@ def best_by_trials(best: ExpectedBest, study: Study) -> Figure:
         study.choice_note,
     )
     n = best.trials[-1]
-    figure = new_figure(
-        f"Expected best of {n:,} trials in random order",
-        f"Mean {metric.label} of the best of the first trials; shaded: the middle 80 % of orders",
-        note,
-    )
+    what = f"Mean {metric.label} of the best of the first trials"
+    about = f"{what}; shaded: the middle 80 % of orders"
+    figure = new_figure(f"Expected best of {n:,} trials in random order", about, note)
     axes = figure.subplots(gridspec_kw=frame(figure, note))
     # An accuracy has no place on the axis of a loss.
     tests = best.test_accuracy if metric.is_accuracy else []
@@ -174,11 +168,11 @@ def best_by_trials(best: ExpectedBest, study: Study) -> Figure:
     worse, better = ([scale(v) for v in ends] for ends in (best.worse, best.better))
     axes.fill_between(best.trials, worse, better, color=COLOURS[0], alpha=0.15, lw=0)
     style: dict[str, Any] = {"lw": 1.6, "marker": "o" if n <= 12 else None, "ms": 4}
-    label = f"best {metric.label}"
-    axes.plot(best.trials, [scale(v) for v in best.mean], color=COLOURS[0], label=label, **style)
+    style |= {"color": COLOURS[0], "label": f"best {metric.label}"}
+    axes.plot(best.trials, [*map(scale, best.mean)], **style)
     if tests:
-        style |= {"color": COLOURS[1], "ls": "--", "label": "test accuracy of that trial"}
-        axes.plot(best.trials, [scale(v) for v in tests], **style)
+        style |= {"color": COLOURS[1], "label": "test accuracy of that trial", "ls": "--"}
+        axes.plot(best.trials, [*map(scale, tests)], **style)
     if n > 20:
         axes.set_xscale("log")
         _log_ticks(axes, many=n >= (100 if paper() else 2_000))

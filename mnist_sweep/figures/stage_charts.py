@@ -29,24 +29,16 @@ def best_so_far(study: Study) -> Figure:
     Stages measure different things, so that each has a best of its own.
     """
     metric = study.metric
-    values = [
-        value
-        for stage in study.stages
-        for row in stage.results
-        if (value := getattr(row, metric.name)) is not None
-    ]
-    scale, below = MetricScale.of_the_better(metric, values)
+    values = [getattr(row, metric.name) for stage in study.stages for row in stage.results]
+    scale, below = MetricScale.of_the_better(metric, [v for v in values if v is not None])
     note = footnote(
         study,
         "Work: matrix products of training. Stages measure different things: more epochs, other "
         "seeds.",
         f"Worse, below the frame: {below:,}." * (below > 0),
     )
-    figure = new_figure(
-        f"Best {metric.label} so far against the work spent",
-        "Each point a trial; lines: the best so far of each stage",
-        note,
-    )
+    about = "Each point a trial; lines: the best so far of each stage"
+    figure = new_figure(f"Best {metric.label} so far against the work spent", about, note)
     axes = figure.subplots(gridspec_kw=frame(figure, note))
     handles, spent = [], 0.0
     for place, stage in enumerate(study.stages):
@@ -79,9 +71,8 @@ def dropped(study: Study) -> Figure:
     rounds, ways = tracks(study.stages)
     metric, end = study.metric, len(rounds) - 1
     left = [track for track in ways if end in track.means][:_IN_COLOUR]
-    scale = MetricScale.fit(
-        metric, [v for track in ways if max(track.means) > 0 for v in track.means.values()]
-    )
+    values = [v for track in ways if max(track.means) > 0 for v in track.means.values()]
+    scale = MetricScale.fit(metric, values)
     first = [scale(track.means[0]) for track in ways if 0 in track.means]
     below = sum(height < scale.low for height in first)
     differing = [*varying_values(track.last for track in left)]
@@ -101,17 +92,14 @@ def dropped(study: Study) -> Figure:
     axes = figure.subplots(gridspec_kw=frame(figure, note, above=legend_excess(figure, names)))
     handles = []
     for place, track in enumerate([*left, *(track for track in ways if track not in left)]):
-        line = dict(zip(track.means, map(scale, track.means.values()), strict=True))
         if place < len(left):
-            label = names[place]
             style: dict[str, Any] = {**series_style(place), "lw": 1.8, "ms": 5, "zorder": 3}
+            style["label"] = names[place]
         else:
-            label, style = "", {"color": FAINT, "lw": 0.8, "ms": 4, "alpha": 0.6}
-            style |= {"marker": "x", "markevery": [-1]} if end not in line else {}
-        handles += axes.plot([*line], [*line.values()], label=label, **style)
-    texts = [
-        f"{seeds}\n{stage_text(stage)}" if seeds == 1 else str(seeds) for stage, seeds in rounds
-    ]
+            style = {"color": FAINT, "lw": 0.8, "ms": 4, "alpha": 0.6}
+            style |= {"marker": "x", "markevery": [-1]} if end not in track.means else {}
+        handles += axes.plot([*track.means], [*map(scale, track.means.values())], **style)
+    texts = [f"{n}\n{stage_text(stage)}" if n == 1 else str(n) for stage, n in rounds]
     axes.set_xticks(range(len(rounds)), texts)
     axes.set_xlim(-0.3, end + 0.3)
     starts = [place for place, (_, seeds) in enumerate(rounds) if seeds == 1]

@@ -20,8 +20,6 @@ Style = Literal["screen", "paper"]
 WIDTH_INCHES, HEIGHT_INCHES, DPI = 7.0, 4.3, 200
 BACKGROUND, INK, FAINT, GRID = "#fdfdfc", "#222222", "#5f5f5f", "#e3e3e0"
 
-PAPER_WIDTH_INCHES = 3.3
-
 #: Okabe and Ito's palette, which colour-blind readers can tell apart, less its yellow (too pale).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -30,17 +28,13 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 _RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.facecolor": BACKGROUND,
     "axes.titlesize": 8.5,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "text.color": INK,
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 9),
     # The name of a file or a folder may hold dollar signs.
     "text.parse_math": False,
     "grid.color": GRID,
@@ -51,14 +45,11 @@ _RC: dict[str, Any] = {
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
 }
-
-
 _PAPER_RC: dict[str, Any] = {
-    "figure.figsize": (PAPER_WIDTH_INCHES, HEIGHT_INCHES),
+    "figure.figsize": (3.3, HEIGHT_INCHES),
     "font.size": 8,
     "axes.titlesize": 7,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 7),
     # Searched, copied and set in the paper's own size by whoever typesets it.
     "svg.fonttype": "none",
 }
