@@ -41,16 +41,15 @@ def join(*children: Child) -> Html:
     return Html("".join(c if isinstance(c, Html) else escape(c) for c in children if c is not None))
 
 
-def scroller(content: Html, label: str) -> Html:
-    """A box that scrolls by itself, with the keyboard too, so that the page never does sideways."""
-    return element("div", content, class_="table", role="region", aria_label=label, tabindex=0)
-
-
 def table(label: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> Html:
-    """A table of texts in a ``scroller``, with ``heads`` over its columns."""
+    """A table of texts with ``heads`` over its columns.
+
+    In a box that scrolls by itself, with the keyboard too, so that the page never does sideways.
+    """
     head = element("tr", *(element("th", text, scope="col") for text in heads))
     body = (element("tr", *(element("td", cell) for cell in row)) for row in rows)
-    return scroller(element("table", element("thead", head), element("tbody", *body)), label)
+    content = element("table", element("thead", head), element("tbody", *body))
+    return element("div", content, class_="table", role="region", aria_label=label, tabindex=0)
 
 
 def json_text(data: Any) -> Html:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from importlib.resources import files
 from urllib.parse import quote
 
 from matplotlib.figure import Figure
@@ -18,7 +19,7 @@ from mnist_sweep.figures.style import save, styled
 from mnist_sweep.labels import count, describe, value_text
 from mnist_sweep.metrics import TEST_ACCURACY
 from mnist_sweep.report.environment import duration
-from mnist_sweep.report.markup import Html, element, join, scroller, table
+from mnist_sweep.report.markup import Html, element, join, table
 from mnist_sweep.report.rerun import Reruns, rerun_spec, sweep_name
 from mnist_sweep.report.review import warnings, worth
 
@@ -129,70 +130,11 @@ def _spec_file(spot: str, name: str = "", spec: str = "") -> Html:
 
 
 def _explorer(study: Study, place: int) -> Html:
-    """The empty frame that report.js fills from the data island."""
-    label = element(
-        "label",
-        f"Filter, such as {_filter_example(study)}",
-        element("input", type="search", class_="search", autocomplete="off", spellcheck="false"),
-    )
-    toolbar = element(
-        "div",
-        label,
-        element("button", "Reset filters", type="button", class_="reset"),
-        class_="toolbar",
-    )
-    # Under the axes: what comes and goes while a range is dragged must not move them.
-    kept = element(
-        "div",
-        element("output", class_="count"),
-        element("ul", class_="chips", aria_label="Kept ranges and hidden axes"),
-        class_="kept",
-    )
-    hint = (
-        "Each line is a trial; the stronger its colour, the better. Point at a line for its "
-        "values. Drag along an axis to keep a range, click on the axis to drop it; with the "
-        "keyboard, Tab to the ends of an axis, move them with the arrow keys, drop the range with "
-        "Escape. Drag an axis by its name to another place, or use the arrow keys on the name; the "
-        "cross above hides it. The table shows what is kept, and pointing at a row shows its "
-        "trials. Its rank opens the spec that runs it again; the arrow keys go from rank to rank."
-    )
-    rows = element("table", element("thead", class_="heads"), element("tbody", class_="rows"))
-    return element(
-        "div",
-        element("h3", "Configurations and trials"),
-        element("noscript", element("p", "This part needs JavaScript; all others do not.")),
-        toolbar,
-        element("p", class_="problem", role="status"),
-        element("div", class_="coordinates", role="group", aria_label="Parallel coordinates"),
-        kept,
-        element("p", hint, class_="hint"),
-        scroller(rows, "Configurations"),
-        element("button", type="button", class_="more", hidden=True),
-        element("p", _key(), class_="hint"),
-        _rerun_box(place),
-        class_="card explorer",
-    )
-
-
-def _rerun_box(place: int) -> Html:
-    """The box for the spec of a row, which rerun.js fills and shows."""
-    head = element(
-        "div",
-        element("h4", id=f"rerun-{place}"),
-        element("button", "Close", type="button", class_="close"),
-        class_="head",
-    )
-    return element(
-        "div",
-        head,
-        _spec_file(f"row-spec-{place}"),
-        class_="rerun",
-        id=f"rerun-box-{place}",
-        role="region",
-        aria_labelledby=f"rerun-{place}",
-        tabindex=-1,
-        hidden=True,
-    )
+    """The empty frame that report.js fills from the data island; rerun.js fills the box in it."""
+    form = (files("mnist_sweep.report") / "explorer.html").read_text(encoding="utf-8")
+    marks = "; ".join(f"{mark}: {meaning}" for mark, meaning in MARKS.values() if mark)
+    spec, example = _spec_file(f"row-spec-{place}"), join(_filter_example(study))
+    return Html(form.format(place=place, example=example, marks=join(marks), spec=spec))
 
 
 def _filter_example(study: Study) -> str:
@@ -207,18 +149,6 @@ def _filter_example(study: Study) -> str:
         bound = percent if study.metric.is_accuracy else f"<={2 * mean:.1g}"
         parts.append(f"{study.metric.name}{bound}")
     return " ".join(parts)
-
-
-def _key() -> str:
-    """What the marks and intervals of the table are."""
-    marks = "; ".join(f"{mark}: {meaning}" for mark, meaning in MARKS.values() if mark)
-    return (
-        f"{marks}. ± 95 %: reach of the interval, Student's t over seeds, "
-        "with one seed Wilson's over images. Training s: wall time of a trial's training, which "
-        "depends on what else the machine did. In the filter, words must occur in the row; "
-        "comparisons (=, !=, <, <=, >, >=) take a column's name, or how it begins, and values as "
-        "shown; of accuracies 97, 97 % and 0.97 are the same."
-    )
 
 
 def _figures(study: Study) -> Html:
