@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mnist_sweep.devices import find_compiler
-from mnist_sweep.labels import count, dataset_text
+from mnist_sweep.labels import count, dataset_text, duration
 from mnist_sweep.report.markup import Html, element
 from mnist_sweep.results.file import ResultsFile
 from mnist_sweep.trial import TrialResult
@@ -87,13 +87,3 @@ def span(results: Iterable[TrialResult]) -> str:
     if (first, start) == (last, end):
         return f"{first} {start} UTC"
     return f"{first} {start} to {end} UTC" if first == last else f"{first} to {last}"
-
-
-def duration(seconds: float) -> str:
-    """A time for people: "8.3 s", "12 min", "3 h 20 min"."""
-    if seconds < 100:
-        return f"{seconds:.3g} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    return f"{minutes // 60:,} h {minutes % 60} min"

@@ -32,6 +32,8 @@ _MAX_TICKS, _MAX_ROUND = 12, 6
 _ACCURACIES = [METRICS[f"{part}_accuracy"] for part in ("train", "test", "val")]
 
 Json = dict[str, Any]
+#: A column of the table and its cells.
+_Column = tuple[Json, Sequence[Any]]
 
 
 def island(studies: Iterable[tuple[Study, Reruns]]) -> Html:
@@ -42,21 +44,16 @@ def island(studies: Iterable[tuple[Study, Reruns]]) -> Html:
 def _study(study: Study, reruns: Reruns) -> Json:
     configurations = [comparison.configuration for comparison in study.comparisons]
     kinds = list(MARKS)
-    filled: list[tuple[Json, Sequence[Any]]] = [
+    mark = {"key": "verdict", "label": "", "kind": "mark", "texts": [*MARKS.values()]}
+    filled = [
         (_number("rank", "rank", 0), range(1, len(configurations) + 1)),
-        (
-            {"key": "verdict", "label": "", "kind": "mark", "texts": [*MARKS.values()]},
-            [kinds.index(comparison.kind) for comparison in study.comparisons],
-        ),
+        (mark, [kinds.index(comparison.kind) for comparison in study.comparisons]),
         *(_parameter_column(name, configurations) for name in study.varying),
         *_measures(study.metric, configurations),
     ]
     columns = [column for column, _ in filled]
-    parameter_axes = [
-        _parameter_axis(column, at)
-        for at, column in enumerate(columns)
-        if column["kind"] == "choice"
-    ]
+    choices = [(i, column) for i, column in enumerate(columns) if column["kind"] == "choice"]
+    parameter_axes = [_parameter_axis(column, i) for i, column in choices]
     trial_axes, trials = _trials(study.metric, [reruns.trials[c.config] for c in configurations])
     return {
         "columns": columns,
@@ -71,13 +68,10 @@ def _number(key: str, label: str, digits: int) -> Json:
     return {"key": key, "label": label, "kind": "number", "digits": digits}
 
 
-def _parameter_column(
-    name: str, configurations: Sequence[Configuration]
-) -> tuple[Json, Sequence[int]]:
+def _parameter_column(name: str, configurations: Sequence[Configuration]) -> _Column:
     """A hyperparameter's column and its cells: indices of its values, ascending, None first."""
     given = [getattr(c.config, name) for c in configurations]
     values = sorted(set(given), key=in_order)
-    places = {value: index for index, value in enumerate(values)}
     column = {
         "key": name,
         "label": short_name(name),
@@ -86,50 +80,44 @@ def _parameter_column(
         "values": values,
         "texts": value_texts(values, name),
     }
-    return column, [places[value] for value in given]
+    return column, [values.index(value) for value in given]
 
 
 def _rerun(reruns: Reruns, configurations: Sequence[Configuration]) -> Json:
     """What begins the names of the specs, and of each row the places of its spec's parts."""
     places: dict[str, int] = {}
-    rows = [
-        [
-            places.setdefault(part, len(places))
-            for part in rerun_parts(reruns.trials[c.config], reruns.evaluations[c.config])
-        ]
-        for c in configurations
-    ]
+    rows = []
+    for config in (c.config for c in configurations):
+        parts = rerun_parts(reruns.trials[config], reruns.evaluations[config])
+        rows.append([places.setdefault(part, len(places)) for part in parts])
     return {"name": sweep_name(reruns.name, "rank_"), "parts": list(places), "rows": rows}
 
 
-def _measures(
-    ranked_by: Metric, configurations: Sequence[Configuration]
-) -> list[tuple[Json, Sequence[Any]]]:
+def _measures(ranked_by: Metric, configurations: Sequence[Configuration]) -> list[_Column]:
     """The measured columns with their cells; accuracies in per cent. Empty ones are left out."""
 
-    def means(metric: Metric) -> tuple[Json, Sequence[Any]]:
-        means = [_shown(c.mean(metric), metric) for c in configurations]
-        return _number(metric.name, _label(metric), _digits(metric)), means
+    def column(
+        key: str, label: str, digits: int, cell: Callable[[Configuration], float | None]
+    ) -> _Column:
+        return _number(key, label, digits), [cell(c) for c in configurations]
 
-    intervals = [c.interval(ranked_by) for c in configurations]
-    filled: list[tuple[Json, Sequence[Any]]] = [
+    def means(metric: Metric) -> _Column:
+        name, digits = _label(metric), _digits(metric)
+        return column(metric.name, name, digits, lambda c: _shown(c.mean(metric), metric))
+
+    def reach(c: Configuration) -> float | None:
+        interval = c.interval(ranked_by)
+        return _shown(interval.half_width, ranked_by) if interval else None
+
+    filled = [
         means(ranked_by),
-        (
-            _number("interval", "±\u00a095\u00a0%", _digits(ranked_by)),
-            [_shown(i.half_width, ranked_by) if i else None for i in intervals],
-        ),
-        (_number("n", "seeds", 0), [len(c.values(ranked_by)) for c in configurations]),
+        column("interval", "±\u00a095\u00a0%", _digits(ranked_by), reach),
+        column("n", "seeds", 0, lambda c: len(c.values(ranked_by))),
         *(means(metric) for metric in reversed(_ACCURACIES) if metric != ranked_by),
-        (
-            _number("train_seconds", "training\u00a0s", 2),
-            [_rounded(c.cost("train_seconds")) for c in configurations],
-        ),
-        (
-            _number("parameters", "weights", 0),
-            [c.results[0].parameters if c.results else None for c in configurations],
-        ),
-        (_number("diverged", "diverged", 0), [c.diverged for c in configurations]),
-        (_number("failed", "failed", 0), [c.failed for c in configurations]),
+        column("train_seconds", "training\u00a0s", 2, lambda c: _rounded(c.cost("train_seconds"))),
+        column("parameters", "weights", 0, lambda c: c.cost("parameters")),
+        column("diverged", "diverged", 0, lambda c: c.diverged),
+        column("failed", "failed", 0, lambda c: c.failed),
     ]
     return [(column, cells) for column, cells in filled if any(cells)]
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from mnist_sweep.analysis.study import Study
-from mnist_sweep.labels import count, describe
+from mnist_sweep.labels import count
 
-#: A tie with the best is worth naming if it takes at most this share of the best's training time.
-_CLEARLY_FASTER = 0.8
 #: Different reasons of failed trials that are repeated.
 _MAX_REASONS = 5
 
@@ -22,40 +20,11 @@ def worth(study: Study) -> list[str]:
     lead = f"It has the {end} mean of {count(len(study.comparisons), 'configuration')}"
     if study.promise_text:
         words = [study.promise_text, study.borrowed_text, study.settle_text, study.settle_command]
-        said = [f"{lead}.", *filter(None, words), *_fastest_tie(study)]
+        said = [f"{lead}.", *filter(None, words)]
     else:
         said = [f"{lead}. The others could not be compared with it: that takes several seeds."]
     # A choice on the test set is among the warnings.
     return said if study.metric.split == "test" else [*said, study.choice_note]
-
-
-def _fastest_tie(study: Study) -> list[str]:
-    """A configuration that does about as well in clearly less time, if there is one.
-
-    Few seeds leave much untold, so a tie is not enough: its mean must be in the best's interval.
-    """
-    metric, best = study.metric, study.comparisons[0].configuration
-    interval, best_seconds = best.interval(metric), best.cost("train_seconds")
-    if not interval or not best_seconds:
-        return []
-    close = [
-        (seconds, c.configuration)
-        for c in study.comparisons
-        if c.verdict == "tied"
-        and (seconds := c.configuration.cost("train_seconds"))
-        and (mean := c.configuration.mean(metric)) is not None
-        and interval.low <= mean <= interval.high
-    ]
-    if not close:
-        return []
-    seconds, fastest = min(close, key=lambda pair: pair[0])
-    if seconds > _CLEARLY_FASTER * best_seconds:
-        return []
-    return [
-        "The fastest of these with a mean inside the interval of the best trains in "
-        f"{seconds:.3g} s instead of {best_seconds:.3g} s: "
-        f"{describe(fastest.config, study.varying)} ({fastest.text(metric)})."
-    ]
 
 
 def warnings(study: Study) -> list[str]:
@@ -85,9 +54,8 @@ def _seeds(study: Study) -> list[str]:
             "be compared with the best. Sweep with seeds: 3 or more."
         ]
     every_seed = {result.trial.config.seed for result in study.results}
-    lacking = [
-        len(every_seed) - len(c.results) - c.diverged - c.failed for c in study.configurations
-    ]
+    tried = [len(c.results) + c.diverged + c.failed for c in study.configurations]
+    lacking = [len(every_seed) - n for n in tried]
     if not any(lacking):
         return []
     return [
@@ -115,18 +83,15 @@ def _unfinished(study: Study) -> list[str]:
 
 
 def _mixed(study: Study) -> list[str]:
-    def several(column: str) -> str:
-        done = (result for result in study.results if result.status == "ok")
-        values = sorted({getattr(result, column) for result in done} - {""})
-        return ", ".join(values) if len(values) > 1 else ""
-
+    notes = {
+        "device": "Trained on several devices ({}): training times compare within one only.",
+        "tinygrad_version": (
+            "Trained with several versions of tinygrad ({}), which may round differently."
+        ),
+    }
     said = []
-    if devices := several("device"):
-        said.append(
-            f"Trained on several devices ({devices}): training times compare within one only."
-        )
-    if versions := several("tinygrad_version"):
-        said.append(
-            f"Trained with several versions of tinygrad ({versions}), which may round differently."
-        )
+    for column, note in notes.items():
+        values = {getattr(r, column) for r in study.results if r.status == "ok"} - {""}
+        if len(values) > 1:
+            said.append(note.format(", ".join(sorted(values))))
     return said

@@ -16,9 +16,8 @@ from mnist_sweep.analysis.verdicts import MARKS
 from mnist_sweep.config import FIELDS, settings
 from mnist_sweep.figures.draw import draw_study
 from mnist_sweep.figures.style import save, styled
-from mnist_sweep.labels import count, describe, value_text
+from mnist_sweep.labels import count, describe, duration, value_text
 from mnist_sweep.metrics import TEST_ACCURACY
-from mnist_sweep.report.environment import duration
 from mnist_sweep.report.markup import Html, element, join, table
 from mnist_sweep.report.rerun import Reruns, rerun_spec, sweep_name
 from mnist_sweep.report.review import warnings, worth
@@ -32,20 +31,13 @@ def overview(studies: Sequence[Study]) -> Html:
     heads = ("study", "configurations", "ranked by", "best", "with")
     rows = []
     for place, study in enumerate(studies):
-        best = study.best
-        cells = [
-            element("a", study.title, href=f"#study-{place}"),
-            f"{len(study.comparisons):,}",
-            study.metric.label,
-            best.text(study.metric) if best else "none",
-            describe(best.config, study.varying) if best else "",
-        ]
-        rows.append(cells)
-    return element(
-        "section",
-        element("h2", "Studies"),
-        element("div", table("Studies", heads, rows), class_="card overview"),
-    )
+        best, link = study.best, element("a", study.title, href=f"#study-{place}")
+        found = ["none", ""]
+        if best:
+            found = [best.text(study.metric), describe(best.config, study.varying)]
+        rows.append([link, f"{len(study.comparisons):,}", study.metric.label, *found])
+    content = element("div", table("Studies", heads, rows), class_="card overview")
+    return element("section", element("h2", "Studies"), content)
 
 
 def study_section(study: Study, reruns: Reruns, place: int) -> Html:
@@ -108,11 +100,8 @@ def _recommendation(study: Study, best: Configuration, reruns: Reruns, place: in
     )
     name = sweep_name(reruns.name, "best")
     spec = rerun_spec(reruns.trials[best.config], name, reruns.evaluations[best.config])
-    again = element(
-        "div",
-        element("h3", "Run it again"),
-        _spec_file(f"spec-{place}", f"{name}.yaml", spec),
-    )
+    file = _spec_file(f"spec-{place}", f"{name}.yaml", spec)
+    again = element("div", element("h3", "Run it again"), file)
     return element("div", words, again, class_="card recommendation")
 
 
@@ -159,18 +148,14 @@ def _figures(study: Study) -> Html:
                 left_out.append(f"{name}: {figure}")
             else:
                 drawn.append(element("figure", _image(figure), tabindex=0))
+    summary = element("summary", f"{count(len(left_out), 'figure')} left out")
+    reasons = element("ul", *(element("li", line) for line in left_out))
     return element(
         "div",
         element("h3", "Figures"),
         element("p", "Tap a figure to enlarge it.", class_="hint enlarge"),
         element("div", *drawn, class_="figures"),
-        element(
-            "details",
-            element("summary", f"{count(len(left_out), 'figure')} left out"),
-            element("ul", *(element("li", line) for line in left_out)),
-        )
-        if left_out
-        else None,
+        element("details", summary, reasons) if left_out else None,
     )
 
 
