@@ -102,19 +102,6 @@ def test_notes_on_damaged_files_are_repeated() -> None:
     assert "study.csv:7: left out" in Page(html).text
 
 
-def test_a_faster_configuration_that_does_as_well_is_named() -> None:
-    def trial(width: int, seed: int, accuracy: float, seconds: float) -> TrialResult:
-        result = synthetic.measured(HPConfig(width=width, seed=seed))
-        return replace(result, test_accuracy=accuracy, train_seconds=seconds)
-
-    slow = [trial(1024, seed, 0.97 + seed / 1000, 20.0) for seed in range(3)]
-    fast = [trial(128, seed, 0.9702 + seed / 2000, 1.0) for seed in range(3)]
-    bad = [trial(256, seed, 0.9 - seed / 20, 0.1) for seed in range(3)]
-    shown = said([*slow, *fast, *bad])
-    assert "trains in 1 s instead of 20 s: width 128 (97.07 ± 0.12 %)" in shown
-    assert "trains in" not in said([*slow, *bad])
-
-
 @pytest.mark.parametrize("status", ["failed", "diverged"])
 def test_without_a_finished_trial_there_is_a_report_all_the_same(status: str) -> None:
     assert "No trial has finished yet." in page([]).text

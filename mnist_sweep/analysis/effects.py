@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mnist_sweep.analysis.intervals import LEVEL, f_quantile, f_upper_p
+from mnist_sweep.analysis.intervals import f_upper_p
 
 Verdict = Literal["real", "unclear", "none"]
 
@@ -104,12 +103,6 @@ class Measured:
     def p_value(self) -> float:
         """Of the F test, for this effect alone."""
         return f_upper_p(self.mean_square / self.tested, self.df, self.df_error)
-
-    def bounds(self) -> tuple[float, float]:
-        """Scheffé's interval of the variance."""
-        quantile = f_quantile(LEVEL, round(self.df, 3), round(self.df_error, 3))
-        reach, size = math.sqrt(quantile * self.tested), math.sqrt(self.mean_square)
-        return max(size - reach, 0.0) ** 2, (size + reach) ** 2
 
 
 @dataclass(frozen=True)

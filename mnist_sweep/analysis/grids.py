@@ -96,19 +96,15 @@ class _Table:
     """Configurations by the values that vary, as codes: their places in the sorted values."""
 
     def __init__(self, configurations: Sequence[Configuration], metric: Metric) -> None:
-        self.configurations, self.metric = list(configurations), metric
-        self.by_seed = [c.by_seed(metric) for c in self.configurations]
-        self.levels = varying_values(self.configurations)
+        self.configurations, self.metric = configurations, metric
+        self.by_seed = [c.by_seed(metric) for c in configurations]
+        self.levels = varying_values(configurations)
         self.fields = list(self.levels)
-        columns = [self._codes(name) for name in self.fields]
-        # Configurations on different data sets are never of one grid.
-        labels = [c.dataset.label for c in self.configurations]
-        columns.append(np.unique(labels, return_inverse=True)[1].tolist())
-        self.codes = np.array(columns, dtype=np.int64).T
-
-    def _codes(self, name: str) -> list[int]:
-        places = {value: i for i, value in enumerate(self.levels[name])}
-        return [places.get(getattr(c.config, name), -1) for c in self.configurations]
+        places = [{value: i for i, value in enumerate(v)} for v in self.levels.values()]
+        fields = list(zip(self.fields, places, strict=True))
+        self.codes = np.array(
+            [[codes.get(getattr(c.config, f), -1) for f, codes in fields] for c in configurations]
+        )
 
     def grid(self, names: tuple[str, ...]) -> CompleteGrid | None:
         """A large complete grid of exactly ``names``; None where there is none.
@@ -117,20 +113,29 @@ class _Table:
         the one with the best mean.
         """
         wanted = [self.fields.index(name) for name in names]
-        others = [i for i in range(self.codes.shape[1]) if i not in wanted]
-        rows = np.flatnonzero((self.codes[:, wanted] >= 0).all(axis=1))
-        if not rows.size:
+        others = [i for i in range(len(self.fields)) if i not in wanted]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for m in np.flatnonzero((self.codes[:, wanted] >= 0).all(axis=1)).tolist():
+            groups.setdefault(tuple(self.codes[m, others].tolist()), []).append(m)
+        if not groups:
             return None
-        _, setting, sizes = np.unique(
-            self.codes[rows][:, others], axis=0, return_inverse=True, return_counts=True
-        )
-        most = np.flatnonzero(sizes == sizes.max())
-        groups = [rows[setting.reshape(-1) == i].tolist() for i in most]
-        members = max(groups, key=self._mean)
+        most = max(map(len, groups.values()))
+        members = max((groups[s] for s in sorted(groups) if len(groups[s]) == most), key=self._mean)
         seeds = self._common_seeds(members)
         members = [m for m in members if seeds <= self.by_seed[m].keys()]
-        kept = _complete_box(self.codes[members][:, wanted])
-        return self._grid(names, [members[i] for i in kept], sorted(seeds)) if kept else None
+        kept = [members[i] for i in _complete_box(self.codes[members][:, wanted])]
+        if not kept:
+            return None
+        kept.sort(key=lambda m: self.codes[m, wanted].tolist())
+        levels = {
+            name: tuple(self.levels[name][code] for code in np.unique(self.codes[kept, i]))
+            for name, i in zip(names, wanted, strict=True)
+        }
+        values = np.array([[self.by_seed[m][seed] for m in kept] for seed in sorted(seeds)])
+        some = self.configurations[kept[0]].config
+        fixed = {name: getattr(some, name) for name in self.fields if name not in names}
+        shape = len(seeds), *map(len, levels.values())
+        return CompleteGrid(levels, fixed, tuple(sorted(seeds)), values.reshape(shape))
 
     def _mean(self, members: Sequence[int]) -> float:
         return self.metric.sign * fmean(fmean(self.by_seed[m].values()) for m in members)
@@ -139,23 +144,6 @@ class _Table:
         counts = Counter(seed for member in members for seed in self.by_seed[member])
         common = {seed for seed, n in counts.items() if n >= _COMMON_SEED * len(members)}
         return common or {min(counts, key=lambda seed: (-counts[seed], seed))}
-
-    def _grid(
-        self, names: tuple[str, ...], members: Sequence[int], seeds: Sequence[int]
-    ) -> CompleteGrid:
-        columns = [self.fields.index(name) for name in names]
-        codes = self.codes[members][:, columns]
-        levels = {}
-        places = np.empty_like(codes)
-        for i, name in enumerate(names):
-            present, places[:, i] = np.unique(codes[:, i], return_inverse=True)
-            levels[name] = tuple(self.levels[name][code] for code in present)
-        values = np.empty((len(seeds), *(len(v) for v in levels.values())))
-        for member, place in zip(members, places, strict=True):
-            values[(slice(None), *place)] = [self.by_seed[member][seed] for seed in seeds]
-        some = self.configurations[members[0]].config
-        fixed = {name: getattr(some, name) for name in self.fields if name not in names}
-        return CompleteGrid(levels, fixed, tuple(seeds), values)
 
 
 def _complete_box(codes: NDArray[np.int64]) -> list[int]:

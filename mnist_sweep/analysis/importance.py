@@ -10,6 +10,7 @@ that matters among good configurations only: that is what ``best_tenth`` is for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from mnist_sweep.analysis.anova import of_grid, with_carrier
 from mnist_sweep.analysis.configurations import Configuration, varying_values
 from mnist_sweep.analysis.effects import NEGLIGIBLE, Effect, Importance, Measured, Part, Verdict
 from mnist_sweep.analysis.grids import complete_grids
-from mnist_sweep.analysis.intervals import LEVEL, holm
+from mnist_sweep.analysis.intervals import LEVEL, f_quantile, holm
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import Metric
 
@@ -48,8 +49,7 @@ def importance(configurations: Sequence[Configuration], metric: Metric) -> list[
 
 
 def _finished(parts: Sequence[Part]) -> list[Importance]:
-    raw = [m.p_value for part in parts for m in part.measured]
-    adjusted = iter(holm(raw, len(raw)))
+    adjusted = iter(holm([m.p_value for part in parts for m in part.measured]))
     finished = []
     for part in parts:
         total = part.total
@@ -67,7 +67,10 @@ def _effect(measured: Measured, total: float, p_value: float) -> Effect:
     def share(variance: float) -> float:
         return variance / (variance + rest) if variance > 0 else 0.0
 
-    low, high = (share(bound) for bound in measured.bounds())
+    # Scheffé's interval of the variance.
+    quantile = f_quantile(LEVEL, round(measured.df, 3), round(measured.df_error, 3))
+    reach, size = math.sqrt(quantile * measured.tested), math.sqrt(measured.mean_square)
+    low, high = share(max(size - reach, 0.0) ** 2), share((size + reach) ** 2)
     negligible = low == 0 and high <= NEGLIGIBLE
     verdict: Verdict = "real" if p_value <= 1 - LEVEL else "none" if negligible else "unclear"
     return Effect(measured.fields, share(measured.variance), low, high, p_value, verdict)

@@ -13,6 +13,8 @@ from functools import cache
 from statistics import NormalDist, fmean, stdev
 from typing import Literal
 
+import numpy as np
+
 IntervalKind = Literal["t over seeds", "binomial over images"]
 #: The confidence of every interval and test here.
 LEVEL = 0.95
@@ -65,17 +67,14 @@ def wilson_interval(proportion: float, n: int) -> Interval:
     return Interval(proportion, centre - half, centre + half, "binomial over images")
 
 
-def holm(p_values: Sequence[float], family: int) -> list[float]:
-    """Holm's step-down adjusted p-values, in the order given (Holm, 1979).
-
-    ``family`` is the number of hypotheses that could have been tested, at least those given.
-    """
-    adjusted = [1.0] * len(p_values)
-    floor = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        floor = max(floor, min(1.0, (family - rank) * p_values[index]))
-        adjusted[index] = floor
-    return adjusted
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p-values, in the order given (Holm, 1979)."""
+    raw = np.array(p_values)
+    order = raw.argsort(kind="stable")
+    adjusted = np.empty(len(raw))
+    stepped = np.minimum(raw[order] * np.arange(len(raw), 0, -1), 1.0)
+    adjusted[order] = np.maximum.accumulate(stepped)
+    return adjusted.tolist()
 
 
 def t_two_sided_p(t: float, df: float) -> float:
@@ -142,9 +141,7 @@ def _beta_fraction(a: float, b: float, x: float) -> float:
 
     Returns 1 + d1/(1 + d2/(1 + ...)), the denominator in I_x(a, b) = x^a (1-x)^b / (a B(a, b) f).
     """
-    tiny = 1e-300
-    value = c = 1.0
-    d = 0.0
+    tiny, value, c, d = 1e-300, 1.0, 1.0, 0.0
     for k in range(1, 1000):
         m = k // 2
         if k % 2:
