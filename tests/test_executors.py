@@ -21,9 +21,9 @@ from mnist_sweep.executors import driver
 from mnist_sweep.executors.driver import Driver
 from mnist_sweep.executors.interface import Executor, Session, Settings
 from mnist_sweep.executors.local import LocalExecutor
-from mnist_sweep.executors.worker import InProcessExecutor
 from mnist_sweep.plan import plan
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
+from tests.in_process import InProcessExecutor
 
 SMALL = DatasetConfig(train_size=1000, test_size=500)
 SETTINGS = Settings(sweep="test", evals_per_epoch=1)

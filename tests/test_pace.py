@@ -13,13 +13,13 @@ from mnist_sweep.config import HPConfig
 from mnist_sweep.devices import choose_device
 from mnist_sweep.executors.interface import Executor
 from mnist_sweep.executors.local import LocalExecutor
-from mnist_sweep.executors.worker import InProcessExecutor
 from mnist_sweep.pace import COMPILE_SECONDS, FLOPS_PER_CORE, Deadline, Pace
 from mnist_sweep.plan import flops
 from mnist_sweep.results.file import ResultsWriter, read_results
 from mnist_sweep.runner import run_sweep
 from mnist_sweep.spec.load import SweepSpec
 from mnist_sweep.trial import Trial, TrialResult
+from tests.in_process import InProcessExecutor
 from tests.spec_helpers import load, trials
 
 TINY = """

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from mnist_sweep.executors.ray_executor import ClusterOptions, RayExecutor
-from mnist_sweep.executors.worker import InProcessExecutor
 from mnist_sweep.export.model import load_model
 from mnist_sweep.runner import run_sweep
 from mnist_sweep.spec.load import load_spec
+from tests.in_process import InProcessExecutor
 from tests.ray_nodes import outcome, ray_processes, rows_in, start_sweep, table, wait_until
 from tests.runs import told
 from tests.test_runner import SPEC as CLIMB

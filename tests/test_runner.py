@@ -12,12 +12,12 @@ from mnist_sweep.devices import choose_device
 from mnist_sweep.errors import ResultsError, UserError
 from mnist_sweep.executors.interface import Executor
 from mnist_sweep.executors.local import LocalExecutor
-from mnist_sweep.executors.worker import InProcessExecutor
 from mnist_sweep.results.file import read_results
 from mnist_sweep.runner import Summary, describe_plan, run_sweep
 from mnist_sweep.search.protocol import Asked, Part
 from mnist_sweep.spec.load import SweepSpec, load_spec
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
+from tests.in_process import InProcessExecutor
 from tests.test_executors import _children
 
 SPEC = """

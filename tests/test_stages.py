@@ -13,12 +13,12 @@ import pytest
 
 from mnist_sweep.analysis.study import split_studies
 from mnist_sweep.errors import UserError
-from mnist_sweep.executors.worker import InProcessExecutor
 from mnist_sweep.results.file import ResultsWriter, read_results
 from mnist_sweep.runner import describe_plan, run_sweep
 from mnist_sweep.search.protocol import Search, missing, most
 from mnist_sweep.table import format_search, format_winner
 from mnist_sweep.trial import Trial, TrialResult
+from tests.in_process import InProcessExecutor
 from tests.spec_helpers import load, problems
 
 GRID = Path(__file__).parents[1] / "plots" / "results" / "mlp_full_grid.csv"

@@ -24,12 +24,12 @@ from mnist_sweep.config import HPConfig
 from mnist_sweep.devices import choose_device, cpu_quota, environment, find_compiler
 from mnist_sweep.executors.interface import Settings
 from mnist_sweep.executors.local import LocalExecutor
-from mnist_sweep.executors.worker import InProcessExecutor
 from mnist_sweep.figures.style import new_figure, save, styled
 from mnist_sweep.metrics import TEST_ACCURACY
 from mnist_sweep.plan import flops, plan
 from mnist_sweep.progress import Progress
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
+from tests.in_process import InProcessExecutor
 from tests.runs import COMMAND, rows
 
 SPEC = """

@@ -1,1 +1,1 @@
-"""Where trials run: in this process, in worker processes here, or on a Ray cluster."""
+"""Where trials run: in worker processes here, or on a Ray cluster."""

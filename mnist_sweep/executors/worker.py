@@ -1,4 +1,4 @@
-"""Training in this process: for an executor without workers, or as the process of a worker."""
+"""The process of a worker, and training in it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import os
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
 from mnist_sweep.data.dataset import Dataset, load_dataset
-from mnist_sweep.executors.interface import Ready, Session, Settings, stamped
-from mnist_sweep.plan import Cohort, shape_of
+from mnist_sweep.executors.interface import Ready, Settings
+from mnist_sweep.plan import shape_of
 from mnist_sweep.training import backend
 from mnist_sweep.training.compiled import CompiledShape, DeviceData
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
@@ -86,40 +85,6 @@ class TrialRunner:
         self._compiled = CompiledShape(shape, self._data[1], stack=len(trials))
         self._compiled.report = self._report
         return self._compiled, self._compiled.compile_seconds
-
-
-class InProcessExecutor:
-    """Runs the trials one after another in this process, on tinygrad's default device."""
-
-    @contextmanager
-    def open(self, settings: Settings, stopped: Callable[[], bool]) -> Iterator[Session]:
-        """See Executor."""
-        yield _InProcess(settings, stopped, TrialRunner(settings))
-
-
-@dataclass(frozen=True)
-class _InProcess:
-    """See Session."""
-
-    settings: Settings
-    stopped: Callable[[], bool]
-    runner: TrialRunner
-    under_way: float = 0.0
-
-    def run(self, cohorts: Sequence[Cohort]) -> Iterator[TrialResult]:
-        deadline = self.settings.deadline
-        for trial in (trial for cohort in cohorts for trial in cohort.trials):
-            if self.stopped():
-                return
-            if deadline and not deadline.allows([trial]):
-                continue
-            (result,) = self.runner.run([trial])
-            if result.status == "failed":
-                (result,) = TrialRunner(self.settings).run([trial])
-            result = stamped(result, self.settings, backend.device_name())
-            if deadline:
-                deadline.learn([result])
-            yield result
 
 
 def ready() -> Ready:
