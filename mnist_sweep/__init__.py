@@ -14,3 +14,6 @@ else:
             raise AttributeError(name)
         # Not before something is asked for: numpy and matplotlib take half a second.
         return getattr(importlib.import_module("mnist_sweep.api"), name)
+
+    def __dir__():
+        return [*globals(), *importlib.import_module("mnist_sweep.api").__all__]

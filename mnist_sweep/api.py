@@ -9,21 +9,21 @@ from typing import Any, get_args
 
 from mnist_sweep.analysis.records import records, row_record
 from mnist_sweep.analysis.sources import Sources, read_sources
-from mnist_sweep.config import HPConfig as HPConfig
+from mnist_sweep.config import HPConfig
 from mnist_sweep.data.dataset import load_dataset
-from mnist_sweep.errors import UserError as UserError
+from mnist_sweep.errors import SpecError, UserError
 from mnist_sweep.executors.local import local_executor
 from mnist_sweep.export import again
-from mnist_sweep.export.model import TrainedModel as TrainedModel
-from mnist_sweep.export.model import load_model as load_model
+from mnist_sweep.export.model import TrainedModel, load_model
 from mnist_sweep.figures.draw import draw_figures
 from mnist_sweep.figures.style import Format
 from mnist_sweep.runner import Summary, Weights, best_of_file, results_path, run_sweep
 from mnist_sweep.spec import load
 from mnist_sweep.terminal import note
-from mnist_sweep.trial import DatasetConfig as DatasetConfig
-from mnist_sweep.trial import Trial as Trial
-from mnist_sweep.trial import TrialResult
+from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
+
+__all__ = ["DatasetConfig", "HPConfig", "SpecError", "TrainedModel", "Trial", "UserError"]
+__all__ += ["load_model", "load_spec", "plot", "rank", "read_results", "rows", "run", "train"]
 
 
 def load_spec(

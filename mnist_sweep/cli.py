@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from mnist_sweep.executors.interface import Executor
 
 DONE, SOME_FAILED = 0, 1
+_FEW_FILES = "; raise the limit (ulimit -n) or use fewer --jobs"
+_FULL = "; free some space and run the same command again"
+#: What to do about an error of the system.
+_ADVICE = {errno.EMFILE: _FEW_FILES, errno.ENFILE: _FEW_FILES, errno.ENOSPC: _FULL}
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -190,17 +194,16 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _init(arguments: argparse.Namespace) -> int:
+    from mnist_sweep.files import replace_file
     from mnist_sweep.spec.start import new_spec, ported_spec
 
     text = ported_spec(arguments.source) if arguments.source else new_spec()
     if arguments.output is None:
         show(text, end="")
         return DONE
-    try:
-        with arguments.output.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise UserError(f"{arguments.output} is there already; name another file") from None
+    if arguments.output.exists():
+        raise UserError(f"{arguments.output} is there already; name another file")
+    replace_file(arguments.output, text.encode())
     show(str(arguments.output))
     return DONE
 
@@ -208,20 +211,12 @@ def _init(arguments: argparse.Namespace) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     from mnist_sweep.executors.local import local_executor
     from mnist_sweep.export.again import chosen, files_of, located, train, with_seeds
-    from mnist_sweep.files import make_folder, new_folder
+    from mnist_sweep.files import new_folder
 
     sources = _read(arguments)
-    folder = _output(arguments, ".model", "model")
-    if folder.name in ("", ".."):
-        raise UserError(f"-o {folder} has no name of its own; name the folder to write")
-    if folder.exists() and not arguments.overwrite:
-        raise UserError(f"{folder} is there already; name another with -o, or give --overwrite")
     row = chosen(sources, arguments.rank or 1, arguments.trial)
     row = located(row, sources, arguments.data_dir)
-    # What cannot be written is not worth a training.
-    make_folder(folder.parent)
-    if not os.access(folder.parent, os.W_OK):
-        raise UserError(f"{folder.parent} cannot be written; name another folder with -o")
+    _model_folder(arguments)  # what cannot be written is not worth a training
     trials = with_seeds(row, sources.results, arguments.seeds)
     executor = local_executor(arguments.device, None, note)
     with Stop() as stop:
@@ -230,10 +225,29 @@ def _export(arguments: argparse.Namespace) -> int:
         say(f"mnist-sweep: interrupted; nothing is written. Again: {_command_again(arguments)}")
         return INTERRUPTED
     files = files_of(row, results)
+    folder = _model_folder(arguments)  # where another export may have written meanwhile
     if old := new_folder(folder, files):
         note(f"the old {folder} is kept as {old.name}")
     show(f"{files['evaluation.txt'].decode()}{folder}: {', '.join(files)}")
     return DONE
+
+
+def _model_folder(arguments: argparse.Namespace) -> Path:
+    """The folder that ``export`` is to write. Raises UserError where that cannot be."""
+    from mnist_sweep.export.model import MODEL_FILE
+    from mnist_sweep.files import make_folder
+
+    folder = _output(arguments, ".model", "model")
+    if folder.name in ("", ".."):
+        raise UserError(f"-o {folder} has no name of its own; name the folder to write")
+    if folder.exists() and not (folder / MODEL_FILE).exists():
+        raise UserError(f"{folder} is there already and is no export; name another folder with -o")
+    if folder.exists() and not arguments.overwrite:
+        raise UserError(f"{folder} is there already; name another with -o, or give --overwrite")
+    make_folder(folder.parent)
+    if not os.access(folder.parent, os.W_OK):
+        raise UserError(f"{folder.parent} cannot be written; name another folder with -o")
+    return folder
 
 
 def _predict(arguments: argparse.Namespace) -> int:
@@ -327,7 +341,5 @@ def _guarded(command: Callable[[], int]) -> int:
         return INTERRUPTED
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        few = error.errno in (errno.EMFILE, errno.ENFILE)
-        advice = "; raise the limit (ulimit -n) or use fewer --jobs" if few else ""
-        complain(f"{where}{error.strerror or error}{advice}")
+        complain(f"{where}{error.strerror or error}{_ADVICE.get(error.errno or 0, '')}")
     return BAD_INPUT

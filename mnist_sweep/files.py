@@ -38,6 +38,9 @@ def replace_file(path: Path, content: bytes | memoryview, mode: int | None = Non
         os.fsync(descriptor)
         # Still locked: unlocked, it would be for others to remove.
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # a full disk names none
+        raise
     finally:
         temporary.unlink(missing_ok=True)
         os.close(descriptor)

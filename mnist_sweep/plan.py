@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from mnist_sweep.config import FIELDS, HPConfig, applies, fields_with
+from mnist_sweep.errors import UserError
 from mnist_sweep.models import Layer, layers_of
 from mnist_sweep.trial import DatasetConfig, Trial
 
@@ -195,3 +196,14 @@ class Assignments:
         """What is left of a cohort, roughly: as if all its trials cost as much as the next."""
         trials = self._begun[shape]
         return len(trials) * _trial_flops(trials[0])
+
+
+def check_batch_sizes(trials: Sequence[Trial], images: int) -> None:
+    """See that each trial has a full batch in ``images``, or in its own. Raises UserError."""
+    for trial in trials:
+        size, there = trial.config.batch_size, trial.dataset.train_size or images
+        if size > there:
+            raise UserError(
+                f"batch_size {size}: larger than the training split, which has {there} images; "
+                "use smaller batches or more of the data set"
+            )

@@ -21,7 +21,7 @@ from mnist_sweep.export.model import TrainedModel
 from mnist_sweep.labels import count, duration, stage_text
 from mnist_sweep.metrics import Metric
 from mnist_sweep.pace import FLOPS_PER_CORE, Deadline, Pace
-from mnist_sweep.plan import flops, plan, weight_bytes
+from mnist_sweep.plan import check_batch_sizes, flops, plan, weight_bytes
 from mnist_sweep.progress import Progress
 from mnist_sweep.results.file import ResultsWriter, read_results
 from mnist_sweep.results.lines import weights_path
@@ -96,7 +96,7 @@ def describe_plan(
     or UserError if the data set does not have what the spec asks for, and ResultsError if
     ``output`` cannot be read.
     """
-    _check_batch_sizes(_of_all_stages(spec.search), train_images(spec.dataset))
+    check_batch_sizes(_of_all_stages(spec.search), train_images(spec.dataset))
     earlier = read_results(output) if output.exists() and not overwrite else None
     rows = {
         result.trial.trial_id: result
@@ -166,13 +166,16 @@ def run_sweep(
     began = time.time()
     # Loading it here also unpacks it, if need be, before several workers would.
     images = len(load_dataset(spec.dataset).train_rows)
-    _check_batch_sizes(_of_all_stages(spec.search), images)
+    check_batch_sizes(_of_all_stages(spec.search), images)
     with ResultsWriter(output, overwrite=overwrite, retry_failed=retry_failed) as writer:
         state = _State(spec.search, writer.finished)
         before = spec_evaluations(output)
         writer.leave_spec(spec.resolved)
         for note in (*spec.warnings, *writer.notes, *_notes(spec, state, writer, before, device)):
             say(note)
+        if weights and state.rows and not weights_path(output).exists():
+            done = count(len(state.rows), "trial")
+            say(f"{done} already done: their models were not saved; mnist-sweep export makes one")
         if not state.proposed:
             return state.summary()
         earlier = state.rows.values()
@@ -249,7 +252,7 @@ class _State:
         while todo := (self._round() if deadline else self.proposed)[
             : None if limit is None else limit - self._new
         ]:
-            _check_batch_sizes(todo, images)
+            check_batch_sizes(todo, images)
             later = self.total - len(self.rows) - len(todo)
             cut = later if limit is None else min(later, limit - self._new - len(todo))
             expect(todo, cut, self._later_work(todo) * cut / max(later, 1), self._stage)
@@ -339,17 +342,6 @@ def _work_text(work: float, seconds: float) -> str:
 
 def _of_all_stages(search: Search) -> list[Trial]:
     return [trial for part in search.parts for trial in part.variants]
-
-
-def _check_batch_sizes(trials: Sequence[Trial], images: int) -> None:
-    """See that every trial gets a full batch out of ``images``, or of those of its stage."""
-    for trial in trials:
-        size, there = trial.config.batch_size, trial.dataset.train_size or images
-        if size > there:
-            raise UserError(
-                f"batch_size {size}: larger than the training split, which has {there} images; "
-                "use smaller batches or more of the data set"
-            )
 
 
 def _notes(

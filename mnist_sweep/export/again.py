@@ -21,7 +21,7 @@ from mnist_sweep.figures.model_charts import calibration_chart, confusion_chart,
 from mnist_sweep.figures.style import save, styled
 from mnist_sweep.labels import dataset_text
 from mnist_sweep.metrics import TEST_ACCURACY
-from mnist_sweep.plan import plan
+from mnist_sweep.plan import check_batch_sizes, plan
 from mnist_sweep.progress import Progress
 from mnist_sweep.results.spec_beside import spec_data
 from mnist_sweep.trial import Trial, TrialResult
@@ -92,7 +92,7 @@ def train(
     ``say`` is as for ``Progress``. Raises UserError for a trial that comes to no model, DataError
     and DeviceError as ``run_sweep`` does.
     """
-    load_dataset(trials[0].dataset)
+    check_batch_sizes(trials, len(load_dataset(trials[0].dataset).train_rows))
     bar, results = Progress(TEST_ACCURACY, (), say), {}
     bar.expect(trials, 0, 0.0)
 

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +19,16 @@ from mnist_sweep.models import SIDE
 
 #: The longer side of a digit of MNIST; its centre of mass is the image's (LeCun et al., 1998).
 _DIGIT = 20
-#: The share of the lightest pixel from which on a pixel belongs to the digit.
-_INK = 0.2
+#: The share of a picture that is paper at least, and how far from that to the lightest pixel one
+#: belongs to the digit: paper that was photographed has a grain.
+_PAPER, _INK = 0.25, 0.4
 
 
 def read_digits(path: Path) -> tuple[NDArray[np.uint8], str]:
     """The images in ``path``, an IDX file or a picture such as a PNG, (n, 784), and a note on it.
 
     Dark on light is inverted; what is not 28 x 28 is cut to its digit, scaled and centred as
-    MNIST's were. Raises DataError where there is no image.
+    MNIST's were, and its paper made black. Raises DataError where there is no image.
     """
     try:
         with path.open("rb") as file:
@@ -39,11 +41,13 @@ def read_digits(path: Path) -> tuple[NDArray[np.uint8], str]:
     if images.ndim != 3 or images.dtype != np.uint8:
         raise DataError(f"{path}: holds {images.ndim}-dimensional {images.dtype}, no grey images")
     notes = []
-    if np.mean([images[:, 0], images[:, -1]]) > 255 / 2:
+    if not np.ptp(images):
+        raise DataError(f"{path}: nothing is drawn there: all pixels are alike")
+    if np.mean([images[:, 0], images[:, -1]]) > np.mean([images.min(), images.max()]):
         images = 255 - images
         notes.append("inverted, as it is dark on light")
     if images.shape[1:] != (SIDE, SIDE):
-        images = np.stack([_fitted(image, path) for image in images])
+        images = np.stack([_fitted(image) for image in images])
         notes.append(f"scaled to {SIDE} x {SIDE} and centred, as MNIST's digits were")
     return images.reshape(-1, PIXELS), "; ".join(notes)
 
@@ -51,18 +55,22 @@ def read_digits(path: Path) -> tuple[NDArray[np.uint8], str]:
 def _picture(path: Path) -> NDArray[np.uint8]:
     with Image.open(path) as stored:
         picture = ImageOps.exif_transpose(stored)  # as a phone was held
-        if picture.mode.startswith("I"):  # 16 bits
-            return (np.asarray(picture) // 257).astype(np.uint8)
+        if picture.mode[0] in "IF":  # whole numbers of 16 bits or more, or fractions
+            return _stretched(np.asarray(picture), 0)
         # What is transparent is paper.
         paper = Image.new("RGBA", picture.size, "white")
         return np.asarray(Image.alpha_composite(paper, picture.convert("RGBA")).convert("L"))
 
 
-def _fitted(image: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+def _stretched(values: NDArray[Any], paper: float) -> NDArray[np.uint8]:
+    """``values`` as grey values: 0 for the share ``paper`` that is lowest, 255 for the highest."""
+    return np.asarray(np.interp(values, np.quantile(values, (paper, 1)), (0, 255)), np.uint8)
+
+
+def _fitted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The digit in ``image``, (height, width) light on dark, as a 28 x 28 image."""
-    rows, columns = np.nonzero(image > _INK * image.max())
-    if not len(rows):
-        raise DataError(f"{path}: nothing is drawn there: all pixels are alike")
+    image = _stretched(image, _PAPER)
+    rows, columns = np.nonzero(image > _INK * 255)
     ink = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     height, width = (max(1, round(_DIGIT * side / max(ink.shape))) for side in ink.shape)
     digit = np.asarray(Image.fromarray(ink).resize((width, height)))

@@ -95,10 +95,15 @@ def load_model(path: Path | str) -> TrainedModel:
         weights = {}
         for name, tensor in header.items():
             shape, (begin, _) = tensor["shape"], tensor["data_offsets"]
-            values = np.frombuffer(content, "<f4", math.prod(shape), start + begin)
+            kind = {"F32": "<f4"}[tensor["dtype"]]
+            values = np.frombuffer(content, kind, math.prod(shape), start + begin)
             weights[name] = values.reshape(shape)
         model = TrainedModel(about, weights)
-        model.probabilities(np.zeros(PIXELS))
+        shares = model.probabilities(np.zeros(PIXELS))
+        if shares.shape != (1, about["classes"]) or not np.isfinite(
+            shares.sum() + sum(weight.sum() for weight in weights.values())
+        ):
+            raise ValueError("weights that are not finite, or not those of its configuration")
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}; mnist-sweep export makes a model") from error
     except Exception as error:  # what is damaged may raise anything

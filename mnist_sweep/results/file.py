@@ -205,7 +205,7 @@ class ResultsWriter:
     def leave_weights(self, trial_id: str, content: bytes) -> None:
         """Make ``content`` the trial's file in the folder of weights. Raises ResultsError."""
         path = weights_path(self._path) / f"{trial_id}.safetensors"
-        with self._reported("run the same command again"):
+        with self._reported(_OTHER_FILE):
             make_folder(path.parent)
             replace_file(path, content)
 
