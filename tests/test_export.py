@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -42,7 +43,7 @@ from mnist_sweep.trial import DatasetConfig, Trial
 from tests.data_helpers import header
 from tests.python_docs import PLAIN
 from tests.results_helpers import result, write
-from tests.runs import COMMAND, rows, wait_until
+from tests.runs import COMMAND, rows, wait_until, workers
 
 DATA = DatasetConfig(train_size=600, test_size=300)
 SPEC = """
@@ -165,6 +166,9 @@ def test_a_file_is_what_the_format_says_in_the_layout_of_pytorch(
         lambda content: content.replace(b"linear2.weight", b"linear9.weight"),
         lambda content: content.replace(b'\\"silu\\"', b'\\"none\\"'),
         lambda content: content.replace(b"mnist_sweep", b"mnist_sweeb"),
+        lambda content: content.replace(b'"F32"', b'"F16"', 1),
+        lambda content: content.replace(b'\\"depth\\": 2', b'\\"depth\\": 1'),
+        lambda content: content[:-4] + np.float32(np.nan).tobytes(),
         lambda content: content.replace(b"[10, 8]", b"[9e9999]").replace(b"[8, 784]", b"[9" * 2),
         lambda content: content.replace(b'"shape": [8, 784]', b'"shape":[%d]' % 10**30, 1),
         lambda content: (2).to_bytes(8, "little") + b"[]",
@@ -204,6 +208,10 @@ def test_the_dry_run_says_how_much_is_saved_and_best_saves_the_best_so_far(
     assert best["trial_id"] in saved
     first, second = rows(tmp_path / "s.csv")
     assert saved == {first["trial_id"]} | ({second["trial_id"]} & {best["trial_id"]})
+    shutil.rmtree(tmp_path / "s.weights")
+    _, _, error = call(*words, capsys=capsys)
+    assert "note: 2 trials already done: their models were not saved" in error
+    (tmp_path / "s.weights").mkdir()
     ResultsWriter(tmp_path / "s.csv", overwrite=True).close()
     assert len([*tmp_path.glob("s.2*.weights")]) == 1
     assert not (tmp_path / "s.weights").exists()
@@ -262,6 +270,7 @@ def test_a_folder_that_is_there_is_refused_or_kept_under_a_dated_name(
         ("", "has no name of its own"),
         ("..", "has no name of its own"),
         ("r.csv/model", "File exists"),
+        ("r.csv", "r.csv is there already and is no export; name another folder"),
     ],
 )
 def test_a_folder_that_cannot_be_made_is_known_before_the_training(
@@ -388,6 +397,10 @@ def test_pictures_are_made_as_mnist_has_them(tmp_path: Path) -> None:
     ink.paste("black", (20, 8, 36, 48))
     ink.save(path)
     assert np.array_equal(read_digits(path)[0].reshape(28, 28) > 100, image > 100)
+    grain = 190 - 0.6 * large + np.random.default_rng(0).normal(0, 8, large.shape)
+    for pixels in (grain.astype(np.uint8), large / 255, large * np.uint16(9)):
+        Image.fromarray(pixels.astype(pixels.dtype.char.replace("d", "f"))).save(path, "TIFF")
+        assert np.array_equal(read_digits(path)[0].reshape(28, 28) > 100, image > 100)
     idx = tmp_path / "images-idx3-ubyte"
     idx.write_bytes(header(2, 28, 28) + image.tobytes() * 2)
     assert np.array_equal(read_digits(idx)[0], np.stack([image.reshape(784)] * 2))
@@ -402,6 +415,7 @@ def test_pictures_are_made_as_mnist_has_them(tmp_path: Path) -> None:
         (b"\0\0\x08\x01\0\0\0\x02ab", "no grey images"),
         (b"\0\0\x08\x03ab", "truncated"),
         (b"\x1f\x8bxx", "damaged gzip"),
+        (b"P5 28 28 255 " + b"\x40" * 784, "nothing is drawn"),
     ],
 )
 def test_bad_pictures_are_one_line_each(content: bytes | None, said: str, tmp_path: Path) -> None:
@@ -442,6 +456,20 @@ def test_predict_goes_on_after_bad_files_and_needs_no_tinygrad(swept: Path) -> N
     np.testing.assert_allclose([float(row["confidence"]) for row in table], shares, rtol=1e-6)
 
 
+def test_of_two_exports_at_once_the_slower_keeps_its_hands_off(swept: Path, tmp_path: Path) -> None:
+    export = subprocess.Popen(
+        [*COMMAND, "export", swept / "sweep.csv", "-o", tmp_path / "x"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: workers(export.pid))
+    new_folder(tmp_path / "x", {"model.safetensors": b"the other's"})
+    _, error = export.communicate(timeout=60)
+    assert export.returncode == 2
+    assert "x is there already; name another with -o" in error
+    assert [path.name for path in tmp_path.rglob("*")] == ["x", "model.safetensors"]
+
+
 def test_an_interrupted_export_leaves_nothing(swept: Path, tmp_path: Path) -> None:
     slow = Trial(HPConfig(width=64, epochs=300))
     write(tmp_path / "slow.csv", replace(result(), trial=slow))
@@ -453,10 +481,7 @@ def test_an_interrupted_export_leaves_nothing(swept: Path, tmp_path: Path) -> No
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    children = Path(f"/proc/{export.pid}/task/{export.pid}/children")
-    wait_until(lambda: "worker" in "".join(
-        Path(f"/proc/{c}/cmdline").read_text() for c in children.read_text().split()
-    ))  # fmt: skip
+    wait_until(lambda: workers(export.pid))
     time.sleep(1)
     export.send_signal(signal.SIGINT)
     _, error = export.communicate(timeout=60)
@@ -478,6 +503,13 @@ def test_what_python_is_asked_for_in_error_is_said_before_anything_runs(tmp_path
         with pytest.raises(UserError, match=said):
             ms.run(spec, **options)
     assert [*tmp_path.iterdir()] == [spec]
+    with pytest.raises(UserError, match="batch_size 601: larger than the training split"):
+        ms.train(ms.Trial(HPConfig(batch_size=601), DATA))
+
+
+def test_what_is_offered_is_listed() -> None:
+    assert {"HPConfig", "load_spec", "run", "train"} < set(dir(ms))
+    assert all(hasattr(ms, name) for name in dir(ms))
 
 
 def test_importing_is_cheap_and_typed() -> None:

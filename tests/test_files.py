@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import resource
 import signal
 import stat
 import subprocess
@@ -49,6 +51,18 @@ def assert_whole(path: Path) -> None:
     content = path.read_bytes()
     assert len(content) == SIZE
     assert set(content) in ({ord("a")}, {ord("b")})
+
+
+def test_an_error_names_the_file_and_leaves_it(path: Path) -> None:
+    replace_file(path, b"a")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9, limits[1]))
+    try:
+        with pytest.raises(OSError, match=re.escape(str(path))):
+            replace_file(path, b"b" * 10)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [p.read_bytes() for p in path.parent.iterdir()] == [b"a"]
 
 
 def test_two_writers_of_one_file_do_not_disturb_each_other_or_its_readers(path: Path) -> None:
