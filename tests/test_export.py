@@ -313,7 +313,9 @@ def test_a_row_is_chosen_by_rank_or_by_id(tmp_path: Path) -> None:
     assert chosen(sources, 1, None).trial == several[2].trial
     second = chosen(sources, 2, None)
     assert second.trial == several[1].trial
-    assert [t.config.seed for t in with_seeds(second, sources.results, 4)] == [2, 4, 0, 1]
+    diverged = replace(second, trial=Trial(HPConfig(seed=0)), status="diverged")
+    seeds = with_seeds(second, [*sources.results, diverged], 4)
+    assert [t.config.seed for t in seeds] == [2, 4, 1, 3]
     assert chosen(sources, 1, several[0].trial.trial_id).trial == several[0].trial
     for rank, trial_id, text in (
         (3, None, "--rank 3: 2 configurations"),
@@ -322,6 +324,8 @@ def test_a_row_is_chosen_by_rank_or_by_id(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=text):
             chosen(sources, rank, trial_id)
+    rung, last = replace(several[2], stage="rung 1"), replace(several[0], stage="confirm")
+    assert chosen(read_sources([write(tmp_path / "s.csv", rung, last)]), 1, None) == last
     cnn = replace(result(), trial=Trial(HPConfig(model="cnn")))
     with pytest.raises(UserError, match="--rank is for one study"):
         chosen(read_sources([write(tmp_path / "two.csv", several[0], cnn)]), 1, None)

@@ -33,7 +33,8 @@ _COMPARED = ("steps", "parameters", "train_loss", "train_accuracy", "val_accurac
 def chosen(sources: Sources, rank: int, trial_id: str | None) -> TrialResult:
     """The row of ``trial_id``, else the first seed's of the configuration at place ``rank``.
 
-    No seed is chosen by its result. Raises UserError where there is none that came to a model.
+    Of a search its last stage is ranked. No seed is chosen by its result. Raises UserError where
+    there is none that came to a model.
     """
     if trial_id is not None:
         rows = [row for row in sources.results if row.trial.trial_id == trial_id]
@@ -41,8 +42,8 @@ def chosen(sources: Sources, rank: int, trial_id: str | None) -> TrialResult:
             why = f"is {rows[0].status}" if rows else "is no trial of these results"
             raise UserError(f"--trial {trial_id}: {why}; give the trial_id of a row that is ok")
         return rows[0]
-    if len(sources.studies) != 1:
-        several = "; ".join(study.title for study in sources.studies) or "none"
+    if not sources.studies or len(sources.studies) > len(sources.studies[0].stages):
+        several = "; ".join(dict.fromkeys(study.title for study in sources.studies)) or "none"
         raise UserError(f"--rank is for one study, here are: {several}; give a row's --trial ID")
     ranked = sources.studies[0].measured
     if rank > len(ranked):
@@ -68,16 +69,16 @@ def located(row: TrialResult, sources: Sources, data_dir: str | None) -> TrialRe
 
 
 def with_seeds(row: TrialResult, results: Sequence[TrialResult], seeds: int) -> list[Trial]:
-    """``row``'s trial and others of its configuration: those of ``results``, then new seeds."""
+    """``row``'s trial and others of its configuration: those that are ok, then untried seeds."""
     trial = row.trial
 
     def seeded(seed: int) -> Trial:
         return replace(trial, config=replace(trial.config, seed=seed))
 
-    done = [r.trial for r in results if r.status == "ok"]
-    alike = [t.config.seed for t in done if t == seeded(t.config.seed)]
-    first = dict.fromkeys([trial.config.seed, *alike])
-    further = (seed for seed in itertools.count() if seed not in first)
+    tried = {r.trial: r.status for r in results}
+    done = [trial, *(t for t, status in tried.items() if status == "ok")]
+    first = dict.fromkeys(t.config.seed for t in done if t == seeded(t.config.seed))
+    further = (seed for seed in itertools.count() if seeded(seed) not in tried)
     return [seeded(seed) for seed in itertools.islice(itertools.chain(first, further), seeds)]
 
 
