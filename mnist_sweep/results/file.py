@@ -340,20 +340,15 @@ class ResultsWriter:
             replace_file(path, _joined(file.lines) or header(file.layout.names))
             (note,) = saved_by_another(file, shown)
             return [f"{note}; it is kept as {aside.name}, and goes on in our form"]
-        return _mend(path, file, shown)
-
-
-def _mend(path: Path, file: Lines, shown: Path) -> list[str]:
-    """Set the torn end of ``path`` aside; create it if it has no lines."""
-    notes = []
-    if file.unended:
-        with path.open("ab", buffering=0) as end:
-            end.write(b"\n")
-    elif path.exists() and (aside := journal.set_torn_end_aside(path)):
-        notes.append(f"{shown}: its last line was not whole; moved it to {aside.name}")
-    if not file.lines:
-        replace_file(path, header(file.layout.names))
-    return notes
+        notes = []
+        if file.unended:
+            with path.open("ab", buffering=0) as end:
+                end.write(b"\n")
+        elif path.exists() and (torn := journal.set_torn_end_aside(path)):
+            notes.append(f"{shown}: its last line was not whole; moved it to {torn.name}")
+        if not file.lines:
+            replace_file(path, header(file.layout.names))
+        return notes
 
 
 def _upgraded(path: Path, file: Lines) -> Lines:
