@@ -318,12 +318,14 @@ def test_a_row_is_chosen_by_rank_or_by_id(tmp_path: Path) -> None:
     assert [t.config.seed for t in seeds] == [2, 4, 1, 3]
     assert chosen(sources, 1, several[0].trial.trial_id).trial == several[0].trial
     for rank, trial_id, text in (
-        (3, None, "--rank 3: 2 configurations"),
+        (3, None, "--rank 3: 2 configurations with a result; mnist-sweep top"),
         (1, "0" * 12, "is no trial of these results"),
         (1, failed.trial.trial_id, "is failed"),
     ):
         with pytest.raises(UserError, match=text):
             chosen(sources, rank, trial_id)
+    with pytest.raises(UserError, match="--rank 1: 0 configurations"):
+        chosen(read_sources([write(tmp_path / "none.csv")]), 1, None)
     rung, last = replace(several[2], stage="rung 1"), replace(several[0], stage="confirm")
     assert chosen(read_sources([write(tmp_path / "s.csv", rung, last)]), 1, None) == last
     cnn = replace(result(), trial=Trial(HPConfig(model="cnn")))

@@ -19,7 +19,7 @@ from mnist_sweep.executors.interface import Executor, Settings
 from mnist_sweep.export.model import MODEL_FILE, TrainedModel
 from mnist_sweep.figures.model_charts import calibration_chart, confusion_chart, mistakes_chart
 from mnist_sweep.figures.style import save, styled
-from mnist_sweep.labels import dataset_text
+from mnist_sweep.labels import count, dataset_text
 from mnist_sweep.metrics import TEST_ACCURACY
 from mnist_sweep.plan import check_batch_sizes, plan
 from mnist_sweep.progress import Progress
@@ -42,12 +42,16 @@ def chosen(sources: Sources, rank: int, trial_id: str | None) -> TrialResult:
             why = f"is {rows[0].status}" if rows else "is no trial of these results"
             raise UserError(f"--trial {trial_id}: {why}; give the trial_id of a row that is ok")
         return rows[0]
-    if not sources.studies or len(sources.studies) > len(sources.studies[0].stages):
-        several = "; ".join(dict.fromkeys(study.title for study in sources.studies)) or "none"
+    studies = sources.studies
+    if studies and len(studies) > len(studies[0].stages):
+        several = "; ".join(dict.fromkeys(study.title for study in studies))
         raise UserError(f"--rank is for one study, here are: {several}; give a row's --trial ID")
-    ranked = sources.studies[0].measured
+    ranked = studies[0].measured if studies else []
     if rank > len(ranked):
-        raise UserError(f"--rank {rank}: {len(ranked)} configurations have a result")
+        there = count(len(ranked), "configuration")
+        raise UserError(
+            f"--rank {rank}: {there} with a result; mnist-sweep top shows what there is"
+        )
     return ranked[rank - 1].configuration.results[0]
 
 
