@@ -194,7 +194,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _init(arguments: argparse.Namespace) -> int:
-    from mnist_sweep.files import replace_file
+    from mnist_sweep.files import make_folder, replace_file
     from mnist_sweep.spec.start import new_spec, ported_spec
 
     text = ported_spec(arguments.source) if arguments.source else new_spec()
@@ -203,6 +203,7 @@ def _init(arguments: argparse.Namespace) -> int:
         return DONE
     if arguments.output.exists():
         raise UserError(f"{arguments.output} is there already; name another file")
+    make_folder(arguments.output.parent)
     replace_file(arguments.output, text.encode())
     show(str(arguments.output))
     return DONE

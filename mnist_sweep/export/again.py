@@ -49,9 +49,7 @@ def chosen(sources: Sources, rank: int, trial_id: str | None) -> TrialResult:
     ranked = studies[0].measured if studies else []
     if rank > len(ranked):
         there = count(len(ranked), "configuration")
-        raise UserError(
-            f"--rank {rank}: {there} with a result; mnist-sweep top shows what there is"
-        )
+        raise UserError(f"--rank {rank}: {there} with a result; mnist-sweep top lists them")
     return ranked[rank - 1].configuration.results[0]
 
 
