@@ -20,7 +20,8 @@ from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import UserError
 from mnist_sweep.figures.draw import draw_figures, draw_study
 from mnist_sweep.figures.scales import ParameterAxis
-from mnist_sweep.figures.style import new_figure, save, styled
+from mnist_sweep.figures.sheet import new_figure
+from mnist_sweep.figures.style import save, styled
 from mnist_sweep.labels import value_texts
 from mnist_sweep.metrics import METRICS, TEST_ACCURACY
 from mnist_sweep.results.file import read_results

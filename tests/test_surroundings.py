@@ -24,7 +24,8 @@ from mnist_sweep.config import HPConfig
 from mnist_sweep.devices import choose_device, cpu_quota, environment, find_compiler
 from mnist_sweep.executors.interface import Settings
 from mnist_sweep.executors.local import LocalExecutor
-from mnist_sweep.figures.style import new_figure, save, styled
+from mnist_sweep.figures.sheet import new_figure
+from mnist_sweep.figures.style import save, styled
 from mnist_sweep.metrics import TEST_ACCURACY
 from mnist_sweep.plan import flops, plan
 from mnist_sweep.progress import Progress
