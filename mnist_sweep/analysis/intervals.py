@@ -10,10 +10,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 from statistics import NormalDist, fmean, stdev
 from typing import Literal
-
-import numpy as np
 
 IntervalKind = Literal["t over seeds", "binomial over images"]
 #: The confidence of every interval and test here.
@@ -69,12 +68,10 @@ def wilson_interval(proportion: float, n: int) -> Interval:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down adjusted p-values, in the order given (Holm, 1979)."""
-    raw = np.array(p_values)
-    order = raw.argsort(kind="stable")
-    adjusted = np.empty(len(raw))
-    stepped = np.minimum(raw[order] * np.arange(len(raw), 0, -1), 1.0)
-    adjusted[order] = np.maximum.accumulate(stepped)
-    return adjusted.tolist()
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    stepped = (min(1.0, (len(order) - rank) * p_values[i]) for rank, i in enumerate(order))
+    adjusted = dict(zip(order, accumulate(stepped, max), strict=True))
+    return [adjusted[i] for i in range(len(order))]
 
 
 def t_two_sided_p(t: float, df: float) -> float:
