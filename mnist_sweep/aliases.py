@@ -6,46 +6,43 @@ import difflib
 import re
 from collections.abc import Collection, Mapping
 from functools import cache
+from itertools import product
 
-#: Our names -> what else they are called; case and whatever is no letter or digit do not count.
+#: Our names -> what else they are called; case and whatever is no letter or digit do not count, and
+#: of the parts in braces one stands there.
 ALIASES: Mapping[str, str] = {
     # keys of a spec
     "count": "run_cap",
-    "seeds": "seed random_seed seed_everything random_state manual_seed rng_seed",
+    "seeds": "{,random_,manual_,rng_,model_,global_}seed seed_everything random_state",
     "model": "architecture arch network net model_type model_name",
-    "validation_size": "val_size valid_size",
+    "validation_size": "{val,valid,validation}_{size,split,fraction,ratio}",
     # hyperparameters
-    "batch_size": "batch batch_sz bs minibatch_size mini_batch_size train_batch_size",
-    "lr": "learning_rate learn_rate learning_rate_init initial_lr init_lr base_lr max_lr eta",
-    "opt": "optimizer optimiser optim optimizer_name optimizer_type optimization solver",
-    "width": "hidden_size hidden_sizes hidden_dim hidden_dims hidden_units num_hidden_units "
-    "n_hidden_units hidden_layer_size hidden_layer_sizes hidden_layers_size hidden_layer_dim "
-    "hidden_nodes hidden_neurons hidden_features hidden_width fc_layer_size fc_size fc_dim "
-    "fc_units layer_size layer_sizes layer_width units n_units num_units neurons n_neurons "
-    "num_neurons neurons_per_layer units_per_layer nodes num_nodes dense_units dense_size",
-    "depth": "num_layers n_layers n_layer layers nb_layers hidden_layers num_hidden_layers "
-    "n_hidden_layers nb_hidden_layers number_of_layers number_of_hidden_layers no_of_layers "
-    "no_of_hidden_layers hidden_layer_count layer_count num_fc_layers num_dense_layers",
-    "activation_fn": "activation activations activation_function activation_func activation_type "
-    "act act_fn act_func hidden_activation nonlinearity non_linearity",
-    "epochs": "epoch n_epochs n_epoch num_epochs num_epoch nb_epochs no_of_epochs number_of_epochs "
-    "max_epochs total_epochs train_epochs training_epochs",
-    "lr_schedule": "schedule scheduler lr_scheduler learning_rate_schedule scheduler_type",
+    "batch_size": "{,mini,train_,training_}batch{,_size,_sz} bs",
+    "lr": "{,initial_,init_,base_,max_,start_}{learning_rate,learn_rate,l_rate,lr}{,_init} eta",
+    "opt": "{optimizer,optimiser,optim}{,_name,_type} optimization solver",
+    "width": "{hidden,fc,dense,linear,layer,hidden_layer,hidden_layers,fc_layer,dense_layer}_"
+    "{size,sizes,dim,dims,units,nodes,neurons,features,width,widths} {hl,hlayer}_size size_hidden "
+    "{,n_,num_,no_of_,number_of_}{,hidden_}{units,nodes,neurons}{,_per_layer,_per_hidden_layer}",
+    "depth": "{n,nb,num,no_of,num_of,number_of}_{,hidden_,h,fc_,dense_}{layer,layers} layers "
+    "{hidden,fc,dense}_layers {,hidden_}{layer,layers}_{count,num}",
+    "activation_fn": "{,hidden_,fc_,dense_}{activation,act}{,s,_function,_func,_fn,_type} "
+    "nonlinearity",
+    "epochs": "{,n_,nb_,num_,no_of_,number_of_,max_,total_,train_,training_}{epoch,epochs}",
+    "lr_schedule": "{,lr_,learning_rate_}{schedule,scheduler}{,_type,_name}",
     "label_smoothing": "label_smooth smoothing",
     "weight_decay": "wd w_d weight_decay_rate",
-    "dropout": "dropout_rate dropout_prob dropout_p drop_rate drop_prob drop_out drop p_dropout",
-    "weight_init": "w_init init init_method init_type initializer initialiser initialization "
-    "initialisation weight_initialization weight_initialisation weight_initializer weights_init "
-    "kernel_initializer",
-    "clip_norm": "grad_clip grad_clip_norm grad_norm_clip gradient_clip gradient_clipping "
-    "gradient_clip_val clip_grad clip_grad_norm max_grad_norm gradient_norm",
+    "dropout": "{,hidden_,fc_,dense_}dropout{,_rate,_prob,_p} drop{,_rate,_prob} p_dropout",
+    "weight_init": "{,w_,weight_,weights_,kernel_}init{,ializer,ialiser,ialization,ialisation}"
+    "{,_method,_type}",
+    "clip_norm": "{grad,gradient}_{clip,clipping}{,_norm,_val} clip_grad{,_norm} "
+    "{,max_}{grad,gradient}_norm{,_clip}",
     # what hyperparameters may be
     "sgd": "vanilla_sgd plain_sgd",
     "silu": "swish",
     "leaky_relu": "lrelu",
     "sigmoid": "logistic",
     "plateau": "reduce_lr_on_plateau reduce_on_plateau",
-    "constant": "none",
+    "constant": "none null",
     "cosine": "cosine_annealing cosine_annealing_lr",
     "onecycle": "one_cycle one_cycle_lr",
     "uniform": "random random_uniform",
@@ -56,37 +53,39 @@ ALIASES: Mapping[str, str] = {
     "mlp": "ffn fcnn feedforward fully_connected dense multilayer_perceptron",
     "cnn": "convnet conv_net",
     # others
-    "loss": "loss_function loss_fn loss_func loss_type criterion objective",
-    "cross_entropy": "ce nll nll_loss cross_entropy_loss categorical_cross_entropy "
-    "sparse_categorical_cross_entropy",
+    "loss": "loss_{function,fn,func,type} criterion objective",
+    "cross_entropy": "ce nll nll_loss {,sparse_}{,categorical_}cross_entropy{,_loss}",
     "classes": "num_classes n_classes output_size output_dim",
     "input_size": "input_dim",
+    "channels": "{in,input,num,n}_channels",
     "epsilon": "eps adam_epsilon",
-    "momentum": "sgd_momentum sgdm momentum_sgd momentum_gd",
+    "bias": "use_bias",
+    "augmentation": "{,use_,data_}{augment,augmentation} data_aug",
+    "early_stopping": "early_stop",
+    "momentum": "sgd_momentum sgdm momentum_sgd momentum_gd mgd sgd_with_momentum",
     "nesterov": "use_nesterov nag nesterov_momentum sgd_nesterov",
     "dataset": "dataset_name data",
     "grid": "grid_search",
     "bayes": "bayesian bayesian_optimization",
     "maximize": "max maximise",
     "minimize": "min minimise",
-    "categorical": "categorical_w_probabilities",
+    "categorical": "categorical_w_probabilities choice",
 }
-#: The words of a metric's name, and what else they are; without the first, val is meant.
+#: The words of a metric's name, in either order; without the first, val is meant.
 _SPLITS = {
-    "val": ["", "val", "valid", "validation", "eval", "dev", "epochval"],
-    "test": ["test"],
-    "train": ["train", "training"],
+    "val": ",val,valid,validation,eval,dev,epochval",
+    "test": "test",
+    "train": "train,training",
 }
 _MEASURES = {
-    "accuracy": ["accuracy", "acc", "accuracyepoch", "accepoch", "categoricalaccuracy"],
-    "loss": ["loss", "lossepoch"],
+    "accuracy": "accuracy,acc,accu,accuracyepoch,accepoch,categoricalaccuracy",
+    "loss": "loss,lossepoch",
 }
 _METRICS = {
-    f"{split}_{measure}": {x + y for a in splits for b in measures for x, y in ((a, b), (b, a))}
-    for split, splits in _SPLITS.items()
-    for measure, measures in _MEASURES.items()
+    f"{split}_{measure}": f"{{{a}}}{{{b}}} {{{b}}}{{{a}}}"
+    for split, a in _SPLITS.items()
+    for measure, b in _MEASURES.items()
 }
-
 
 #: The width of one layer: layer1_size, layer_2_units, fc3, hidden1, n_units_l0.
 _A_LAYER = re.compile(
@@ -106,9 +105,11 @@ def _plain(word: str) -> str:
 
 
 @cache
-def _names(option: str) -> frozenset[str]:
-    others = map(_plain, ALIASES.get(option, "").split())
-    return frozenset({_plain(option), *others, *_METRICS.get(option, ())})
+def names(option: str) -> frozenset[str]:
+    """All that ``option`` is called, in lower case and without what is no letter or digit."""
+    words = f"{option} {ALIASES.get(option) or _METRICS.get(option, '')}".split()
+    forms = [[form.split(",") for form in re.split("[{}]", word)] for word in words]
+    return frozenset(_plain("".join(parts)) for form in forms for parts in product(*form))
 
 
 def meant(word: str, options: Collection[str]) -> str | None:
@@ -120,9 +121,15 @@ def meant(word: str, options: Collection[str]) -> str | None:
         return word
     for name in (word, re.sub(r"\.(name|type)$", "", word).rpartition(".")[2]):
         for option in options:
-            if _plain(name) in _names(option):
+            if _plain(name) in names(option):
                 return option
     return None
+
+
+def remedy(word: str, options: Collection[str], advice: str, known: str) -> tuple[str, str]:
+    """What to do with a ``word`` that is none of ``options``, and a list of them if that helps."""
+    hint = suggest(word, options)
+    return hint or advice, "" if hint else f"; {known} {', '.join(options)}"
 
 
 def suggest(word: str, options: Collection[str]) -> str:
@@ -131,7 +138,7 @@ def suggest(word: str, options: Collection[str]) -> str:
     A different word is no slip, however near it is: radam is not adam, and selu is not silu.
     """
     for option in options:
-        if any(_is_slip(_plain(word), name) for name in _names(option)):
+        if any(_is_slip(_plain(word), name) for name in names(option)):
             return f"; did you mean '{option}'?"
     return ""
 

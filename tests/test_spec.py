@@ -433,9 +433,15 @@ def test_a_name_is_made_one_that_no_spreadsheet_or_folder_trips_over(
 
 
 @pytest.mark.parametrize("name", ["..", "é", "=", "'  '"])
-def test_a_name_without_a_letter_or_digit_is_refused(tmp_path: Path, name: str) -> None:
-    (problem,) = problems(tmp_path, f"seeds: 1\nname: {name}\n")
-    assert problem.startswith("sweep.yaml:2: name: ")
+def test_a_name_without_a_letter_or_digit_becomes_the_files_if_that_has_one(
+    tmp_path: Path, name: str
+) -> None:
+    spec = load(tmp_path, f"model: mlp\nname: {name}\n")
+    assert (spec.name, len(spec.warnings)) == ("sweep", 1)
+    path = tmp_path / "扫描.yaml"
+    path.write_text(f"seeds: 1\nname: {name}\n", encoding="utf-8")
+    with pytest.raises(SpecError, match=":2: name: .* cannot name a sweep; use at most 80 letters"):
+        load_spec(path)
 
 
 # What docs/spec.md says of the keys

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mnist_sweep.aliases import ALIASES, meant, suggest
+from mnist_sweep.aliases import meant, names, suggest
 from mnist_sweep.cli import main
 from mnist_sweep.config import FIELDS, SPEC_FIELDS, HPConfig
 from mnist_sweep.devices import DEVICES
@@ -76,7 +76,7 @@ parameters:
         "activation_fn, val/accuracy as val_accuracy, Swish as silu",
         f"{file}: program, command, loss: nothing that matters here",
         f"{file}: model: not given; mlp is taken, not cnn",
-        f"{file}:3: metric.target: no search here ends when it is reached",
+        f"{file}:3: metric.target: no search here acts on it",
         f"{file}:3: metric: val_accuracy needs images to validate on; 5,000 are taken from the "
         "training set (dataset: validation_size:)",
         f"{file}:7: lr: 1e-3: given twice, counts once",
@@ -192,7 +192,7 @@ def test_no_alias_is_another_name_of_two_things() -> None:
     choices = [field.metadata["choices"] for field in FIELDS.values() if field.type == "str"]
     for options in (SPEC_FIELDS, [*SPEC_FIELDS, "seeds", "model"], METHODS, KEYS, *choices):
         for option in options:
-            for alias in ALIASES.get(option, "").split():
+            for alias in names(option):
                 assert meant(alias, options) == option, alias
                 assert [other for other in options if meant(alias, [other])] == [option]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from mnist_sweep.aliases import suggest
+from mnist_sweep.aliases import remedy
 from mnist_sweep.config import HPConfig
 from mnist_sweep.errors import DataError, SpecError
 from mnist_sweep.metrics import Metric
@@ -38,23 +38,23 @@ class Draft:
         # Of the words that are not ours: which of ours was taken, and those that say nothing here.
         self.read_as: dict[str, str] = {}
         self.unused: dict[str, None] = {}
-        self._listed: set[tuple[str, ...]] = set()
-        # The keys of a dict, so that what is noted twice is said once.
-        self.problems: dict[tuple[Place, str], None] = {}
+        # Each with a list of what is known. The keys of a dict: what is noted twice is said once.
+        self.problems: dict[tuple[Place, str, str], None] = {}
 
-    def note(self, where: Place | Node | str, message: str) -> None:
+    def note(self, where: Place | Node | str, message: str, known: str = "") -> None:
         """Note a problem at a place, a node or a key of the spec, which then begins the message.
 
-        Raises SpecError when there are too many to be worth reading.
+        ``known``, a list of what is, ends the first message that has it. Raises SpecError when
+        there are too many to be worth reading.
         """
         if isinstance(where, str):
             message = f"{where}: {message}"
             where = self.root.key_places.get(where, self.root.place)
         place = where.place if isinstance(where, Node) else where
         if len(self.problems) == MAX_PROBLEMS:
-            self.problems[place, "too many problems; put the ones above right first"] = None
+            self.problems[place, "too many problems; put the ones above right first", ""] = None
             raise self.error()
-        self.problems[place, message] = None
+        self.problems[place, message, known] = None
 
     def attempt(self, read: Callable[..., T], *args: Any) -> T | None:
         """What ``read`` returns; None, with the problem noted, if it raises one."""
@@ -67,7 +67,13 @@ class Draft:
     def error(self) -> SpecError:
         """Every problem noted: the file's by line, then the options'."""
         in_order = sorted(self.problems, key=lambda problem: problem[0].line or float("inf"))
-        return SpecError([f"{place}: {message}" for place, message in in_order])
+        first = {known: problem for *problem, known in reversed(in_order)}
+        return SpecError(
+            [
+                f"{place}: {message}{known if first[known] == [place, message] else ''}"
+                for place, message, known in in_order
+            ]
+        )
 
     def check_keys(
         self, table: Table, allowed: Collection[str], elsewhere: Mapping[str, str] | None = None
@@ -80,9 +86,20 @@ class Draft:
             if elsewhere and key in elsewhere:
                 self.note(place, f"{key}: does not stand here; {elsewhere[key]}")
             elif key not in allowed:
-                hint = self.hint(key, allowed, "the keys here")
-                self.note(place, f"{printable(key) or repr(key)}: unknown key{hint}")
+                hint, known = remedy(key, allowed, "; correct or remove it", "the keys here are")
+                self.note(place, f"{printable(key) or repr(key)}: unknown key{hint}", known)
         return {*table.key_places} <= {*allowed}
+
+    def table(
+        self, node: Node, label: str, example: str, keys: Sequence[str], needed: Sequence[str] = ()
+    ) -> Table:
+        """A mapping of nothing but ``keys``, and all that are ``needed``; else raises NodeError."""
+        table = node.mapping(label, example)
+        self.check_keys(table, keys)
+        for key in needed:
+            if key not in table.entries:
+                raise NodeError(label, f"needs {key}:; write {label}: {example}")
+        return table
 
     def distinct(self, name: str, values: Iterable[tuple[T, Node]]) -> list[T]:
         """``values`` without those that are there twice, which are a warning."""
@@ -92,14 +109,6 @@ class Draft:
             shown = ", ".join(dict.fromkeys(map(str, repeated[:4])))
             self.warnings.append(f"{repeated[0].place}: {name}: {shown}: given twice, counts once")
         return [*kept]
-
-    def hint(self, word: str, allowed: Collection[str], what: str) -> str:
-        """What to do with a ``word`` that is none of those ``allowed``, which are listed once."""
-        if hint := suggest(word, allowed):
-            return hint
-        known = "" if (*allowed,) in self._listed else f"; {what} are {', '.join(allowed)}"
-        self._listed.add((*allowed,))
-        return f"; correct or remove it{known}"
 
 
 def training_images(node: Node, dataset: DatasetConfig) -> int:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mnist_sweep.aliases import layer_number, meant
+from mnist_sweep.aliases import layer_number, meant, remedy
 from mnist_sweep.config import FIELDS, SPEC_FIELDS, check_value, lacks
 from mnist_sweep.search.methods import DRAWING
 from mnist_sweep.search.space import Domain, Exclusion, Grid, Interval, Point
 from mnist_sweep.spec.draft import Draft
 from mnist_sweep.spec.nodes import Items, Node, NodeError, Scalar, Table, printable
-from mnist_sweep.spec.ranges import RANGE_KEYS, read_range
+from mnist_sweep.spec.ranges import DISTRIBUTIONS, RANGE_KEYS, read_range
+from mnist_sweep.trial import SPLIT_SIZES
 
 
 def read_base(draft: Draft, node: Node) -> Point:
@@ -46,26 +48,36 @@ def _entries(draft: Draft, table: Table) -> Iterator[tuple[str, Node]]:
     """The entries that set or sweep a hyperparameter of the model; others are problems."""
     model = draft.values["model"]
     for name, node in table.entries.items():
+        known = ""
         if name == "model":
             problem = "a sweep has one model; write a spec for each, with its own model:"
         elif name in ("seed", "seeds"):
             problem = "give the seeds with the key seeds: of the spec"
         elif layer_number(name) is not None:
             problem = "for a width of its own for each layer write width: 512-256"
+        elif split := meant(name, SPLIT_SIZES):
+            problem = f"give it as a number of images: dataset: {{{split}: 5000}}"
+        elif re.fullmatch("(n|num|no)?hidden(layer|num)?", re.sub(r"\W|_", "", name.lower())):
+            problem = "write width: for the units of a layer, depth: for the number of layers"
         elif name not in SPEC_FIELDS:
-            hint = draft.hint(name, SPEC_FIELDS, "the hyperparameters")
+            advice, listing = "; correct or remove it", "the hyperparameters are"
+            hint, known = remedy(name, SPEC_FIELDS, advice, listing)
             problem = f"unknown hyperparameter{hint}"
         elif model is not None and lacks(model, name):
             problem = f"does not apply to model {model}; remove it here"
         else:
             yield name, node
             continue
-        draft.note(table.key_places[name], f"{printable(name) or repr(name)}: {problem}")
+        draft.note(table.key_places[name], f"{printable(name) or repr(name)}: {problem}", known)
 
 
 def _value(name: str, node: Node) -> Any:
     """The value as the field's type."""
     meta = FIELDS[name].metadata
+    if isinstance(node, Scalar) and not node.quoted and node.text in ("null", "~", "None"):
+        if meta.get("extra"):  # as in Python, where None is off
+            return FIELDS[name].default
+        node = Scalar(node.place, "none") if meta["type"] is str else node
     if meta["type"] is str:
         return node.choice(name, meta["choices"])
     by_layer = "per_layer" in meta and isinstance(node, Items)
@@ -88,11 +100,13 @@ def _domain(draft: Draft, name: str, node: Node) -> Domain:
     """What one entry of ``parameters`` or of a grid offers, in any of its forms."""
     if not isinstance(node, Table):
         return _values(draft, name, node)
+    given, drawing = node.entries, draft.values["method"] in (None, *DRAWING)
+    lists = ("categorical", "constant")
+    listed = "distribution" in given and (
+        given["distribution"].choice(name, (*DISTRIBUTIONS, *lists)) in lists
+    )
     if not draft.check_keys(node, ("values", "value", "probabilities", *RANGE_KEYS)):
         return []
-    given, drawing = node.entries, draft.values["method"] in (None, *DRAWING)
-    kind = given.get("distribution")
-    listed = isinstance(kind, Scalar) and meant(kind.text, ("categorical", "constant"))
     limits = [form for form in RANGE_KEYS if form in given and not (listed and form != "min")]
     if ("values" in given) + ("value" in given) + bool(limits) != 1:
         raise NodeError(node, f"{name}: give one of values: [...], value: x, or min: and max:")

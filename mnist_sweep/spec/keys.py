@@ -29,17 +29,17 @@ VALIDATION_SIZE, COUNT = 5000, 50
 
 # A name becomes a file's name and a cell of the CSV, where a spreadsheet must not execute it.
 _NAME_RULE = "at most 80 letters, digits, '_', '.' and '-', the first a letter or digit"
-_RESULTS_EXAMPLE = "{file: RESULTS.csv, top: 8}"
 
 
 def _name(draft: Draft, node: Node) -> str:
     scalar = node.scalar("name")
-    fitting = re.sub(r"[^A-Za-z0-9_.-]+", "_", scalar.text).strip("_.-")[:80]
-    if not fitting:
-        raise NodeError(node, f"name: {node} cannot name a sweep; use {_NAME_RULE}")
-    if fitting != scalar.text:
-        scalar.text, scalar.written = fitting, scalar.text
-    return fitting
+    for text in (scalar.text, draft.path.stem):  # of a name in other letters nothing is left
+        fitting = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-")[:80]
+        if fitting:
+            if fitting != scalar.text:
+                scalar.text, scalar.written = fitting, scalar.text
+            return fitting
+    raise NodeError(node, f"name: {node} cannot name a sweep; use {_NAME_RULE}")
 
 
 def _model_in_base(draft: Draft) -> Node | None:
@@ -64,8 +64,8 @@ def _model(draft: Draft, node: Node) -> str | None:
 
 def _dataset(draft: Draft, node: Node) -> DatasetConfig | None:
     before = len(draft.problems)
-    table = node.named().mapping("dataset", "{name: mnist, validation_size: 5000}")
-    draft.check_keys(table, ("name", "dir", *SPLIT_SIZES))
+    example = "{name: mnist, validation_size: 5000}"
+    table = draft.table(node.named(), "dataset", example, ("name", "dir", *SPLIT_SIZES))
     default = Scalar(table.place, BUNDLED_DATASET)
     if "dir" in table.entries:
         dataset = draft.attempt(_folder, draft, table)
@@ -223,11 +223,8 @@ def _exclude(draft: Draft, node: Node) -> list[Exclusion]:
 
 def _from_results(draft: Draft, node: Node) -> Sequence[HPConfig]:
     """The best configurations of an earlier sweep; warns if there are fewer than asked for."""
-    table = node.mapping("from_results", _RESULTS_EXAMPLE)
-    draft.check_keys(table, ("file", "top"))
-    for key in ("file", "top"):
-        if key not in table.entries:
-            raise NodeError("from_results", f"needs {key}:; write {_RESULTS_EXAMPLE}")
+    keys = ("file", "top")
+    table = draft.table(node, "from_results", "{file: RESULTS.csv, top: 8}", keys, keys)
     file = draft.attempt(table.entries["file"].scalar, "from_results.file")
     top = draft.attempt(table.entries["top"].whole, "from_results.top", 1, MAX_TRIALS)
     if file is None or top is None or not draft.values["model"] or not draft.values["metric"]:
@@ -296,7 +293,8 @@ KEYS: Mapping[str, Key] = {
 
 #: Keys that people put beside those of the spec, and where they belong.
 _ELSEWHERE = dict.fromkeys(SPEC_FIELDS, "fix it in base: or sweep it in parameters:") | {
-    "seed": "give the seeds as seeds:"
+    "seed": "give the seeds as seeds:",
+    "goal": "give it with the metric: {name: val_accuracy, goal: maximize}",
 }
 
 

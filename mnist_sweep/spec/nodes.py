@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mnist_sweep.aliases import meant, suggest
+from mnist_sweep.aliases import meant, remedy
 from mnist_sweep.config import int_or_none, parse_number
 
 
@@ -72,13 +72,13 @@ class Node:
             raise NodeError(self, f"{label}: no value given; give one or remove the key")
         return self
 
-    def choice(self, label: str, choices: Collection[str], what: str = "") -> str:
-        """One of ``choices``, which a message calls ``what``; the node then says it as they do."""
+    def choice(self, label: str, choices: Collection[str]) -> str:
+        """One of ``choices``; the node then says it as they do."""
         scalar = self.scalar(label)
         choice = meant(scalar.text, choices)
         if choice is None:
-            known = f"{what}{', '.join(choices)}{suggest(scalar.text, choices)}"
-            raise NodeError(self, f"{label}: {self} is not one of {known}")
+            hint, known = remedy(scalar.text, choices, "", "use one of")
+            raise NodeError(self, f"{label}: {self} is unknown{hint}", known)
         if choice != scalar.text:
             scalar.text, scalar.written = choice, scalar.written or scalar.text
         return choice

@@ -28,7 +28,7 @@ def read_range(draft: Draft, name: str, table: Table) -> Domain:
         raise NodeError(table, f"{name}: takes names, not a range; use values: [...]")
     form = "uniform"
     if "distribution" in given:
-        form = given["distribution"].choice(name, DISTRIBUTIONS, "the distributions: ")
+        form = given["distribution"].choice(name, DISTRIBUTIONS)
     log = "log" in form
     step: float = 0
     if whole or form.startswith(("q", "int")):

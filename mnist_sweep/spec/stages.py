@@ -83,7 +83,7 @@ def _keep(node: Node) -> Keep:
 
 def read_confirm(draft: Draft, node: Node) -> tuple[int, Sequence[int]]:
     """How many of the best, and the fresh seeds for them."""
-    table = _table(draft, node, "confirm", _CONFIRM, ("top", "seeds"))
+    table = draft.table(node, "confirm", _CONFIRM, ("top", "seeds"), ("top", "seeds"))
     seeds = read_seeds(draft, table.entries["seeds"])
     used = sorted(set(seeds) & set(draft.values["seeds"] or ()))
     if used:
@@ -94,7 +94,7 @@ def read_confirm(draft: Draft, node: Node) -> tuple[int, Sequence[int]]:
 
 def read_race(draft: Draft, node: Node) -> tuple[Sequence[int], float]:
     """The seeds of a race, and the margin: a fraction for accuracies."""
-    table = _table(draft, node, "race", _RACE, ("seeds",), ("margin",))
+    table = draft.table(node, "race", _RACE, ("seeds", "margin"), ("seeds",))
     seeds = read_seeds(draft, table.entries["seeds"])
     if len(seeds) < 2:
         raise NodeError(table.entries["seeds"], "race.seeds: a race needs two seeds or more")
@@ -103,22 +103,6 @@ def read_race(draft: Draft, node: Node) -> tuple[Sequence[int], float]:
         raise NodeError(table.entries["margin"], "race.margin: expected points such as 0.1")
     metric = draft.values["metric"]
     return seeds, margin / 100 if metric is None or metric.is_accuracy else margin
-
-
-def _table(
-    draft: Draft,
-    node: Node,
-    label: str,
-    example: str,
-    needed: Sequence[str],
-    others: Sequence[str] = (),
-) -> Table:
-    table = node.mapping(label, example)
-    draft.check_keys(table, (*needed, *others))
-    for key in needed:
-        if key not in table.entries:
-            raise NodeError(label, f"needs {key}:; write {label}: {example}")
-    return table
 
 
 def stages_of(draft: Draft, dataset: DatasetConfig, seeds: Sequence[int]) -> list[Stage]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import product
 
@@ -17,22 +18,29 @@ from mnist_sweep.spec.yaml_lines import parse
 #: Sections of a W&B file that say how and where a program of the user's is started.
 _SECTIONS = (
     "program", "project", "entity", "command", "description", "controller", "settings", "job",
-    "image_uri", "queue", "resource", "version", "prior_runs",
+    "image_uri", "queue", "resource", "version", "prior_runs", "kind", "apiVersion",
 )  # fmt: skip
 #: What is no hyperparameter here because it never changes, and how it is.
 _FIXED: Mapping[str, Sequence[str]] = {
     "loss": ("cross_entropy",),
     "dataset": ("mnist",),
-    "input_size": ("784",),
+    "input_size": ("784", "28"),
+    "channels": ("1",),
     "classes": ("10",),
     "beta1": ("0.9",),
     "beta2": ("0.999",),
-    "epsilon": ("1e-8", "1e-08", "0.00000001"),
-    "shuffle": ("true",),
+    "epsilon": ("1e-08",),
+    "shuffle": ("true", "yes", "1"),
+    "bias": ("true", "yes", "1"),
+    "augmentation": ("false", "no", "0", "none"),
+    "early_stopping": ("false", "no", "0", "none"),
+}
+_INSTEAD = {
+    "dataset": "; for other images of 28 x 28 write the key dataset: {dir: FOLDER}",
+    "augmentation": "; shift:, rotation: and scale: distort the images",
 }
 #: What the optimizers "momentum" and "nesterov" are short for.
 _MOMENTA = {"momentum": "sgd with momentum", "nesterov": "sgd with Nesterov's momentum"}
-_HYPERBAND = "{type: hyperband, min_iter: 3}"
 
 
 def translate(draft: Draft) -> None:
@@ -40,7 +48,10 @@ def translate(draft: Draft) -> None:
     root = draft.root
     for key in [key for key in root.entries if key in _SECTIONS]:
         draft.unused[key] = None
-        root.pop(key)
+        section = root.pop(key)
+        if key == "command" and (fixed := _arguments(section)):
+            wrong = "which is not read; give it in base:"
+            draft.warnings.append(f"{section.place}: command: sets {', '.join(fixed)}, {wrong}")
     _rename(draft, root, ("count",))
     for table in _tables(root):
         _rename(draft, table, SPEC_FIELDS)
@@ -54,9 +65,10 @@ def translate(draft: Draft) -> None:
         _lift(draft, parameters)
         if flat and not parameters.entries:
             root.pop("parameters")
-    if isinstance(metric, Table) and "target" in metric.entries:
-        place = metric.pop("target").place
-        draft.warnings.append(f"{place}: metric.target: no search here ends when it is reached")
+    for key in ("target", "impute", "impute_while_running"):
+        if isinstance(metric, Table) and key in metric.entries:
+            place = metric.pop(key).place
+            draft.warnings.append(f"{place}: metric.{key}: no search here acts on it")
 
 
 def expand(draft: Draft) -> None:
@@ -79,17 +91,34 @@ def notes(draft: Draft) -> list[str]:
     if lines and "model" not in draft.root.key_places:
         others = ", ".join(name for name in MODELS if name != HPConfig.model)
         lines.append(f"model: not given; {HPConfig.model} is taken, not {others}")
+    parameters = draft.root.entries.get("parameters")
+    if lines and isinstance(parameters, Table) and "patience" in parameters.entries:
+        lines.append("patience: of the plateau schedule, in steps; no run stops early here")
     return [f"{draft.path}: {line}" for line in lines]
+
+
+def _arguments(command: Node) -> list[str]:
+    """The hyperparameters that a command sets: ``--lr=0.1``, ``--lr 0.1``, ``model.lr=0.1``."""
+    words = " ".join(node.text for node in command.walk() if isinstance(node, Scalar)).split()
+    names = (re.fullmatch(r"--([\w.-]+)(?:=.*)?|([\w./]+)=.*", word) for word in words)
+    known = (meant((n[1] or n[2]).replace("/", "."), SPEC_FIELDS) for n in names if n)
+    return [*dict.fromkeys(filter(None, known))]
 
 
 def _flat(table: Table, prefix: str = "") -> Iterator[tuple[str, Node, Place]]:
     """The parameters of ``table`` and, by dotted names, those of the groups in it."""
     for name, node in table.entries.items():
-        group = node.entries.get("parameters") if isinstance(node, Table) else None
-        if isinstance(group, Table):
+        group = node.entries.get("parameters", node) if isinstance(node, Table) else None
+        if isinstance(group, Table) and (group is not node or _is_group(node)):
             yield from _flat(group, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", node, table.key_places[name]
+
+
+def _is_group(table: Table) -> bool:
+    """Whether it holds parameters as they stand in any file but W&B's, without ``parameters:``."""
+    tables = [isinstance(node, Table) for name, node in table.entries.items() if name != "values"]
+    return bool(tables) and all(tables)
 
 
 def _tables(root: Table) -> Iterator[Table]:
@@ -105,16 +134,27 @@ def _rename(draft: Draft, table: Table, names: Collection[str]) -> None:
     ours: dict[str, str] = {}
     for name, node in table.entries.items():
         new = None if "early" in name.lower() else meant(name, names)
+        if new in ("width", "depth") and name != "depth":
+            by_layer = [_by_layer(value) for value in _listed(node) or ()]
+            new = "width" if any(by_layer) else new
         if new is None or new == name:
             continue
-        if new == "depth" and any(isinstance(value, Items) for value in _listed(node) or ()):
-            new = "width"
         if new in table.entries or new in ours.values():
             wrong = f"{printable(name)}: means {new}, which is here as well; keep one of them"
             draft.note(table.key_places[name], wrong)
         ours[name] = new
     draft.read_as |= ours
     table.rename(ours)
+
+
+def _by_layer(node: Node) -> bool:
+    """Whether ``node`` is a width for each layer; a text such as "(512, 256)" becomes our form."""
+    if not isinstance(node, Scalar):
+        return isinstance(node, Items)
+    if not re.fullmatch(r"[\[(]?\d+([-,x ]+\d+)+[\])]?", node.text):
+        return False
+    node.text = "-".join(re.findall(r"\d+", node.text))
+    return True
 
 
 def _join_layers(draft: Draft, parameters: Table) -> None:
@@ -147,13 +187,16 @@ def _lift(draft: Draft, parameters: Table) -> None:
         values, place = _listed(node) or (), parameters.key_places[name]
         if name == "model":  # one that there is not says more than that there are several
             values = [v for v in values if not meant(str(v), MODELS)][:1] or values
-        texts = [value.text.lower() for value in values if isinstance(value, Scalar)]
+        texts = [
+            value.text.lower() if (number := parse_number(value.text)) is None else f"{number:g}"
+            for value in values
+            if isinstance(value, Scalar)
+        ]
         fixed = meant(name, _FIXED)
         if fixed and texts and all(meant(text, _FIXED[fixed]) for text in texts):
             draft.unused[name] = None
         elif fixed:
-            instead = "; for others write the key dataset: {dir: FOLDER}" * (fixed == "dataset")
-            always = f"is always {_FIXED[fixed][0]} here; remove it{instead}"
+            always = f"is always {_FIXED[fixed][0]} here; remove it{_INSTEAD.get(fixed, '')}"
             draft.note(place, f"{printable(name)}: {always}")
         elif name == "seeds" and values and name not in draft.root.entries:
             draft.root.put(name, Items(place, [*values]), place)
@@ -181,6 +224,10 @@ def _expand_momenta(draft: Draft, table: Table) -> None:
     unwanted: list[Node] = []
     others = several(*(node for node, name in zip(listed, names, strict=True) if not name))
     swept = table.entries.get("momentum", several("0.9"))
+    if _listed(swept) is None:
+        wrong = "momentum: beside the optimizers momentum and nesterov list its values: [0.5, 0.9]"
+        draft.note(swept, wrong)
+        return
     momenta = several(*(n for n in _listed(swept) or () if parse_number(str(n)) != 0))
     table.put("opt", several(*others.nodes, "sgd"), place)
     if momenta.nodes:
@@ -208,10 +255,10 @@ def _expand_momenta(draft: Draft, table: Table) -> None:
 def _make_rungs(draft: Draft, node: Node) -> None:
     """Make W&B's Hyperband, which stops runs, rungs from which the best go on."""
     label, place = "early_terminate", node.place
-    table = node.mapping(label, _HYPERBAND)
-    if "type" in table.entries:
-        table.entries["type"].choice(label, ("hyperband",))
-    draft.check_keys(table, ("type", "min_iter", "max_iter", "s", "eta", "strict"))
+    if isinstance(node, Table) and "type" in node.entries:
+        node.entries["type"].choice(label, ("hyperband",))
+    keys = ("type", "min_iter", "max_iter", "s", "eta", "strict")
+    table = draft.table(node, label, "{type: hyperband, min_iter: 3}", keys)
     given = {
         key: table.entries[key].whole(f"{label}.{key}", 2 if key == "eta" else 1, 100_000)
         for key in ("min_iter", "max_iter", "s", "eta")
@@ -221,17 +268,15 @@ def _make_rungs(draft: Draft, node: Node) -> None:
     sections = [draft.root.entries.get(key) for key in ("parameters", "base")]
     holders = [s for s in sections if isinstance(s, Table) and "epochs" in s.entries]
     values = _listed(holders[0].entries["epochs"]) if holders else [Scalar(place, str(most))]
-    if values is None or len(values) != 1:
-        draft.warnings.append(f"{place}: {label}: stops no run, as their epochs differ")
-        return
-    epochs = values[0].whole("epochs", 1, 100_000)
-    if "min_iter" in given:
+    epochs = values[0].whole("epochs", 1, 100_000) if values and len(values) == 1 else 0
+    if "min_iter" in given and not {"max_iter", "s"} <= {*given}:
         stops = [given["min_iter"] * eta**i for i in range(20)]
     else:
         stops = [given.get("max_iter", epochs) // eta**i for i in range(given.get("s", 2), 0, -1)]
     stops = sorted({stop for stop in stops if 0 < stop < epochs})
     if not stops:
-        draft.warnings.append(f"{place}: {label}: stops no run, as each has {epochs} epochs")
+        why = f"each has {epochs} epochs" if epochs else "their epochs differ"
+        draft.warnings.append(f"{place}: {label}: stops no run, as {why}")
         return
     for holder in holders:
         holder.pop("epochs")

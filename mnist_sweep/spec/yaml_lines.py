@@ -8,6 +8,7 @@ when they are read. Scalars stay text: the reader of a field decides what a valu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,14 @@ MAX_DEPTH = 20
 _TAGS = ("str", "float", "int", "bool", "null", "seq", "map")
 #: Keys that only files for other programs have, which say nothing that is a sweep here.
 _OWNERS = {
-    "Hydra": {"hydra", "defaults"},
+    "Keras Tuner": {"class_name"},
+    "SageMaker": {"ParameterRanges", "HyperParameterTuningJobConfig"},
+    "Katib": {"feasibleSpace"},
+    "Azure ML": {"sampling_algorithm"},
+    "Vertex AI": {"studySpec", "parameterId"},
+    "Ax": {"objective_name", "objectives", "log_scale", "__type"},
+    "Jupyter": {"nbformat"},
+    "Hydra": {"hydra", "defaults", "_target_"},
     "Determined": {"searcher", "hyperparameters"},
     "NNI": {"_type", "trialCommand", "trialConcurrency", "searchSpace", "searchSpacePath"},
     "Guild": {"flags", "operations"},
@@ -72,8 +80,10 @@ def parse(text: str, place: Callable[[int], Place], draft: Draft) -> Node:
         line, index = (mark.line + 1, mark.index) if mark else (1, 0)
         wrong = (
             f"not valid YAML: {printable(error.problem or str(error.context), 200)}; "
-            "check indentation, brackets and quotes here and above"
+            "check indentation, brackets, quotes and the blank after ':' here and above"
         )
+        if re.search(r"^\s*(import |from |\w+ = )", text, re.MULTILINE):
+            wrong = "this is Python, not YAML; keep nothing but the mapping, from '{' to '}'"
         if text[index : index + 1] == "\t":
             wrong = "a tab where YAML wants spaces; indent with spaces"
         raise NodeError(place(line), wrong) from error
@@ -175,6 +185,8 @@ class _Parser:
     def _put(self, table: Table, key: Node, node: Node) -> None:
         if not isinstance(key, Scalar):
             self.draft.note(*key.unfit(f"a key must be a single word, got {key}").args)
+        elif key.text == "<<":
+            self.draft.note(key, "merging (<<) is not supported; write the keys out")
         elif key.text in table.entries:
             line = table.key_places[key.text].line
             first = "" if line is None else f", first on line {line}"
