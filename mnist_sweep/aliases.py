@@ -28,7 +28,7 @@ ALIASES: Mapping[str, str] = {
     "activation_fn": "{,hidden_,fc_,dense_}{activation,act}{,s,_function,_func,_fn,_type} "
     "nonlinearity",
     "epochs": "{,n_,nb_,num_,no_of_,number_of_,max_,total_,train_,training_}{epoch,epochs}",
-    "lr_schedule": "{,lr_,learning_rate_}{schedule,scheduler}{,_type,_name}",
+    "lr_schedule": "{,lr_,learning_rate_}{schedule,scheduler,sched}{,_type,_name}",
     "label_smoothing": "label_smooth smoothing",
     "weight_decay": "wd w_d weight_decay_rate",
     "dropout": "{,hidden_,fc_,dense_}dropout{,_rate,_prob,_p} drop{,_rate,_prob} p_dropout",
@@ -89,15 +89,15 @@ _METRICS = {
 
 #: The width of one layer: layer1_size, layer_2_units, fc3, hidden1, n_units_l0.
 _A_LAYER = re.compile(
-    r"(n_)?(hidden|layer|fc|dense|lin|linear|units|size|h)_?(layer|units|size|dim|l)?s?_?(\d+)"
-    r"(_?(size|units|dim|nodes|neurons|width))?"
+    r"((n|num)_)?(hidden|layer|fc|dense|lin|linear|units|neurons|nodes|size|h)_?"
+    r"(layer|units|neurons|nodes|size|dim|l)?s?_?(\d+)(_?(size|units|dim|nodes|neurons|width))?"
 )
 
 
 def layer_number(name: str) -> int | None:
     """Which layer ``name`` is the width of; None if it is no such name."""
     match = _A_LAYER.fullmatch(name.lower().rpartition(".")[2])
-    return int(match[4]) if match else None
+    return int(match[5]) if match else None
 
 
 def _plain(word: str) -> str:
@@ -126,10 +126,13 @@ def meant(word: str, options: Collection[str]) -> str | None:
     return None
 
 
-def remedy(word: str, options: Collection[str], advice: str, known: str) -> tuple[str, str]:
+def remedy(word: str, options: Collection[str], what: str = "") -> tuple[str, str]:
     """What to do with a ``word`` that is none of ``options``, and a list of them if that helps."""
-    hint = suggest(word, options)
-    return hint or advice, "" if hint else f"; {known} {', '.join(options)}"
+    if hint := suggest(word, options):
+        return hint, ""
+    if what:
+        return "; correct or remove it", f"; {what} are {', '.join(options)}"
+    return "", f"; use one of {', '.join(options)}"
 
 
 def suggest(word: str, options: Collection[str]) -> str:

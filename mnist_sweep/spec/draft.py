@@ -86,7 +86,7 @@ class Draft:
             if elsewhere and key in elsewhere:
                 self.note(place, f"{key}: does not stand here; {elsewhere[key]}")
             elif key not in allowed:
-                hint, known = remedy(key, allowed, "; correct or remove it", "the keys here are")
+                hint, known = remedy(key, allowed, "the keys here")
                 self.note(place, f"{printable(key) or repr(key)}: unknown key{hint}", known)
         return {*table.key_places} <= {*allowed}
 

@@ -16,12 +16,19 @@ from mnist_sweep.spec.nodes import Items, Node, NodeError, Scalar, Table, printa
 from mnist_sweep.spec.ranges import DISTRIBUTIONS, RANGE_KEYS, read_range
 from mnist_sweep.trial import SPLIT_SIZES
 
+#: How other programs say what a parameter may be, and what says it here.
+_ELSEWHERE = {
+    "low": "write min:",
+    "high": "write max:",
+    "choices": "write values:",
+    "step": "write q: and distribution: q_uniform",
+    "log": "write distribution: log_uniform_values",
+}
+
 
 def read_base(draft: Draft, node: Node) -> Point:
-    """Field -> value. ``model`` may stand here too; it is no part of the point."""
-    table = node.mapping("base", "{lr: 1e-3}")
-    rest = {name: child for name, child in table.entries.items() if name != "model"}
-    entries = _entries(draft, Table(table.place, rest, table.key_places))
+    """Field -> value."""
+    entries = _entries(draft, node.mapping("base", "{lr: 1e-3}"))
     return {name: draft.attempt(_value, name, child) for name, child in entries}
 
 
@@ -60,8 +67,7 @@ def _entries(draft: Draft, table: Table) -> Iterator[tuple[str, Node]]:
         elif re.fullmatch("(n|num|no)?hidden(layer|num)?", re.sub(r"\W|_", "", name.lower())):
             problem = "write width: for the units of a layer, depth: for the number of layers"
         elif name not in SPEC_FIELDS:
-            advice, listing = "; correct or remove it", "the hyperparameters are"
-            hint, known = remedy(name, SPEC_FIELDS, advice, listing)
+            hint, known = remedy(name, SPEC_FIELDS, "the hyperparameters")
             problem = f"unknown hyperparameter{hint}"
         elif model is not None and lacks(model, name):
             problem = f"does not apply to model {model}; remove it here"
@@ -87,6 +93,9 @@ def _value(name: str, node: Node) -> Any:
         value = check_value(name, node.number(name))
     except ValueError as error:
         raise NodeError(node, str(error)) from None
+    if re.fullmatch("784-.+-10", str(value)):
+        wrong = f"{value} has the inputs and the classes; give the hidden layers: {value[4:-3]}"
+        raise NodeError(node, f"{name}: {wrong}")
     return str(value) if by_layer else value  # a list of one is one layer, a number says of none
 
 
@@ -105,7 +114,7 @@ def _domain(draft: Draft, name: str, node: Node) -> Domain:
     listed = "distribution" in given and (
         given["distribution"].choice(name, (*DISTRIBUTIONS, *lists)) in lists
     )
-    if not draft.check_keys(node, ("values", "value", "probabilities", *RANGE_KEYS)):
+    if not draft.check_keys(node, ("values", "value", "probabilities", *RANGE_KEYS), _ELSEWHERE):
         return []
     limits = [form for form in RANGE_KEYS if form in given and not (listed and form != "min")]
     if ("values" in given) + ("value" in given) + bool(limits) != 1:

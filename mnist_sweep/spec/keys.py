@@ -42,26 +42,6 @@ def _name(draft: Draft, node: Node) -> str:
     raise NodeError(node, f"name: {node} cannot name a sweep; use {_NAME_RULE}")
 
 
-def _model_in_base(draft: Draft) -> Node | None:
-    base = draft.root.entries.get("base")
-    return base.entries.get("model") if isinstance(base, Table) else None
-
-
-def _default_model(draft: Draft) -> str:
-    node = _model_in_base(draft)
-    return node.text if isinstance(node, Scalar) and node.text in MODELS else HPConfig.model
-
-
-def _model(draft: Draft, node: Node) -> str | None:
-    """The model, which stands in ``base`` too or instead."""
-    other = _model_in_base(draft) or node
-    model, in_base = (draft.attempt(each.choice, "model", MODELS) for each in (node, other))
-    if None not in (model, in_base) and model != in_base:
-        wrong = f"model: is {in_base} in base and {model} at the top level; keep one of them"
-        draft.note(other, wrong)
-    return in_base and model
-
-
 def _dataset(draft: Draft, node: Node) -> DatasetConfig | None:
     before = len(draft.problems)
     example = "{name: mnist, validation_size: 5000}"
@@ -272,7 +252,7 @@ class Key:
 
 KEYS: Mapping[str, Key] = {
     "name": Key(_name, lambda draft: draft.path.stem),
-    "model": Key(_model, _default_model),
+    "model": Key(lambda _, node: node.choice("model", MODELS), lambda _: HPConfig.model),
     "dataset": Key(_dataset, lambda _: BUNDLED_DATASET),
     "seeds": Key(read_seeds, lambda _: "1"),
     "metric": Key(_metric, _default_metric),

@@ -77,7 +77,7 @@ class Node:
         scalar = self.scalar(label)
         choice = meant(scalar.text, choices)
         if choice is None:
-            hint, known = remedy(scalar.text, choices, "", "use one of")
+            hint, known = remedy(scalar.text, choices)
             raise NodeError(self, f"{label}: {self} is unknown{hint}", known)
         if choice != scalar.text:
             scalar.text, scalar.written = choice, scalar.written or scalar.text

@@ -53,6 +53,11 @@ def translate(draft: Draft) -> None:
             wrong = "which is not read; give it in base:"
             draft.warnings.append(f"{section.place}: command: sets {', '.join(fixed)}, {wrong}")
     _rename(draft, root, ("count",))
+    if isinstance(base := root.entries.get("base"), Table) and "model" in base.entries:
+        model = root.entries.setdefault("model", base.entries["model"])
+        root.key_places.setdefault("model", base.key_places["model"])
+        if str(model) == str(base.entries["model"]):
+            base.pop("model")
     for table in _tables(root):
         _rename(draft, table, SPEC_FIELDS)
     parameters, metric = (root.entries.get(key) for key in ("parameters", "metric"))
@@ -117,8 +122,8 @@ def _flat(table: Table, prefix: str = "") -> Iterator[tuple[str, Node, Place]]:
 
 def _is_group(table: Table) -> bool:
     """Whether it holds parameters as they stand in any file but W&B's, without ``parameters:``."""
-    tables = [isinstance(node, Table) for name, node in table.entries.items() if name != "values"]
-    return bool(tables) and all(tables)
+    tables = all(isinstance(node, Table) for node in table.entries.values())
+    return tables and bool(table.entries) and not {"values", "value"} & {*table.entries}
 
 
 def _tables(root: Table) -> Iterator[Table]:
@@ -163,7 +168,8 @@ def _join_layers(draft: Draft, parameters: Table) -> None:
     names = sorted((n for n in layers if layers[n] is not None), key=lambda n: layers[n] or 0)
     lists = [_listed(parameters.entries[name]) or () for name in names]
     many = math.prod(map(len, lists)) > MAX_TRIALS
-    if len(names) < 2 or not all(lists) or many or {"width", "depth"} & {*parameters.entries}:
+    unclear = many or len({*map(layers.get, names)}) < len(names) or not all(lists)
+    if len(names) < 2 or unclear or {"width", "depth"} & {*parameters.entries}:
         return
     place = parameters.key_places[names[0]]
     widths = [Items(place, [*nodes]) for nodes in product(*lists)]
@@ -224,12 +230,11 @@ def _expand_momenta(draft: Draft, table: Table) -> None:
     unwanted: list[Node] = []
     others = several(*(node for node, name in zip(listed, names, strict=True) if not name))
     swept = table.entries.get("momentum", several("0.9"))
+    table.put("opt", several(*others.nodes, "sgd"), place)
     if _listed(swept) is None:
         wrong = "momentum: beside the optimizers momentum and nesterov list its values: [0.5, 0.9]"
         draft.note(swept, wrong)
-        return
     momenta = several(*(n for n in _listed(swept) or () if parse_number(str(n)) != 0))
-    table.put("opt", several(*others.nodes, "sgd"), place)
     if momenta.nodes:
         table.put("momentum", several("0", *momenta.nodes), place)
         if others.nodes:
