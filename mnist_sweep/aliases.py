@@ -77,12 +77,9 @@ _SPLITS = {
     "test": "test",
     "train": "train,training",
 }
-_MEASURES = {
-    "accuracy": "accuracy,acc,accu,accuracyepoch,accepoch,categoricalaccuracy",
-    "loss": "loss,lossepoch",
-}
+_MEASURES = {"accuracy": "accuracy,acc,accu,categoricalaccuracy", "loss": "loss"}
 _METRICS = {
-    f"{split}_{measure}": f"{{{a}}}{{{b}}} {{{b}}}{{{a}}}"
+    f"{split}_{measure}": f"{{{a}}}{{{b}}}{{,epoch}} {{{b}}}{{,epoch}}{{{a}}}"
     for split, a in _SPLITS.items()
     for measure, b in _MEASURES.items()
 }

@@ -440,9 +440,7 @@ def test_a_name_without_a_letter_or_digit_becomes_the_files_if_that_has_one(
     assert (spec.name, len(spec.warnings)) == ("sweep", 1)
     path = tmp_path / "扫描.yaml"
     path.write_text(f"seeds: 1\nname: {name}\n", encoding="utf-8")
-    with pytest.raises(
-        SpecError, match=r":2: name: .* cannot name a sweep; use at most"
-    ):
+    with pytest.raises(SpecError, match=r":2: name: .* cannot name a sweep; use at most"):
         load_spec(path)
 
 

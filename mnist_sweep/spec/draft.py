@@ -15,6 +15,8 @@ from mnist_sweep.trial import BUNDLED_IMAGES, DatasetConfig
 
 MAX_PROBLEMS = 100
 MAX_IMAGES = 2**31 - 1
+MAX_TRIALS = 100_000
+MAX_SEED = 2**32 - 1
 
 #: (results file, n, metric) -> the n best configurations of an earlier sweep, best first.
 BestConfigs: TypeAlias = Callable[[Path, int, Metric], Sequence[HPConfig]]

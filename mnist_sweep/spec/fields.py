@@ -1,4 +1,4 @@
-"""Hyperparameters in a sweep spec: YAML nodes -> checked values, grids, exclusions."""
+"""Hyperparameters and seeds in a spec: YAML nodes -> checked values, grids, exclusions."""
 
 from __future__ import annotations
 
@@ -11,19 +11,10 @@ from mnist_sweep.aliases import layer_number, meant, remedy
 from mnist_sweep.config import FIELDS, SPEC_FIELDS, check_value, lacks
 from mnist_sweep.search.methods import DRAWING
 from mnist_sweep.search.space import Domain, Exclusion, Grid, Interval, Point
-from mnist_sweep.spec.draft import Draft
+from mnist_sweep.spec.draft import MAX_SEED, MAX_TRIALS, Draft
 from mnist_sweep.spec.nodes import Items, Node, NodeError, Scalar, Table, printable
 from mnist_sweep.spec.ranges import DISTRIBUTIONS, RANGE_KEYS, read_range
 from mnist_sweep.trial import SPLIT_SIZES
-
-#: How other programs say what a parameter may be, and what says it here.
-_ELSEWHERE = {
-    "low": "write min:",
-    "high": "write max:",
-    "choices": "write values:",
-    "step": "write q: and distribution: q_uniform",
-    "log": "write distribution: log_uniform_values",
-}
 
 
 def read_base(draft: Draft, node: Node) -> Point:
@@ -49,6 +40,15 @@ def read_exclusion(draft: Draft, node: Node) -> Exclusion:
     entries = _entries(draft, table)
     values = {name: draft.attempt(_values, draft, name, child) or [] for name, child in entries}
     return Exclusion(values, str(table.place))
+
+
+def read_seeds(draft: Draft, node: Node) -> list[int]:
+    """The distinct seeds in their order; a number n stands for 0 to n-1."""
+    if not isinstance(node, Items):
+        return list(range(node.whole("seeds", 1, MAX_TRIALS)))
+    nodes = node.items("seeds")
+    seeds = [(draft.attempt(child.whole, "seeds", 0, MAX_SEED), child) for child in nodes]
+    return [seed for seed in draft.distinct("seeds", seeds) if seed is not None]
 
 
 def _entries(draft: Draft, table: Table) -> Iterator[tuple[str, Node]]:
@@ -114,7 +114,7 @@ def _domain(draft: Draft, name: str, node: Node) -> Domain:
     listed = "distribution" in given and (
         given["distribution"].choice(name, (*DISTRIBUTIONS, *lists)) in lists
     )
-    if not draft.check_keys(node, ("values", "value", "probabilities", *RANGE_KEYS), _ELSEWHERE):
+    if not draft.check_keys(node, ("values", "value", "probabilities", *RANGE_KEYS)):
         return []
     limits = [form for form in RANGE_KEYS if form in given and not (listed and form != "min")]
     if ("values" in given) + ("value" in given) + bool(limits) != 1:

@@ -16,10 +16,9 @@ from mnist_sweep.metrics import CHOICE_METRICS, METRICS, Metric
 from mnist_sweep.models import MODELS
 from mnist_sweep.search.methods import DRAWING, METHODS
 from mnist_sweep.search.space import Exclusion, Grid
-from mnist_sweep.spec.draft import MAX_IMAGES, Draft, training_images
-from mnist_sweep.spec.fields import read_base, read_exclusion, read_grid
+from mnist_sweep.spec.draft import MAX_IMAGES, MAX_SEED, MAX_TRIALS, Draft, training_images
+from mnist_sweep.spec.fields import read_base, read_exclusion, read_grid, read_seeds
 from mnist_sweep.spec.nodes import Node, NodeError, Scalar, Table, printable
-from mnist_sweep.spec.seeds import MAX_SEED, MAX_TRIALS, read_seeds
 from mnist_sweep.spec.stages import read_confirm, read_race, read_rungs
 from mnist_sweep.trial import BUNDLED_DATASET, SPLIT_SIZES, DatasetConfig
 

@@ -18,11 +18,10 @@ from mnist_sweep.search.methods import DRAWING, METHODS
 from mnist_sweep.search.protocol import Search, SearchError
 from mnist_sweep.search.space import Interval, Space
 from mnist_sweep.search.stages import Staged
-from mnist_sweep.spec.draft import BestConfigs, Draft
+from mnist_sweep.spec.draft import MAX_TRIALS, BestConfigs, Draft
 from mnist_sweep.spec.keys import KEYS, read_keys
 from mnist_sweep.spec.nodes import Table
 from mnist_sweep.spec.overrides import set_data_dir, set_key
-from mnist_sweep.spec.seeds import MAX_TRIALS
 from mnist_sweep.spec.stages import stages_of
 from mnist_sweep.spec.words import expand, notes, translate
 from mnist_sweep.spec.yaml_lines import as_yaml, read_file

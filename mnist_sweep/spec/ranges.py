@@ -7,9 +7,8 @@ from statistics import NormalDist
 
 from mnist_sweep.config import FIELDS, check_value
 from mnist_sweep.search.space import Domain, Interval
-from mnist_sweep.spec.draft import Draft
+from mnist_sweep.spec.draft import MAX_TRIALS, Draft
 from mnist_sweep.spec.nodes import NodeError, Table
-from mnist_sweep.spec.seeds import MAX_TRIALS
 
 #: W&B's, each with its meaning there.
 DISTRIBUTIONS = (

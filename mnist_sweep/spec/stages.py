@@ -9,10 +9,9 @@ from typing import Any
 
 from mnist_sweep.config import parse_number
 from mnist_sweep.search.stages import Keep, Race, Rung, Stage
-from mnist_sweep.spec.draft import MAX_IMAGES, Draft, training_images
-from mnist_sweep.spec.fields import read_base
+from mnist_sweep.spec.draft import MAX_IMAGES, MAX_TRIALS, Draft, training_images
+from mnist_sweep.spec.fields import read_base, read_seeds
 from mnist_sweep.spec.nodes import Node, NodeError, Scalar, Table
-from mnist_sweep.spec.seeds import MAX_TRIALS, read_seeds
 from mnist_sweep.trial import DatasetConfig
 
 _RUNG = "{epochs: 1, keep: 1/4}"

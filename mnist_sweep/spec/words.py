@@ -10,9 +10,8 @@ from itertools import product
 from mnist_sweep.aliases import layer_number, meant
 from mnist_sweep.config import SPEC_FIELDS, HPConfig, parse_number
 from mnist_sweep.models import MODELS
-from mnist_sweep.spec.draft import Draft
+from mnist_sweep.spec.draft import MAX_TRIALS, Draft
 from mnist_sweep.spec.nodes import Items, Node, Place, Scalar, Table, printable
-from mnist_sweep.spec.seeds import MAX_TRIALS
 from mnist_sweep.spec.yaml_lines import parse
 
 #: Sections of a W&B file that say how and where a program of the user's is started.
@@ -111,19 +110,21 @@ def _arguments(command: Node) -> list[str]:
 
 
 def _flat(table: Table, prefix: str = "") -> Iterator[tuple[str, Node, Place]]:
-    """The parameters of ``table`` and, by dotted names, those of the groups in it."""
+    """The parameters of ``table`` and, by dotted names, those of the groups in it.
+
+    W&B has the latter under ``parameters:``, other files without that.
+    """
     for name, node in table.entries.items():
-        group = node.entries.get("parameters", node) if isinstance(node, Table) else None
-        if isinstance(group, Table) and (group is not node or _is_group(node)):
-            yield from _flat(group, f"{prefix}{name}.")
+        group = node.entries if isinstance(node, Table) else {}
+        tables = [child for child in group.values() if isinstance(child, Table)]
+        if (
+            isinstance(node, Table)
+            and len(tables) == len(group) > 0
+            and not {"value", "values"} & {*group}
+        ):
+            yield from _flat(tables[0] if "parameters" in group else node, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", node, table.key_places[name]
-
-
-def _is_group(table: Table) -> bool:
-    """Whether it holds parameters as they stand in any file but W&B's, without ``parameters:``."""
-    tables = all(isinstance(node, Table) for node in table.entries.values())
-    return tables and bool(table.entries) and not {"values", "value"} & {*table.entries}
 
 
 def _tables(root: Table) -> Iterator[Table]:
