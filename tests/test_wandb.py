@@ -84,6 +84,18 @@ parameters:
     assert load(tmp_path, "model: mlp\nparameters: {lr: [1e-3]}\n").warnings == ()
 
 
+def test_a_note_says_what_means_something_else_in_a_wandb_file(tmp_path: Path) -> None:
+    command = ["${env}", "python", "train.py", "--hidden_size", "64", "optim/lr=0.1", "${args}"]
+    text = f"program: a.py\ncommand: {command}\nmodel: mlp\nparameters: {{patience: [5]}}\n"
+    file = f"{tmp_path}/sweep.yaml"
+    assert list(load(tmp_path, text).warnings) == [
+        f"{file}: program: nothing that matters here",
+        f"{file}: patience: of the plateau schedule, in steps; no run stops early here",
+        f"{file}:2: command: sets width, lr, which is not read; give it in base:",
+    ]
+    assert load(tmp_path, "model: mlp\nparameters: {patience: [5]}\n").warnings == ()
+
+
 def test_an_option_changes_a_wandb_file_in_its_own_words(tmp_path: Path) -> None:
     text = """\
 early_terminate: {type: hyperband, min_iter: 3}
@@ -291,6 +303,13 @@ def test_another_thing_is_never_suggested(words: str, options: Sequence[str]) ->
         ("Guild", "- model: mnist\n  operations: {train: {flags: {lr: [0.1]}}}\n"),
         ("Determined", "hyperparameters: {lr: {base: 10}}\nsearcher: {name: random}\n"),
         ("Ray Tune", "param_space: {lr: {loguniform: [1e-4, 0.1]}}\n"),
+        ("Keras Tuner", "hyperparameters: {space: [{class_name: Int, config: {name: units}}]}\n"),
+        ("SageMaker", "Strategy: Bayesian\nParameterRanges: {ContinuousParameterRanges: []}\n"),
+        ("Ax", "parameters: [{name: lr, bounds: [0.1, 1.0], log_scale: true}]\n"),
+        ("Azure ML", "search_space: {lr: {type: uniform}}\nsampling_algorithm: random\n"),
+        ("Katib", "kind: Experiment\nspec: {parameters: [{feasibleSpace: {min: 0.1}}]}\n"),
+        ("Vertex AI", "studySpec: {parameters: [{parameterId: lr}]}\n"),
+        ("Jupyter", '{"cells": [], "nbformat": 4}\n'),
     ],
 )
 def test_a_file_for_another_program_is_one_line(tmp_path: Path, owner: str, text: str) -> None:

@@ -83,7 +83,7 @@ def _value(name: str, node: Node) -> Any:
     if isinstance(node, Scalar) and not node.quoted and node.text in ("null", "~", "None"):
         if meta.get("extra"):  # as in Python, where None is off
             return FIELDS[name].default
-        node = Scalar(node.place, "none") if meta["type"] is str else node
+        node.text = "none" if meta["type"] is str else node.text
     if meta["type"] is str:
         return node.choice(name, meta["choices"])
     by_layer = "per_layer" in meta and isinstance(node, Items)

@@ -29,8 +29,7 @@ def set_key(draft: Draft, override: str) -> None:
     path[at:] = [meant(name, SPEC_FIELDS) or name for name in path[at : at + 1]] + path[at + 1 :]
     key = meant(key, FIELD_NAMES) or key if len(path) == 1 and key not in KEYS else key
     if key in FIELD_NAMES and key not in KEYS:
-        swept_in = _swept_in(draft.root, key)
-        if swept_in:
+        if swept_in := _swept_in(draft.root, key):
             instead = f"--set {swept_in}.{key}={printable(text)}"
             raise NodeError(
                 place, f"{key}: is swept in {swept_in}; to override that, write {instead}"

@@ -46,11 +46,12 @@ def translate(draft: Draft) -> None:
     """Put all of ``draft.root`` into our words; what is in them already stays."""
     root = draft.root
     for key in [key for key in root.entries if key in _SECTIONS]:
-        draft.unused[key] = None
         section = root.pop(key)
-        if key == "command" and (fixed := _arguments(section)):
-            wrong = "which is not read; give it in base:"
-            draft.warnings.append(f"{section.place}: command: sets {', '.join(fixed)}, {wrong}")
+        if fixed := ", ".join(_arguments(section) if key == "command" else ()):
+            wrong = f"sets {fixed}, which is not read; give it in base:"
+            draft.warnings.append(f"{section.place}: command: {wrong}")
+        else:
+            draft.unused[key] = None
     _rename(draft, root, ("count",))
     if isinstance(base := root.entries.get("base"), Table) and "model" in base.entries:
         model = root.entries.setdefault("model", base.entries["model"])
@@ -95,8 +96,7 @@ def notes(draft: Draft) -> list[str]:
     if lines and "model" not in draft.root.key_places:
         others = ", ".join(name for name in MODELS if name != HPConfig.model)
         lines.append(f"model: not given; {HPConfig.model} is taken, not {others}")
-    parameters = draft.root.entries.get("parameters")
-    if lines and isinstance(parameters, Table) and "patience" in parameters.entries:
+    if lines and any("patience" in grid for grid in draft.values["parameters"] or ()):
         lines.append("patience: of the plateau schedule, in steps; no run stops early here")
     return [f"{draft.path}: {line}" for line in lines]
 
@@ -116,13 +116,10 @@ def _flat(table: Table, prefix: str = "") -> Iterator[tuple[str, Node, Place]]:
     """
     for name, node in table.entries.items():
         group = node.entries if isinstance(node, Table) else {}
-        tables = [child for child in group.values() if isinstance(child, Table)]
-        if (
-            isinstance(node, Table)
-            and len(tables) == len(group) > 0
-            and not {"value", "values"} & {*group}
-        ):
-            yield from _flat(tables[0] if "parameters" in group else node, f"{prefix}{name}.")
+        tables = {key: child for key, child in group.items() if isinstance(child, Table)}
+        is_group = len(tables) == len(group) > 0 and not {"value", "values"} & {*group}
+        if isinstance(node, Table) and is_group:
+            yield from _flat(tables.get("parameters", node), f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", node, table.key_places[name]
 
