@@ -94,6 +94,11 @@ def test_a_note_says_what_means_something_else_in_a_wandb_file(tmp_path: Path) -
         f"{file}:2: command: sets width, lr, which is not read; give it in base:",
     ]
     assert load(tmp_path, "model: mlp\nparameters: {patience: [5]}\n").warnings == ()
+    ranges = (
+        "method: random\ncount: 9\nparameters: {lr: {min: 1, max: 2}, depth: {min: 1, max: 2}}\n"
+    )
+    (note,) = load(tmp_path, f"model: mlp\n{ranges}").warnings
+    assert note == f"{file}:4: lr: any number from 1 to 2, where W&B draws whole ones"
 
 
 def test_an_option_changes_a_wandb_file_in_its_own_words(tmp_path: Path) -> None:

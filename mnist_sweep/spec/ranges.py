@@ -47,6 +47,9 @@ def read_range(draft: Draft, name: str, table: Table) -> Domain:
     if not {"min", "max"} <= set(given):
         raise NodeError(table, f"{name}: a range needs min: and max:")
     low, high = (_number(name, table, limit) for limit in ("min", "max"))
+    if {type(low), type(high)} == {int} and not whole and "distribution" not in given:
+        real = f"any number from {low} to {high}, where W&B draws whole ones"
+        draft.warnings.append(f"{table.place}: {name}: {real}")
     hint = ""
     if "log_uniform" in form and not form.endswith("_values"):
         low, high = (-high, -low) if form.startswith("inv") else (low, high)

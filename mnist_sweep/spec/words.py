@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from itertools import product
 
 from mnist_sweep.aliases import layer_number, meant
@@ -20,20 +20,12 @@ _SECTIONS = (
     "image_uri", "queue", "resource", "version", "prior_runs", "kind", "apiVersion",
 )  # fmt: skip
 #: What is no hyperparameter here because it never changes, and how it is.
-_FIXED: Mapping[str, Sequence[str]] = {
-    "loss": ("cross_entropy",),
-    "dataset": ("mnist",),
-    "input_size": ("784", "28"),
-    "channels": ("1",),
-    "classes": ("10",),
-    "beta1": ("0.9",),
-    "beta2": ("0.999",),
-    "epsilon": ("1e-08",),
-    "shuffle": ("true", "yes", "1"),
-    "bias": ("true", "yes", "1"),
-    "augmentation": ("false", "no", "0", "none"),
-    "early_stopping": ("false", "no", "0", "none"),
-}
+_FIXED: Mapping[str, str] = {
+    "loss": "cross_entropy", "dataset": "mnist", "input_size": "784 28", "channels": "1",
+    "classes": "10", "beta1": "0.9", "beta2": "0.999", "epsilon": "1e-08", "dampening": "0",
+    "shuffle": "true yes 1", "bias": "true yes 1", "amsgrad": "false no 0",
+    "augmentation": "false no 0 none", "early_stopping": "false no 0 none",
+}  # fmt: skip
 _INSTEAD = {
     "dataset": "; for other images of 28 x 28 write the key dataset: {dir: FOLDER}",
     "augmentation": "; shift:, rotation: and scale: distort the images",
@@ -197,11 +189,12 @@ def _lift(draft: Draft, parameters: Table) -> None:
             if isinstance(value, Scalar)
         ]
         fixed = meant(name, _FIXED)
-        if fixed and texts and all(meant(text, _FIXED[fixed]) for text in texts):
+        always = _FIXED[fixed].split() if fixed else []
+        if fixed and texts and all(meant(text, always) for text in texts):
             draft.unused[name] = None
         elif fixed:
-            always = f"is always {_FIXED[fixed][0]} here; remove it{_INSTEAD.get(fixed, '')}"
-            draft.note(place, f"{printable(name)}: {always}")
+            wrong = f"is always {always[0]} here; remove it{_INSTEAD.get(fixed, '')}"
+            draft.note(place, f"{printable(name)}: {wrong}")
         elif name == "seeds" and values and name not in draft.root.entries:
             draft.root.put(name, Items(place, [*values]), place)
         elif name == "model" and len(values) == 1 and name not in draft.root.entries:
