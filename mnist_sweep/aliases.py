@@ -50,6 +50,7 @@ ALIASES: Mapping[str, str] = {
     "xavier_normal": "glorot_normal",
     "he_uniform": "kaiming_uniform",
     "he_normal": "he kaiming kaiming_normal",
+    "float32": "32 fp32",
     "mlp": "ffn fcnn feedforward fully_connected dense multilayer_perceptron",
     "cnn": "convnet conv_net",
     # others

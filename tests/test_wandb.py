@@ -94,25 +94,9 @@ def test_a_note_says_what_means_something_else_in_a_wandb_file(tmp_path: Path) -
         f"{file}:2: command: sets width, lr, which is not read; give it in base:",
     ]
     assert load(tmp_path, "model: mlp\nparameters: {patience: [5]}\n").warnings == ()
-    ranges = (
-        "method: random\ncount: 9\nparameters: {lr: {min: 1, max: 2}, depth: {min: 1, max: 2}}\n"
-    )
-    (note,) = load(tmp_path, f"model: mlp\n{ranges}").warnings
-    assert note == f"{file}:4: lr: any number from 1 to 2, where W&B draws whole ones"
-
-
-def test_an_option_changes_a_wandb_file_in_its_own_words(tmp_path: Path) -> None:
-    text = """\
-early_terminate: {type: hyperband, min_iter: 3}
-parameters: {n_epochs: {value: 27}, optimizer: {values: [momentum, adam]}}
-"""
-    spec = load(tmp_path, text, "parameters.n_epochs=8", "early_terminate.eta=2")
-    assert (
-        "rungs:\n- {epochs: 3, keep: 1/2}\n- {epochs: 6, keep: 1/2}\n- {epochs: 8}" in spec.resolved
-    )
-    spec = load(tmp_path, text, "parameters.optimizer=[adam, nesterov]")
-    assert configs(spec, "opt", "momentum", "nesterov") == [("adam", 0, 0), ("sgd", 0.9, 1)]
-    assert not [line for line in spec.warnings if "does not apply" in line or "matches" in line]
+    ranges = "parameters: {lr: {min: 1, max: 2}, depth: {min: 1, max: 2}}"
+    (note,) = load(tmp_path, f"method: random\ncount: 9\n{ranges}\n").warnings
+    assert note == f"{file}:3: lr: any number from 1 to 2, where W&B draws whole ones"
 
 
 # Distributions
@@ -229,6 +213,11 @@ def test_no_alias_is_another_name_of_two_things() -> None:
         ("hidden", None),
         ("gamma", None),
         ("scheduler", "lr_schedule"),
+        ("num_neurons_per_layer", "width"),
+        ("number_of_fc_layers", "depth"),
+        ("fc_layer", None),
+        ("keep_prob", None),
+        ("batch_norm", None),
     ],
 )
 def test_a_name_means_one_thing_or_none(written: str, field: str | None) -> None:

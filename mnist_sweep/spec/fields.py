@@ -16,6 +16,9 @@ from mnist_sweep.spec.nodes import Items, Node, NodeError, Scalar, Table, printa
 from mnist_sweep.spec.ranges import DISTRIBUTIONS, RANGE_KEYS, read_range
 from mnist_sweep.trial import SPLIT_SIZES
 
+#: To some these say the units of a layer, to others the number of layers.
+_AMBIGUOUS = re.compile(r"(.*\.)?((n|num|no)[_-]?)?(hidden|dense|fc)([_-]?(layer|num))?")
+
 
 def read_base(draft: Draft, node: Node) -> Point:
     """Field -> value."""
@@ -64,7 +67,7 @@ def _entries(draft: Draft, table: Table) -> Iterator[tuple[str, Node]]:
             problem = "for a width of its own for each layer write width: 512-256"
         elif split := meant(name, SPLIT_SIZES):
             problem = f"give it as a number of images: dataset: {{{split}: 5000}}"
-        elif re.fullmatch("(n|num|no)?hidden(layer|num)?", re.sub(r"\W|_", "", name.lower())):
+        elif _AMBIGUOUS.fullmatch(name.lower()):
             problem = "write width: for the units of a layer, depth: for the number of layers"
         elif name not in SPEC_FIELDS:
             hint, known = remedy(name, SPEC_FIELDS, "the hyperparameters")
