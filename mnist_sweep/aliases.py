@@ -42,7 +42,7 @@ ALIASES: Mapping[str, str] = {
     "leaky_relu": "lrelu",
     "sigmoid": "logistic",
     "plateau": "reduce_lr_on_plateau reduce_on_plateau",
-    "constant": "none null",
+    "constant": "none",
     "cosine": "cosine_annealing cosine_annealing_lr",
     "onecycle": "one_cycle one_cycle_lr",
     "uniform": "random random_uniform",
@@ -125,7 +125,7 @@ def meant(word: str, options: Collection[str]) -> str | None:
 
 
 def remedy(word: str, options: Collection[str], what: str = "") -> tuple[str, str]:
-    """What to do with a ``word`` that is none of ``options``, and a list of them if that helps."""
+    """What to do with a ``word`` that is no option (no value, or ``what``), and what is one."""
     if hint := suggest(word, options):
         return hint, ""
     if what:

@@ -69,13 +69,9 @@ class Draft:
     def error(self) -> SpecError:
         """Every problem noted: the file's by line, then the options'."""
         in_order = sorted(self.problems, key=lambda problem: problem[0].line or float("inf"))
-        first = {known: problem for *problem, known in reversed(in_order)}
-        return SpecError(
-            [
-                f"{place}: {message}{known if first[known] == [place, message] else ''}"
-                for place, message, known in in_order
-            ]
-        )
+        first = {known: at for *at, known in reversed(in_order)}
+        lines = (f"{at[0]}: {at[1]}{known * (first[known] == at)}" for *at, known in in_order)
+        return SpecError([*lines])
 
     def check_keys(
         self, table: Table, allowed: Collection[str], elsewhere: Mapping[str, str] | None = None

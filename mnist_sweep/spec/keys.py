@@ -33,8 +33,7 @@ _NAME_RULE = "at most 80 letters, digits, '_', '.' and '-', the first a letter o
 def _name(draft: Draft, node: Node) -> str:
     scalar = node.scalar("name")
     for text in (scalar.text, draft.path.stem):  # of a name in other letters nothing is left
-        fitting = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-")[:80]
-        if fitting:
+        if fitting := re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-")[:80]:
             if fitting != scalar.text:
                 scalar.text, scalar.written = fitting, scalar.text
             return fitting

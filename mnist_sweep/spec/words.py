@@ -26,6 +26,7 @@ _FIXED: Mapping[str, str] = {
     "shuffle": "true yes 1", "bias": "true yes 1", "amsgrad": "false no 0",
     "augmentation": "false no 0 none", "early_stopping": "false no 0 none",
 }  # fmt: skip
+#: What says the like of it.
 _INSTEAD = {
     "dataset": "; for other images of 28 x 28 write the key dataset: {dir: FOLDER}",
     "augmentation": "; shift:, rotation: and scale: distort the images",
@@ -146,7 +147,7 @@ def _by_layer(node: Node) -> bool:
     """Whether ``node`` is a width for each layer; a text such as "(512, 256)" becomes our form."""
     if not isinstance(node, Scalar):
         return isinstance(node, Items)
-    if not re.fullmatch(r"[\[(]?\d+([-,x ]+\d+)+[\])]?", node.text):
+    if not re.fullmatch(r"[\[(]?\d\d+([-,x ]+\d\d+)+[\])]?", node.text):
         return False
     node.text = "-".join(re.findall(r"\d+", node.text))
     return True

@@ -82,7 +82,7 @@ def parse(text: str, place: Callable[[int], Place], draft: Draft) -> Node:
             f"not valid YAML: {printable(error.problem or str(error.context), 200)}; "
             "check indentation, brackets, quotes and the blank after ':' here and above"
         )
-        if re.search(r"^(import|from) |= *(\{|dict\()", text, re.MULTILINE):
+        if re.search(r"^(import |from |\w+ *= *(\{|dict\())", text, re.MULTILINE):
             wrong = "this is Python, not YAML; keep nothing but the mapping, from '{' to '}'"
         if text[index : index + 1] == "\t":
             wrong = "a tab where YAML wants spaces; indent with spaces"
