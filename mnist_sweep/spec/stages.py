@@ -15,8 +15,6 @@ from mnist_sweep.spec.nodes import Node, NodeError, Scalar, Table
 from mnist_sweep.trial import DatasetConfig
 
 _RUNG = "{epochs: 1, keep: 1/4}"
-_RACE = "{seeds: 10, margin: 0.1}"
-_CONFIRM = "{top: 5, seeds: [20, 21, 22]}"
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,8 @@ def _keep(node: Node) -> Keep:
 
 def read_confirm(draft: Draft, node: Node) -> tuple[int, Sequence[int]]:
     """How many of the best, and the fresh seeds for them."""
-    table = draft.table(node, "confirm", _CONFIRM, ("top", "seeds"), ("top", "seeds"))
+    keys = ("top", "seeds")
+    table = draft.table(node, "confirm", "{top: 5, seeds: [20, 21, 22]}", keys, keys)
     seeds = read_seeds(draft, table.entries["seeds"])
     used = sorted(set(seeds) & set(draft.values["seeds"] or ()))
     if used:
@@ -93,7 +92,7 @@ def read_confirm(draft: Draft, node: Node) -> tuple[int, Sequence[int]]:
 
 def read_race(draft: Draft, node: Node) -> tuple[Sequence[int], float]:
     """The seeds of a race, and the margin: a fraction for accuracies."""
-    table = draft.table(node, "race", _RACE, ("seeds", "margin"), ("seeds",))
+    table = draft.table(node, "race", "{seeds: 10, margin: 0.1}", ("seeds", "margin"), ("seeds",))
     seeds = read_seeds(draft, table.entries["seeds"])
     if len(seeds) < 2:
         raise NodeError(table.entries["seeds"], "race.seeds: a race needs two seeds or more")
