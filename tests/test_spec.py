@@ -58,13 +58,13 @@ def load_published(name: str, **arguments: Any) -> SweepSpec:
 SEEDS = {
     "mlp_confirmation": range(10, 20),
     "cnn_phase3": [2],
-    "cnn_batch": range(10, 13),
+    "cnn_batch": range(10, 20),
     "mlp_final": range(20, 30),
     "mlp_plain_final": range(20, 30),
     "mlp_distorted_final": range(20, 30),
     "cnn_final": range(20, 30),
     "mlp_grid_best": range(30, 33),
-    "cnn_reference": [0, 1, 2, *range(20, 30)],
+    "cnn_reference": range(20, 35),
 }
 
 
@@ -101,8 +101,8 @@ SEEDS = {
         ("mlp_initial", 1, 10, "test_accuracy"),
         ("cnn_initial", 1, 3, "test_accuracy"),
         ("mlp_reference", 2, 10, "test_accuracy"),
-        ("cnn_batch", 8, 3, "val_accuracy"),
-        ("cnn_reference", 1, 13, "test_accuracy"),
+        ("cnn_batch", 8, 10, "val_accuracy"),
+        ("cnn_reference", 2, 15, "test_accuracy"),
         ("mlp_final", 2, 10, "test_accuracy"),
         ("mlp_plain_search", 20, 1, "val_accuracy"),  # of 47, those that come first
         ("mlp_plain_final", 1, 10, "test_accuracy"),
