@@ -62,7 +62,7 @@ SEEDS = {
     "mlp_final": range(20, 30),
     "mlp_plain_final": range(20, 30),
     "mlp_distorted_final": range(20, 30),
-    "cnn_final": range(20, 30),
+    "cnn_final": range(20, 35),
     "mlp_grid_best": range(30, 33),
     "cnn_reference": range(20, 35),
 }
@@ -108,7 +108,7 @@ SEEDS = {
         ("mlp_plain_final", 1, 10, "test_accuracy"),
         ("mlp_distorted_tuning", 4, 2, "val_accuracy"),
         ("mlp_distorted_final", 1, 10, "test_accuracy"),
-        ("cnn_final", 1, 10, "test_accuracy"),
+        ("cnn_final", 1, 15, "test_accuracy"),
         ("quickstart", 6, 3, "test_accuracy"),
         ("smoke", 4, 1, "test_accuracy"),
     ],
