@@ -63,7 +63,7 @@ SEEDS = {
     "mlp_plain_final": range(20, 30),
     "mlp_distorted_final": range(20, 30),
     "cnn_final": range(20, 35),
-    "mlp_grid_best": range(30, 33),
+    "mlp_grid_best": range(30, 35),
     "cnn_reference": range(20, 35),
 }
 
@@ -89,7 +89,7 @@ SEEDS = {
         # 6 + 9 + 9 + 8 + 6 + 4 + 20, of which the grids share 12
         ("mlp_confirmation", 50, 10, "val_accuracy"),
         ("mlp_activation", 4, 10, "val_accuracy"),
-        ("mlp_grid_best", 20, 3, "val_accuracy"),
+        ("mlp_grid_best", 20, 5, "val_accuracy"),
         ("mlp_fashion", 37, 3, "val_accuracy"),
         ("mlp_fashion_final", 3, 5, "test_accuracy"),
         ("cnn_sgd", 3, 2, "val_accuracy"),
