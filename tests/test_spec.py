@@ -90,6 +90,8 @@ SEEDS = {
         ("mlp_confirmation", 50, 10, "val_accuracy"),
         ("mlp_activation", 4, 10, "val_accuracy"),
         ("mlp_grid_best", 20, 5, "val_accuracy"),
+        ("mlp_precision", 4, 10, "val_accuracy"),
+        ("mlp_choices", 12, 1, "val_accuracy"),  # of 800 at most, those that come first
         ("mlp_fashion", 37, 3, "val_accuracy"),
         ("mlp_fashion_final", 3, 5, "test_accuracy"),
         ("cnn_sgd", 3, 2, "val_accuracy"),
