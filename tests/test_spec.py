@@ -57,6 +57,7 @@ def load_published(name: str, **arguments: Any) -> SweepSpec:
 #: Of those that must not share their seeds with the sweep that chose, or pair with another.
 SEEDS = {
     "mlp_confirmation": range(10, 20),
+    "cnn_phase2": [0, 1, *range(3, 10)],
     "cnn_phase3": [2],
     "cnn_batch": range(10, 20),
     "mlp_final": range(20, 30),
@@ -77,7 +78,7 @@ SEEDS = {
         ("mlp_phase3", 8, 3, "val_accuracy"),
         ("mlp_phase4", 8, 3, "val_accuracy"),
         ("cnn_phase1", 1, 2, "test_accuracy"),
-        ("cnn_phase2", 18, 2, "val_accuracy"),
+        ("cnn_phase2", 18, 9, "val_accuracy"),
         ("cnn_phase3", 10, 1, "val_accuracy"),
         ("cnn_phase4", 8, 1, "val_accuracy"),
         ("mlp_full_grid", 1600, 1, "val_accuracy"),
