@@ -111,6 +111,7 @@ SEEDS = {
         ("mlp_plain_final", 1, 10, "test_accuracy"),
         ("mlp_distorted_tuning", 4, 2, "val_accuracy"),
         ("mlp_distorted_final", 1, 10, "test_accuracy"),
+        ("cnn_search", 26, 1, "val_accuracy"),  # of 43, those that come first
         ("cnn_final", 1, 15, "test_accuracy"),
         ("quickstart", 6, 3, "test_accuracy"),
         ("smoke", 4, 1, "test_accuracy"),
