@@ -64,6 +64,7 @@ SEEDS = {
     "mlp_plain_final": range(20, 30),
     "mlp_distorted_final": range(20, 30),
     "cnn_final": range(20, 35),
+    "cnn_search_final": range(20, 35),
     "mlp_grid_best": range(30, 35),
     "cnn_reference": range(20, 35),
 }
@@ -112,6 +113,7 @@ SEEDS = {
         ("mlp_distorted_tuning", 4, 2, "val_accuracy"),
         ("mlp_distorted_final", 1, 10, "test_accuracy"),
         ("cnn_search", 26, 1, "val_accuracy"),  # of 43, those that come first
+        ("cnn_search_final", 1, 15, "test_accuracy"),
         ("cnn_final", 1, 15, "test_accuracy"),
         ("quickstart", 6, 3, "test_accuracy"),
         ("smoke", 4, 1, "test_accuracy"),
@@ -152,6 +154,7 @@ def test_published_spec_opens_with_its_question_and_its_command(path: Path) -> N
         ("mlp_distorted_tuning", "mlp_distorted_final"),
         ("mlp_regularisation", "mlp_final"),
         ("cnn_regularisation", "cnn_final"),
+        ("cnn_search", "cnn_search_final"),
     ],
 )
 def test_choices_are_checked_with_seeds_that_had_no_part_in_them(chosen: str, checked: str) -> None:
