@@ -304,9 +304,9 @@ def test_the_matrix_product_uses_the_widest_registers_of_its_target(
 
     from mnist_sweep.kernels.matmul import _FORWARD, _PRODUCT
 
-    names = {"M": 128, "N": 512, "K": 784, "TRANSPOSE_A": 0, "TRANSPOSE_B": 0, "BIAS": 1, "SUMS": 0}
-    defines = "".join(f"#define {name} {value}\n" for name, value in names.items())
-    source = f"#define KERNEL f\n{defines}{csource.PREAMBLE}{redefined}{_PRODUCT}{_FORWARD}"
+    constants = {"TRANSPOSE_A": 0, "TRANSPOSE_B": 0, "BIAS": 1, "SUMS": 0}
+    constants |= {"ROWS_LEFT": 2, "COLUMNS_LEFT": 0}
+    source = csource.text("f", redefined + _PRODUCT + _FORWARD, constants, "MNK")
     options = ["-S", "-x", "c", "-O2", "-ffreestanding", "--target=x86_64-none-unknown-elf"]
     command = [os.environ["CC"], *options, *target, "-", "-o", "-"]
     text = subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout

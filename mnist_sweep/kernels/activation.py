@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from tinygrad import Tensor, UOp, dtypes
 from tinygrad.mixin.gradient import compute_gradient
@@ -11,13 +12,14 @@ from tinygrad.mixin.gradient import compute_gradient
 from mnist_sweep.config import ACTIVATIONS
 from mnist_sweep.kernels import csource
 from mnist_sweep.kernels.control import kernel_sink
+from mnist_sweep.kernels.sizes import Gradients, sized_kernel
 
 #: The arithmetic of tinygrad's ``silu`` and of its slope, to the bit, without the cases that its
 #: exponential has for NaN and infinity: bounds come to the same. That, and four vectors at a time,
 #: takes a quarter off its time.
 _SILU = """
 #pragma clang fp contract(on)
-#define EACH_ELEMENT _Pragma("clang loop interleave_count(4)") for (int i = 0; i < SIZE; i++)
+#define EACH_ELEMENT _Pragma("clang loop interleave_count(4)") for (long i = 0; i < SIZE; i++)
 // 1 + exp(-x): 2 to the power of a whole number, in two factors, times a polynomial of the rest.
 INLINE float denominator(float x) {
   float power = x * -1.4426950216293335f;
@@ -51,8 +53,6 @@ void KERNEL(float *restrict D, const float *restrict G, const float *restrict X)
 #: C for an activation and for the product of a gradient and its slope, where it is worth having.
 _SOURCES = {"silu": (_SILU + _SILU_FORWARD, _SILU + _SILU_SLOPE)}
 
-_Kernels = tuple[Callable[..., UOp], Callable[..., UOp]]
-
 
 def activate(x: Tensor, name: str) -> Tensor:
     """The activation ``name`` of each element of ``x``, a kernel of its own with its derivative.
@@ -60,41 +60,33 @@ def activate(x: Tensor, name: str) -> Tensor:
     Fused into the matrix product that reads it, an activation would be computed again for each
     output column.
     """
-    in_c = name in _SOURCES and csource.supported(x.device)
-    forward, backward = (_c_kernels if in_c else _generated_kernels)(name, x.numel())
+
+    def apply(slope: bool, *inputs: Tensor, gradients: Gradients | None = None) -> Tensor:
+        out, size = csource.empty(*x.shape, like=x), x.numel()
+        if name in _SOURCES and csource.supported(x.device):
+            label, source = f"{'d' * slope}{name}", _SOURCES[name][slope]
+            sizes = {"SIZE": size}
+            return csource.kernel(
+                label, source, [out], inputs, constants={}, sizes=sizes, gradients=gradients
+            )[0]
+        kernel = partial(_slope if slope else _forward, ACTIVATIONS[name])
+        return sized_kernel(kernel, out, *inputs, sizes=[size], gradients=gradients)[0]
 
     def gradient(upstream: UOp, call: UOp) -> tuple[UOp | None, ...]:
-        source, g = Tensor(call.src[2]), Tensor(upstream).contiguous()
-        empty = csource.empty(*source.shape, like=source)
-        return None, empty.custom_kernel(g, source, fxn=backward)[0].uop
+        return None, apply(True, Tensor(upstream).contiguous(), Tensor(call.src[2])).uop
 
-    out = csource.empty(*x.shape, like=x)
-    return out.custom_kernel(x, fxn=forward, grad_fxn=gradient)[0]
+    return apply(False, x, gradients=gradient)
 
 
-def _c_kernels(name: str, size: int) -> _Kernels:
-    def kernel(*arguments: UOp, label: str, source: str) -> UOp:
-        return csource.program(label, source, {"SIZE": size}, arguments, 1, 30 * size)
-
-    forward, slope = _SOURCES[name]
-    return partial(kernel, label=name, source=forward), partial(
-        kernel, label=f"d{name}", source=slope
-    )
+def _forward(function: Callable[[Any], Any], sizes: Sequence[Any], out: UOp, x: UOp) -> UOp:
+    i = UOp.range(sizes[0], 0)
+    return kernel_sink("activation", out[i].store(function(x[i])), over=(i,))
 
 
-def _generated_kernels(name: str, size: int) -> _Kernels:
-    function = ACTIVATIONS[name]
-
-    def forward(out: UOp, x: UOp) -> UOp:
-        i = UOp.range(size, 0)
-        store = out.flatten()[i].store(function(x.flatten()[i]))
-        return kernel_sink(f"activation_{size}", store, over=(i,))
-
-    def backward(out: UOp, upstream: UOp, x: UOp) -> UOp:
-        i = UOp.range(size, 0)
-        value = x.flatten()[i]
-        slope = compute_gradient(function(value), UOp.const(1.0, dtypes.float), {value})[value]
-        product = upstream.flatten()[i] * slope
-        return kernel_sink(f"dactivation_{size}", out.flatten()[i].store(product), over=(i,))
-
-    return forward, backward
+def _slope(
+    function: Callable[[Any], Any], sizes: Sequence[Any], out: UOp, upstream: UOp, x: UOp
+) -> UOp:
+    i = UOp.range(sizes[0], 0)
+    value = x[i]
+    slope = compute_gradient(function(value), UOp.const(1.0, dtypes.float), {value})[value]
+    return kernel_sink("dactivation", out[i].store(upstream[i] * slope), over=(i,))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from tinygrad import Tensor, UOp, dtypes
 
 from mnist_sweep.kernels import csource
-from mnist_sweep.kernels.matmul import product_kernel
+from mnist_sweep.kernels.matmul import product
 
 #: c + x b for vectors of pairs, as AVX512-BF16's VDPBF16PS adds: the upper halves' product first,
 #: each sum rounded to nearest even, and to 0 below 2^-126.
@@ -60,9 +58,8 @@ def _product(a: Tensor, b: Tensor, turned: tuple[int, int] = (0, 0)) -> Tensor:
         return left @ right
     left, right = _pairs(a, 1 - turned[0]), _pairs(b, turned[1])
     inner, flags = left.shape[1 - turned[0]], (*turned, 0, 0)
-    kernel = partial(product_kernel, inner=inner, flags=flags, name="matmul_bf16", redefined=DOT)
     out = csource.empty(a.shape[turned[0]], b.shape[1 - turned[1]], like=a)
-    return out.custom_kernel(left, right, fxn=kernel)[0]
+    return product([out], [left, right], inner, flags, name="matmul_bf16", redefined=DOT)[0]
 
 
 def _column_sums(g: Tensor) -> Tensor:
@@ -70,8 +67,8 @@ def _column_sums(g: Tensor) -> Tensor:
     if g.ndim > 2 or not csource.supported(g.device):
         return g.sum(-2)
     ones = Tensor.ones(1, len(g), device=g.device).contiguous()
-    kernel = partial(product_kernel, inner=len(g), flags=(0, 0, 0, 0))
-    return csource.empty(1, g.shape[1], like=g).custom_kernel(ones, g, fxn=kernel)[0].flatten()
+    out = csource.empty(1, g.shape[1], like=g)
+    return product([out], [ones, g], len(g), (0, 0, 0, 0))[0].flatten()
 
 
 def _gradients(gradient: UOp, call: UOp) -> tuple[UOp | None, ...]:

@@ -8,14 +8,16 @@ shape may share a step, one behind the other on the leading axis.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from tinygrad import Device, Tensor, UOp, dtypes
+from tinygrad import Tensor, UOp, dtypes
 from tinygrad.codegen.opt import Opt, OptOps
+from tinygrad.renderer import Estimates
 from tinygrad.uop.ops import AxisType, KernelInfo, Ops
 
 from mnist_sweep.config import HPConfig, applies, fields_with
+from mnist_sweep.kernels.sizes import on_cpu
 
 
 class Real(IntEnum):
@@ -80,11 +82,15 @@ class Control:
 def kernel_sink(name: str, *stores: UOp, over: tuple[UOp, ...] = (), lanes: int = 1) -> UOp:
     """The kernel of ``stores`` for all of ``over``; a CPU takes ``lanes`` of the first at once."""
     body = UOp.group(*stores)
+    body = body.end(*over) if over else body
+    info = KernelInfo(name=name)
+    if not on_cpu():  # a GPU needs threads laid out
+        return body.sink(arg=info)
+    # Operations cannot be counted where sizes are not known.
+    info = replace(info, opts_to_apply=(Opt(OptOps.UPCAST, 0, lanes),), estimates=Estimates())
     # clang vectorises a plain loop better than tinygrad unrolls it, but not sums, whose order it
-    # must keep; a GPU needs threads laid out.
-    side_by_side = (Opt(OptOps.UPCAST, 0, lanes),) if lanes > 1 else ()
-    opts = side_by_side if Device.DEFAULT.split(":")[0] == "CPU" else None
-    return (body.end(*over) if over else body).sink(arg=KernelInfo(name=name, opts_to_apply=opts))
+    # must keep. A tag tells tinygrad to leave the loops as they are.
+    return body.sink(arg=info, tag=None if lanes > 1 else 1)
 
 
 def total(values: Callable[[UOp], UOp], size: int, axis: int) -> UOp:

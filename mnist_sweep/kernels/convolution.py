@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 
 from tinygrad import Tensor, UOp
 
 from mnist_sweep.kernels import csource
 from mnist_sweep.kernels.fast_convolution import fast_convolution, tile_size
+from mnist_sweep.kernels.sizes import Gradients
 
 #: Direct convolution: in this layout the (column, channel) run of a filter row is contiguous in
 #: the image, so the register tile of the matrix product serves, with neighbouring pixels as its
@@ -35,8 +36,8 @@ INLINE void tile(float *out, const float *image, const float *panel, const float
 """
 
 _FORWARD = """
-INLINE void channels(float *Y, const float *X, const float *F, const float *bias, float *panel,
-                     int j, const int cols) {
+INLINE void channels(float *Y, const float *X, const float *F, const float *bias,
+                     const int *sizes, float *panel, int j, const int cols) {
   for (long k = 0; k < FILTER * RUN; k++)
     for (int q = 0; q < NR; q++) panel[k * NR + q] = q < cols ? F[k * CO + j + q] : 0;
   for (long n = 0; n < BATCH; n++)
@@ -53,7 +54,7 @@ void KERNEL(float *restrict Y, const float *restrict X, const float *restrict F,
             const float *restrict bias) {
   float panel[FILTER * RUN * NR];
   int j;
-  EACH_STEP(j, CO, NR, cols, channels(Y, X, F, bias, panel, j, cols));
+  EACH_STEP(j, CO, NR, cols, channels(Y, X, F, bias, sizes, panel, j, cols));
 }
 """
 
@@ -137,37 +138,38 @@ _CACHE = 24 * 1024
 
 
 def _kernel(
-    *arguments: UOp, source: str, outputs: int, image: tuple[int, ...], weights: tuple[int, ...]
-) -> UOp:
+    source: str,
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    image: tuple[int, ...],
+    weights: tuple[int, ...],
+    gradients: Gradients | None = None,
+) -> list[Tensor]:
     """A kernel on an ``image`` (batch, size, size, channels) and ``weights`` (f, f, ci, co)."""
     batch, size, _, _ = image
-    taps, _, inputs, channels = weights
+    taps, _, ci, co = weights
     out = size - taps + 1
     pixels = size if source is _INPUT_GRADIENT else out
-    at_once = max(1, _CACHE // (4 * (size * inputs + out * channels)))
-    names = ("BATCH", "SIZE", "FILTER", "CI", "CO", "PR", "AT_ONCE")
-    values = (batch, size, taps, inputs, channels, csource.tile_rows(pixels), at_once)
-    constants = dict(zip(names, values, strict=True))
-    operations = 2 * batch * out * out * taps * taps * inputs * channels
-    name = {_FORWARD: "conv", _INPUT_GRADIENT: "conv_dx", _WEIGHT_GRADIENT: "conv_dw"}[source]
-    text = _COMMON + ("" if source is _WEIGHT_GRADIENT else _TILE) + source
-    return csource.program(name, text, constants, arguments, outputs, operations)
+    at_once = max(1, _CACHE // (4 * (size * ci + out * co)))
+    names = ("SIZE", "FILTER", "CI", "CO", "PR", "AT_ONCE")
+    values = (size, taps, ci, co, csource.tile_rows(pixels), at_once)
+    return csource.kernel(
+        {_FORWARD: "conv", _INPUT_GRADIENT: "conv_dx", _WEIGHT_GRADIENT: "conv_dw"}[source],
+        _COMMON + ("" if source is _WEIGHT_GRADIENT else _TILE) + source,
+        outputs,
+        inputs,
+        constants=dict(zip(names, values, strict=True)),
+        sizes={"BATCH": batch},
+        gradients=gradients,
+    )
 
 
 def _gradients(gradient: UOp, call: UOp) -> tuple[UOp | None, ...]:
-    _, *sources = call.src[1:]
-    x, w, _ = (Tensor(source) for source in sources)
-    kernel = partial(_kernel, image=x.shape, weights=w.shape)
+    x, w, b = (Tensor(source) for source in call.src[2:5])
     g = Tensor(gradient).contiguous()
-    dw, db, *_ = csource.empty(*w.shape, like=w).custom_kernel(
-        csource.empty(w.shape[3], like=w),
-        x,
-        g,
-        fxn=partial(kernel, source=_WEIGHT_GRADIENT, outputs=2),
-    )
-    dx = csource.empty(*x.shape, like=x).custom_kernel(
-        g, w, fxn=partial(kernel, source=_INPUT_GRADIENT, outputs=1)
-    )[0]
+    dx, dw, db = (csource.empty(*source.shape, like=source) for source in (x, w, b))
+    dw, db = _kernel(_WEIGHT_GRADIENT, [dw, db], [x, g], x.shape, w.shape)
+    (dx,) = _kernel(_INPUT_GRADIENT, [dx], [g, w], x.shape, w.shape)
     return None, dx.uop, dw.uop, db.uop
 
 
@@ -183,10 +185,9 @@ def convolution(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         return _plain(x, w, b)
     if tile := tile_size(x.shape, w.shape):
         return fast_convolution(x, w, b, tile)
-    kernel = partial(_kernel, source=_FORWARD, outputs=1, image=x.shape, weights=w.shape)
     out = x.shape[1] - w.shape[0] + 1
     result = csource.empty(x.shape[0], out, out, w.shape[3], like=x)
-    return result.custom_kernel(x, w, b, fxn=kernel, grad_fxn=_gradients)[0]
+    return _kernel(_FORWARD, [result], [x, w, b], x.shape, w.shape, _gradients)[0]
 
 
 def _plain(x: Tensor, w: Tensor, b: Tensor) -> Tensor:

@@ -8,13 +8,15 @@ the target's own macros, so that one source serves AVX-512, AVX2, SSE and NEON.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 from tinygrad import Device, Tensor, UOp
 from tinygrad.renderer import Estimates
 from tinygrad.renderer.cstyle import ClangRenderer
 from tinygrad.uop.ops import KernelInfo, Ops, ProgramInfo
+
+from mnist_sweep.kernels.sizes import Gradients, any_length, with_sizes
 
 #: Vector type, register tile and helpers that every kernel shares. A tile of MR rows by NV vectors
 #: leaves registers for NV loads and one broadcast: 24 + 5 of 32, or 12 + 3 of 16.
@@ -56,9 +58,11 @@ typedef float vec4 __attribute__((ext_vector_type(4), aligned(4)));
   } \\
 } while (0)
 // Do something for every i = 0, step, .. below size; n is `step`, or what is left at the end.
-#define EACH_STEP(i, size, step, n, ...) do { \\
+#define EACH_STEP(i, size, step, n, ...) EACH_PART(i, size, (size) % (step), step, n, __VA_ARGS__)
+// The same where only the `rest` of size is a constant.
+#define EACH_PART(i, size, rest, step, n, ...) do { \\
   for (i = 0; i + (step) <= (size); i += step) { enum { n = step }; __VA_ARGS__; } \\
-  if ((size) % (step)) { enum { n = (size) % (step) }; __VA_ARGS__; } \\
+  if (rest) { enum { n = rest }; __VA_ARGS__; } \\
 } while (0)
 
 // The first `n` (1 to VW) floats at p; the rest is 0.
@@ -103,7 +107,7 @@ _SAMPLE = """
 void KERNEL(float *restrict C, const float *restrict A) {
   float panel[4 * NR];
   transpose4(panel, A, 4, 4);
-  for (int c = 0; c < 4; c++) {
+  for (int c = 0; c < COUNT; c++) {
     vec v = load(A + 4 * c, 4), m = __builtin_elementwise_max(v, (vec)8);
     store(C + 4 * c, load(panel + c * NR, 4) - __builtin_convertvector(v == m, vec), 4);
     C[4 * c] += __builtin_sqrtf(A[4 * c]);
@@ -119,8 +123,8 @@ def _problem(device: str) -> str:
     """
     source = Tensor([float(i * i) for i in range(16)], device=device).realize()
     try:
-        kernel = partial(program, "sample", _SAMPLE, {}, outputs=1, operations=0)
-        out = empty(16, like=source).custom_kernel(source, fxn=lambda *u: kernel(arguments=u))[0]
+        out = [empty(16, like=source)]
+        (out,) = kernel("sample", _SAMPLE, out, [source], constants={}, sizes={"COUNT": 4})
         values = out.tolist()
     except Exception as error:  # a compiler can fail in any way that a process can
         return f"{type(error).__name__}: {error}".splitlines()[0]
@@ -155,34 +159,50 @@ def empty(*shape: int, like: Tensor) -> Tensor:
     return Tensor.empty(*shape, dtype=like.dtype, device=like.device)
 
 
-def program(
+def text(name: str, source: str, constants: Mapping[str, int], sizes: Iterable[str] = ()) -> str:
+    """C for clang: the kernel ``name`` of ``source``, as ``kernel`` has it."""
+    defines = [f"#define {key} {value}\n" for key, value in constants.items()]
+    defines += [f"#define {size} ((long)sizes[{i}])\n" for i, size in enumerate(sizes)]
+    entry = f"#define KERNEL(...) {name}(__VA_ARGS__, const int *restrict sizes)\n"
+    return f"{entry}{''.join(defines)}{PREAMBLE}{source}"
+
+
+def kernel(
     name: str,
     source: str,
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    *,
     constants: Mapping[str, int],
-    arguments: Sequence[UOp],
-    outputs: int,
-    operations: int,
-) -> UOp:
-    """The kernel ``name`` for ``UOp.custom_kernel``: C ``source`` with ``constants`` defined.
+    sizes: Mapping[str, int],
+    gradients: Gradients | None = None,
+) -> list[Tensor]:
+    """``outputs`` as the kernel ``name`` writes them from ``inputs``: C ``source``.
 
-    ``arguments`` are the kernel's placeholders, the first ``outputs`` of them written and the
-    others read; ``source`` must define one function ``KERNEL`` that takes them as ``float *`` in
-    this order, before any function that is not inlined. ``operations`` counts floating-point
-    operations, for tinygrad's statistics.
+    ``source`` must define one function ``KERNEL``, before any function that is not inlined, that
+    takes outputs and inputs as ``float *`` in this order. It is compiled with ``constants``
+    defined; ``sizes`` it finds in memory, so that it is compiled once for all of them: functions
+    that KERNEL calls have to be given its ``sizes`` to know any. ``gradients`` are those of the
+    inputs and outputs, as of ``Tensor.custom_kernel``.
     """
-    buffers = [argument.base for argument in arguments]
     label = "_".join([name, *(str(value) for value in constants.values())])
-    defines = "".join(f"#define {key} {value}\n" for key, value in constants.items())
-    sink = UOp.sink(*buffers, arg=KernelInfo(label, estimates=Estimates(ops=operations)))
-    info = ProgramInfo(
-        name=label,
-        global_size=(1, 1, 1),
-        local_size=None,
-        globals=tuple(range(len(buffers))),
-        outs=tuple(range(outputs)),
-        ins=tuple(range(outputs, len(buffers))),
-        target=Device["CPU"].renderer.target,
-    )
-    text = f"#define KERNEL {label}\n{defines}{PREAMBLE}{source}"
-    linear = UOp(Ops.LINEAR, src=(*sink.src, sink))
-    return UOp(Ops.PROGRAM, src=(sink, linear, UOp(Ops.SOURCE, arg=text)), arg=info)
+    code = text(label, source, constants, sizes)
+
+    def program(*arguments: UOp) -> UOp:
+        buffers = [any_length(argument) for argument in arguments]
+        sink = UOp.sink(*buffers, arg=KernelInfo(label, estimates=Estimates()))
+        info = ProgramInfo(
+            name=label,
+            global_size=(1, 1, 1),
+            local_size=None,
+            globals=tuple(range(len(buffers))),
+            outs=tuple(range(len(outputs))),
+            ins=tuple(range(len(outputs), len(buffers))),
+            target=Device["CPU"].renderer.target,
+        )
+        linear = UOp(Ops.LINEAR, src=(*buffers, sink))
+        return UOp(Ops.PROGRAM, src=(sink, linear, UOp(Ops.SOURCE, arg=code)), arg=info)
+
+    return with_sizes(
+        program, outputs[0], *outputs[1:], *inputs, sizes=[*sizes.values()], gradients=gradients
+    )[: len(outputs)]

@@ -13,12 +13,10 @@ fewer of them than direct convolution, F(4x4, 3x3) 4, F(3x3, 3x3) 3.24.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from tinygrad import Tensor, UOp
 
 from mnist_sweep.kernels import cook_toom, csource
+from mnist_sweep.kernels.sizes import Gradients
 
 #: Position ONE is that of the point 1 in both directions, where each result has the factor 1: what
 #: is added to M there is added to every pixel, and W is the sum over a tile there.
@@ -267,7 +265,7 @@ def _convolve(
     x: Tensor,
     w: Tensor,
     tile: int,
-    gradients: Callable[..., Any] | None = None,
+    gradients: Gradients | None = None,
 ) -> list[Tensor]:
     """``outputs`` written by kernel ``source`` from ``inputs``, of images ``x`` and filters ``w``.
 
@@ -278,19 +276,18 @@ def _convolve(
     tiles, positions = ((size - taps + 1) // tile) ** 2, (tile + taps - 1) ** 2
     at_once = 1 if source is _FORWARD else max(1, _TILES_AT_ONCE // tiles)
     rows = csource.tile_rows(tiles), csource.tile_rows(ci)
-    names = ("BATCH", "SIZE", "FILTER", "CI", "CO", "TILE", "IMAGES", "LINE", "PR", "CR")
-    values = (batch, size, taps, ci, co, tile, at_once, _LINE, *rows)
-    text = _COMMON + _MAPS + cook_toom.source(tile, taps) + _PATCHES + _PRODUCTS + source
-    operations = (2 if source is _FORWARD else 4) * batch * tiles * positions * ci * co
-
-    def kernel(*arguments: UOp) -> UOp:
-        name = "fast_conv" if source is _FORWARD else "fast_conv_gradients"
-        constants = dict(zip(names, values, strict=True))
-        return csource.program(name, text, constants, arguments, len(outputs) + 1, operations)
-
+    names = ("SIZE", "FILTER", "CI", "CO", "TILE", "IMAGES", "LINE", "PR", "CR")
+    values = (size, taps, ci, co, tile, at_once, _LINE, *rows)
     scratch = 2 * ci * co + at_once * tiles * (ci + co) + 2 * _LINE
-    arguments = [*outputs[1:], csource.empty(positions * scratch, like=x), *inputs]
-    written: list[Tensor] = outputs[0].custom_kernel(*arguments, fxn=kernel, grad_fxn=gradients)
+    written = csource.kernel(
+        "fast_conv" if source is _FORWARD else "fast_conv_gradients",
+        _COMMON + _MAPS + cook_toom.source(tile, taps) + _PATCHES + _PRODUCTS + source,
+        [*outputs, csource.empty(positions * scratch, like=x)],
+        inputs,
+        constants=dict(zip(names, values, strict=True)),
+        sizes={"BATCH": batch},
+        gradients=gradients,
+    )
     return written[: len(outputs)]
 
 
@@ -298,7 +295,7 @@ def fast_convolution(x: Tensor, w: Tensor, b: Tensor, tile: int) -> Tensor:
     """``convolution`` by tiles of ``tile`` x ``tile`` results, which ``tile_size`` has chosen."""
 
     def gradients(upstream: UOp, call: UOp) -> tuple[UOp | None, ...]:
-        x, w, b = (Tensor(source) for source in call.src[3:])
+        x, w, b = (Tensor(source) for source in call.src[3:6])
         empty = [csource.empty(*source.shape, like=source) for source in (x, w, b)]
         inputs = [x, Tensor(upstream).contiguous(), w]
         return None, None, *(d.uop for d in _convolve(_GRADIENTS, empty, inputs, x, w, tile))

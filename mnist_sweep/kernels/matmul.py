@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 
 from tinygrad import Tensor, UOp
 
 from mnist_sweep.kernels import csource
+from mnist_sweep.kernels.sizes import Gradients
 
 #: One register-tiled product C = op(A) op(B) with B's columns packed into panels of NR.
 #: Packing costs one pass over B and keeps the inner loop free of strides that collide in the
@@ -14,9 +15,11 @@ from mnist_sweep.kernels import csource
 #: KC rows of a panel at a time keep it within the cache and the stack.
 _PRODUCT = """
 #define KC 2048
-#define A_AT(i, k) (TRANSPOSE_A ? A[(long)(k) * M + (i)] : A[(long)(i) * K + (k)])
+_Static_assert(6 % MR == 0 && 64 % NR == 0, "of the last tile");
+#define A_AT(i, k) (TRANSPOSE_A ? A[(k) * M + (i)] : A[(i) * K + (k)])
 
-INLINE void pack(float *panel, const float *B, long j, int cols, long k0, long depth) {
+INLINE void pack(float *panel, const float *B, const int *sizes, long j, int cols, long k0,
+                 long depth) {
   if (TRANSPOSE_B) {
     int q = 0;
     for (; q + 4 <= cols; q += 4) transpose4(panel + q, B + (j + q) * K + k0, K, depth);
@@ -29,7 +32,8 @@ INLINE void pack(float *panel, const float *B, long j, int cols, long k0, long d
 }
 
 INLINE void tile(float *C, const float *A, const float *panel, const float *bias,
-                 const int rows, const int cols, long i, long j, long k0, long depth) {
+                 const int *sizes, const int rows, const int cols, long i, long j, long k0,
+                 long depth) {
   vec c[MR][NV];
   EACH_ROW EACH_VECTOR c[r][v] = k0 ? load(C + (i + r) * N + j + v * VW, REST)
                                : BIAS ? load(bias + j + v * VW, REST) : (vec)0;
@@ -39,75 +43,82 @@ INLINE void tile(float *C, const float *A, const float *panel, const float *bias
 }
 
 INLINE void columns(float *C, float *sums, const float *A, const float *B, const float *bias,
-                    float *panel, long j, const int cols) {
+                    const int *sizes, float *panel, long j, const int cols) {
   for (long k0 = 0; k0 < K; k0 += KC) {
     const long depth = K - k0 < KC ? K - k0 : KC;
-    pack(panel, B, j, cols, k0, depth);
+    pack(panel, B, sizes, j, cols, k0, depth);
     if (SUMS) EACH_VECTOR {
       vec s = k0 ? load(sums + j + v * VW, REST) : (vec)0;
       for (long k = 0; k < depth; k++) s += *(const vec *)(panel + k * NR + v * VW);
       store(sums + j + v * VW, s, REST);
     }
     long i;
-    EACH_STEP(i, M, MR, rows, tile(C, A, panel, bias, rows, cols, i, j, k0, depth));
+    EACH_PART(i, M, ROWS_LEFT, MR, rows,
+              tile(C, A, panel, bias, sizes, rows, cols, i, j, k0, depth));
   }
 }
 
-INLINE void product(float *C, float *sums, const float *A, const float *B, const float *bias) {
-  float panel[(K < KC ? K : KC) * NR];
+INLINE void product(float *C, float *sums, const float *A, const float *B, const float *bias,
+                    const int *sizes) {
+  _Alignas(64) float panel[KC * NR];
   long j;
-  EACH_STEP(j, N, NR, cols, columns(C, sums, A, B, bias, panel, j, cols));
+  EACH_PART(j, N, COLUMNS_LEFT % NR, NR, cols,
+            columns(C, sums, A, B, bias, sizes, panel, j, cols));
 }
 """
 
 _FORWARD = """
 void KERNEL(float *restrict C, const float *restrict A, const float *restrict B,
-            const float *restrict bias) { product(C, 0, A, B, bias); }
+            const float *restrict bias) {
+  product(C, 0, A, B, bias, sizes);
+}
 """
 _PLAIN = """
 void KERNEL(float *restrict C, const float *restrict A, const float *restrict B) {
-  product(C, 0, A, B, 0);
+  product(C, 0, A, B, 0, sizes);
 }
 """
 _WEIGHT_GRADIENT = """
 void KERNEL(float *restrict C, float *restrict sums, const float *restrict A,
-            const float *restrict B) { product(C, sums, A, B, 0); }
+            const float *restrict B) {
+  product(C, sums, A, B, 0, sizes);
+}
 """
 
 
-def product_kernel(
-    *arguments: UOp,
+def product(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
     inner: int,
     flags: tuple[int, int, int, int],
     entry: str = _PLAIN,
-    outputs: int = 1,
     name: str = "matmul",
     redefined: str = "",
-) -> UOp:
+    gradients: Gradients | None = None,
+) -> list[Tensor]:
     """A product kernel; ``flags`` are TRANSPOSE_A, TRANSPOSE_B, BIAS and SUMS, ``inner`` is K.
 
     ``redefined`` is C that goes before it.
     """
-    rows, columns = arguments[0].shape
-    names = ("M", "N", "K", "TRANSPOSE_A", "TRANSPOSE_B", "BIAS", "SUMS")
-    constants = dict(zip(names, (rows, columns, inner, *flags), strict=True))
-    operations = 2 * rows * columns * inner
-    source = redefined + _PRODUCT + entry
-    return csource.program(name, source, constants, arguments, outputs, operations)
+    rows, columns = outputs[0].shape
+    names = ("TRANSPOSE_A", "TRANSPOSE_B", "BIAS", "SUMS", "ROWS_LEFT", "COLUMNS_LEFT")
+    return csource.kernel(
+        name,
+        redefined + _PRODUCT + entry,
+        outputs,
+        inputs,
+        constants=dict(zip(names, (*flags, rows % 6, columns % 64), strict=True)),
+        sizes={"M": rows, "N": columns, "K": inner},
+        gradients=gradients,
+    )
 
 
 def _gradients(gradient: UOp, call: UOp) -> tuple[UOp | None, ...]:
-    _, *sources = call.src[1:]
-    x, w, _ = (Tensor(source) for source in sources)
+    x, w, b = (Tensor(source) for source in call.src[2:5])
     g = Tensor(gradient).contiguous()
-    dx_kernel = partial(product_kernel, inner=w.shape[1], flags=(0, 1, 0, 0))
-    dx = csource.empty(*x.shape, like=x).custom_kernel(g, w, fxn=dx_kernel)[0]
-    dw_kernel = partial(
-        product_kernel, entry=_WEIGHT_GRADIENT, outputs=2, inner=x.shape[0], flags=(1, 0, 0, 1)
-    )
-    dw, db, *_ = csource.empty(*w.shape, like=w).custom_kernel(
-        csource.empty(w.shape[1], like=w), x, g, fxn=dw_kernel
-    )
+    dx, dw, db = (csource.empty(*source.shape, like=source) for source in (x, w, b))
+    (dx,) = product([dx], [g, w], w.shape[1], (0, 1, 0, 0))
+    dw, db = product([dw, db], [x, g], x.shape[0], (1, 0, 0, 1), _WEIGHT_GRADIENT)
     return None, dx.uop, dw.uop, db.uop
 
 
@@ -120,6 +131,6 @@ def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     """
     if w.ndim > 2 or not csource.supported(x.device):
         return x @ w + b.unsqueeze(-2)
-    kernel = partial(product_kernel, entry=_FORWARD, inner=x.shape[1], flags=(0, 0, 1, 0))
     out = csource.empty(x.shape[0], w.shape[1], like=x)
-    return out.custom_kernel(x, w, b, fxn=kernel, grad_fxn=_gradients)[0]
+    flags = (0, 0, 1, 0)
+    return product([out], [x, w, b], x.shape[1], flags, _FORWARD, gradients=_gradients)[0]

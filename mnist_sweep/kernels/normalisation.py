@@ -113,13 +113,6 @@ void KERNEL(float *restrict D, const float *restrict G, const float *restrict X,
 """
 
 
-def _norm_kernel(*arguments: UOp, name: str, source: str, rows: int, epsilon: float) -> UOp:
-    channels = arguments[1].shape[0]
-    constants = {"ROWS": rows, "CHANNELS": channels, "EPSILON_INVERSE": round(1 / epsilon)}
-    operations = 10 * rows * channels
-    return csource.program(name, _SUMS + source, constants, arguments, 3, operations)
-
-
 def batch_norm(
     x: Tensor, weight: Tensor, bias: Tensor, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -138,23 +131,22 @@ def batch_norm(
         variance = (centred * centred).mean((-4, -3, -2)).contiguous()
         factor = (weight * (variance + epsilon).rsqrt()).contiguous()
         return centred * per_channel(factor) + per_channel(bias), mean, variance
-    kernel = partial(_norm_kernel, rows=rows, epsilon=epsilon)
+    constants = {"CHANNELS": channels, "EPSILON_INVERSE": round(1 / epsilon)}
+    kernel = partial(csource.kernel, constants=constants, sizes={"ROWS": rows})
 
     def gradients(upstream: UOp, call: UOp) -> tuple[UOp | None, ...]:
-        _, mean, variance, x, weight, _ = (Tensor(source) for source in call.src[1:])
+        mean, variance, x, weight = (Tensor(source) for source in call.src[2:6])
         g = Tensor(upstream).contiguous()
         done = (Tensor(statistic.uop.after(call)) for statistic in (mean, variance))
-        backward = partial(kernel, name="batch_norm_dx", source=_BACKWARD)
-        out = [csource.empty(channels, like=x) for _ in range(2)]
-        dx, dweight, dbias, *_ = csource.empty(*x.shape, like=x).custom_kernel(
-            *out, g, x, weight, *done, fxn=backward
-        )
-        return None, None, None, dx.uop, dweight.uop, dbias.uop
+        written = kernel("batch_norm_dx", _SUMS + _BACKWARD, empty(), [g, x, weight, *done])
+        return None, None, None, *(derived.uop for derived in written)
 
-    statistics = [csource.empty(channels, like=x) for _ in range(2)]
-    forward = partial(kernel, name="batch_norm", source=_FORWARD)
-    out, mean, variance, *_ = csource.empty(*x.shape, like=x).custom_kernel(
-        *statistics, x, weight, bias, fxn=forward, grad_fxn=gradients
+    def empty() -> list[Tensor]:
+        return [csource.empty(*like.shape, like=x) for like in (x, weight, bias)]
+
+    inputs = [x, weight, bias]
+    out, mean, variance = kernel(
+        "batch_norm", _SUMS + _FORWARD, empty(), inputs, gradients=gradients
     )
     return out, mean, variance
 
@@ -170,19 +162,14 @@ def max_pool(x: Tensor) -> Tensor:
     half = size // 2
     if x.ndim > 4 or not csource.supported(x.device):
         return x.reshape(*x.shape[:-3], half, 2, half, 2, channels).max((-4, -2))
-    constants = {"BATCH": batch, "SIZE": size, "CHANNELS": channels}
-
-    def kernel(*arguments: UOp, name: str, source: str) -> UOp:
-        text = _POOL_COMMON + source
-        return csource.program(name, text, constants, arguments, 1, 3 * batch * half**2 * channels)
+    constants, sizes = {"SIZE": size, "CHANNELS": channels}, {"BATCH": batch}
+    kernel = partial(csource.kernel, constants=constants, sizes=sizes)
 
     def gradients(upstream: UOp, call: UOp) -> tuple[UOp | None, ...]:
         out, x = Tensor(call.src[1].after(call)), Tensor(call.src[2])
         g = Tensor(upstream).contiguous()
-        backward = partial(kernel, name="max_pool_dx", source=_POOL_GRADIENT)
-        return None, csource.empty(*x.shape, like=x).custom_kernel(g, x, out, fxn=backward)[0].uop
+        dx = [csource.empty(*x.shape, like=x)]
+        return None, kernel("max_pool_dx", _POOL_COMMON + _POOL_GRADIENT, dx, [g, x, out])[0].uop
 
-    out = csource.empty(batch, half, half, channels, like=x)
-    return out.custom_kernel(
-        x, fxn=partial(kernel, name="max_pool", source=_POOL), grad_fxn=gradients
-    )[0]
+    out = [csource.empty(batch, half, half, channels, like=x)]
+    return kernel("max_pool", _POOL_COMMON + _POOL, out, [x], gradients=gradients)[0]

@@ -10,7 +10,17 @@ from typing import Any
 
 from tinygrad import Tensor, UOp, dtypes
 
-from mnist_sweep.kernels.control import Control, Count, Real, kernel_sink, slot, total
+from mnist_sweep.kernels.control import (
+    COUNTS,
+    REALS,
+    Control,
+    Count,
+    Real,
+    kernel_sink,
+    slot,
+    total,
+)
+from mnist_sweep.kernels.sizes import sized_kernel
 from mnist_sweep.optimizers import Optimizer
 
 
@@ -99,32 +109,39 @@ def update_parameter(
     al., 2013; the formula of PyTorch's ``clip_grad_norm_``).
     """
     trials = control.trials
-    size = parameter.numel() // trials
 
-    def kernel(*arguments: UOp) -> UOp:
-        target, *state = (argument.flatten() for argument in arguments[: 1 + len(slots)])
+    def kernel(sizes: Sequence[Any], *arguments: UOp) -> UOp:
+        target, *state = arguments[: 1 + len(slots)]
         g, rates, reals, counts, *norms = arguments[1 + len(slots) :]
+        size, steps = sizes
         k, i = UOp.range(trials, 0), UOp.range(size, 1)
+
+        def real(place: int) -> UOp:
+            return reals[k * REALS + place].load()
+
+        def count(place: int) -> UOp:
+            return counts[k * COUNTS + place].load()
+
         at = k * size + i
-        lr = rates[k, counts[k, Count.POSITION].load()].load() * reals[k, Real.SCALE].load()
-        step = (counts[k, Count.STEP].load() + 1).cast(dtypes.float)
+        lr = rates[k * steps + count(Count.POSITION)].load() * real(Real.SCALE)
+        step = (count(Count.STEP) + 1).cast(dtypes.float)
         value = target[at]
         if decayed:
-            value = value * (1 - lr * reals[k, slot("weight_decay")].load())
-        slope = g.flatten()[at]
+            value = value * (1 - lr * real(slot("weight_decay")))
+        slope = g[at]
         for norm in norms:
-            share = reals[k, slot("clip_norm")].load() / (norm[k].load().sqrt() + 1e-6)
+            share = real(slot("clip_norm")) / (norm[k].load().sqrt() + 1e-6)
             slope = slope * (share < 1).where(share, 1.0)
-        used = {name: reals[k, slot(name)].load() for name in optimizer.uses}
+        used = {name: real(slot(name)) for name in optimizer.uses}
         states = [s[at] for s in state]
         new, new_state = optimizer.update(value, slope, states, lr, step, **used)
         stores = [t[at].store(v) for t, v in zip((target, *state), (new, *new_state), strict=True)]
-        return kernel_sink(f"update_{len(state)}_{size}", *stores, over=(k, i))
+        return kernel_sink(f"update_{len(state)}", *stores, over=(k, i))
 
     arguments = [*slots, gradient.contiguous(), control.rates, control.reals, control.counts]
     arguments += [] if squared_norm is None else [squared_norm]
-    written: list[Tensor] = parameter.custom_kernel(*arguments, fxn=kernel)
-    return written[: 1 + len(slots)]
+    sizes = [parameter.numel() // trials, control.rates.shape[1]]
+    return sized_kernel(kernel, parameter, *arguments, sizes=sizes)[: 1 + len(slots)]
 
 
 def advance(control: Control, loss: Tensor, hits: Tensor) -> list[Tensor]:
