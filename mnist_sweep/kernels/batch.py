@@ -11,13 +11,16 @@ from mnist_sweep.models import SIDE
 _CENTRE = (SIDE - 1) / 2
 
 
-def gather_batch(
-    images: Tensor, labels: Tensor, control: Control, size: int, mean: float, std: float
-) -> tuple[Tensor, Tensor]:
-    """The batch at the control's position: pixels (trials, size, 784), labels (trials, size).
+def batch_row(rows: UOp, counts: UOp, k: UOp, i: UOp, size: int) -> UOp:
+    """The row of the data set that image ``i`` of the batch of trial ``k`` is in, in a kernel."""
+    return rows[k, counts[k, Count.POSITION].load() * size + i].load()
 
-    ``images`` (n, 784) and ``labels`` (n,) are uint8; pixels become float32
-    ``(value / 255 - mean) / std``, labels int32. The number of trials is that of ``control.rows``.
+
+def gather_batch(images: Tensor, control: Control, size: int, mean: float, std: float) -> Tensor:
+    """The pixels of the batch at the control's position: (trials, size, 784) float32.
+
+    ``images`` (n, 784) are uint8; pixels become ``(value / 255 - mean) / std``. The number of
+    trials is that of ``control.rows``.
     Where the control has ``warps``, pixel (r, c) is taken from the image at the row and column
     ``c0 + A (r - c0, c - c0) + t``, between its four neighbours (bilinear, 0 outside); A (2, 2) and
     t (2,) are the six numbers of the image, c0 is its centre.
@@ -25,12 +28,9 @@ def gather_batch(
     scale, shift = 1 / (255 * std), -mean / std
     trials = control.rows.shape[0]
 
-    def place(rows: UOp, counts: UOp, k: UOp, i: UOp) -> UOp:
-        return rows[k, counts[k, Count.POSITION].load() * size + i].load()
-
-    def pixels(out: UOp, images: UOp, rows: UOp, counts: UOp, *warps: UOp) -> UOp:
+    def kernel(out: UOp, images: UOp, rows: UOp, counts: UOp, *warps: UOp) -> UOp:
         k, i, j = UOp.range(trials, 0), UOp.range(size, 1), UOp.range(out.shape[2], 2)
-        row = place(rows, counts, k, i)
+        row = batch_row(rows, counts, k, i, size)
         if warps:
             at = counts[k, Count.POSITION].load() * size + i
             value = _warped(images, row, j, [warps[0][k, at, n].load() for n in range(6)])
@@ -39,19 +39,9 @@ def gather_batch(
         store = out[k, i, j].store(value * scale + shift)
         return kernel_sink(f"gather_{size}", store, over=(k, i, j))
 
-    def classes(out: UOp, labels: UOp, rows: UOp, counts: UOp) -> UOp:
-        k, i = UOp.range(trials, 0), UOp.range(size, 1)
-        value = labels[place(rows, counts, k, i)].cast(dtypes.int)
-        return kernel_sink(f"labels_{size}", out[k, i].store(value), over=(k, i))
-
-    device = images.device
     warps = [] if control.warps is None else [control.warps]
-    x = Tensor.empty(trials, size, images.shape[1], device=device)
-    y = Tensor.empty(trials, size, dtype=dtypes.int, device=device)
-    return (
-        x.custom_kernel(images, control.rows, control.counts, *warps, fxn=pixels)[0],
-        y.custom_kernel(labels, control.rows, control.counts, fxn=classes)[0],
-    )
+    x = Tensor.empty(trials, size, images.shape[1], device=images.device)
+    return x.custom_kernel(images, control.rows, control.counts, *warps, fxn=kernel)[0]
 
 
 def _warped(images: UOp, row: UOp, pixel: UOp, warp: list[UOp]) -> UOp:

@@ -16,6 +16,7 @@ from mnist_sweep.kernels.sizes import Gradients
 _PRODUCT = """
 #define KC 2048
 _Static_assert(6 % MR == 0 && 64 % NR == 0, "of the last tile");
+#define FOR_DEPTH _Pragma("clang loop unroll(disable)") for (long k = 0; k < depth; k++)
 #define A_AT(i, k) (TRANSPOSE_A ? A[(k) * M + (i)] : A[(i) * K + (k)])
 
 INLINE void pack(float *panel, const float *B, const int *sizes, long j, int cols, long k0,
@@ -23,10 +24,10 @@ INLINE void pack(float *panel, const float *B, const int *sizes, long j, int col
   if (TRANSPOSE_B) {
     int q = 0;
     for (; q + 4 <= cols; q += 4) transpose4(panel + q, B + (j + q) * K + k0, K, depth);
-    for (; q < NR; q++)
-      for (long k = 0; k < depth; k++) panel[k * NR + q] = q < cols ? B[(j + q) * K + k0 + k] : 0;
+    for (; q < cols || q % VW; q++)
+      FOR_DEPTH panel[k * NR + q] = q < cols ? B[(j + q) * K + k0 + k] : 0;
   } else {
-    for (long k = 0; k < depth; k++)
+    FOR_DEPTH
       EACH_VECTOR *(vec *)(panel + k * NR + v * VW) = load(B + (k0 + k) * N + j + v * VW, REST);
   }
 }
@@ -37,7 +38,7 @@ INLINE void tile(float *C, const float *A, const float *panel, const float *bias
   vec c[MR][NV];
   EACH_ROW EACH_VECTOR c[r][v] = k0 ? load(C + (i + r) * N + j + v * VW, REST)
                                : BIAS ? load(bias + j + v * VW, REST) : (vec)0;
-  for (long k = 0; k < depth; k++)
+  FOR_DEPTH
     ADD_PRODUCT(A_AT(i + r, k0 + k), *(const vec *)(panel + k * NR + v * VW));
   EACH_ROW EACH_VECTOR store(C + (i + r) * N + j + v * VW, c[r][v], REST);
 }
@@ -49,7 +50,7 @@ INLINE void columns(float *C, float *sums, const float *A, const float *B, const
     pack(panel, B, sizes, j, cols, k0, depth);
     if (SUMS) EACH_VECTOR {
       vec s = k0 ? load(sums + j + v * VW, REST) : (vec)0;
-      for (long k = 0; k < depth; k++) s += *(const vec *)(panel + k * NR + v * VW);
+      FOR_DEPTH s += *(const vec *)(panel + k * NR + v * VW);
       store(sums + j + v * VW, s, REST);
     }
     long i;

@@ -10,6 +10,7 @@ from typing import Any
 
 from tinygrad import Tensor, UOp, dtypes
 
+from mnist_sweep.kernels.batch import batch_row
 from mnist_sweep.kernels.control import (
     COUNTS,
     REALS,
@@ -25,21 +26,28 @@ from mnist_sweep.optimizers import Optimizer
 
 
 def cross_entropy(
-    logits: Tensor, labels: Tensor, smoothed: Control | None = None
-) -> tuple[Tensor, Tensor]:
-    """Softmax cross-entropy of each row and whether its largest logit is the label (1.0 or 0.0).
+    logits: Tensor, labels: Tensor, control: Control, *, smoothed: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Softmax cross-entropy of each row of the control's batch, hits, and slopes in the logits.
 
-    ``logits`` (rows, classes) float32, ``labels`` (rows,) int32; both results (rows,) float32.
-    Differentiable in the logits through the first result. Of equal logits the first counts. With
-    ``smoothed``, whose trials share the rows in equal parts, the labels are smoothed by each
-    trial's ``label_smoothing`` (Szegedy et al., 2016): that share of each goes to all classes.
+    ``logits`` (..., size, classes) float32 are those of each trial; ``labels`` (n,) uint8 those of
+    the data set. Losses and hits, 1.0 where the largest logit (the first of equal ones) is the
+    label, else 0.0, are (trials * size,); the slopes of each trial's mean loss are shaped like
+    ``logits``. ``smoothed``: the labels are smoothed by each trial's ``label_smoothing`` (Szegedy
+    et al., 2016): that share of each goes to all classes.
     """
-    rows, classes = logits.shape
+    *_, size, classes = logits.shape
+    trials = control.trials
 
-    def kernel(loss: UOp, hit: UOp, slope: UOp, logits: UOp, labels: UOp, *reals: UOp) -> UOp:
-        i = UOp.range(rows, 0)
-        z = [logits[i, c] for c in range(classes)]
-        label = labels[i]
+    def kernel(
+        loss: UOp, hit: UOp, slope: UOp, z: UOp, labels: UOp, rows: UOp, counts: UOp, *reals: UOp
+    ) -> UOp:
+        k, i = UOp.range(trials, 0), UOp.range(size, 1)
+        at = k * size + i
+        z = [z.flatten()[at * classes + c] for c in range(classes)]
+        # In an evaluation, all trials share the rows.
+        order = k if rows.shape[0] == trials else UOp.const(0, dtypes.int)
+        label = labels[batch_row(rows, counts, order, i, size)].cast(dtypes.int)
         top = reduce(UOp.maximum, z)
         powers = [(value - top).exp() for value in z]
         sum_of_powers = reduce(add, powers)
@@ -48,29 +56,25 @@ def cross_entropy(
         targets = [label.eq(c).where(1.0, 0.0) for c in range(classes)]
         expected = chosen  # the logit that the target expects
         if reals:
-            share = reals[0][i // (rows // reals[0].shape[0]), slot("label_smoothing")].load()
+            share = reals[0][k, slot("label_smoothing")].load()
             targets = [target * (1 - share) + share * (1 / classes) for target in targets]
             mean = reduce(add, z) * (1 / classes)
             expected = chosen * (1 - share) + mean * share
+        slopes = [(powers[c] / sum_of_powers - targets[c]) * (1 / size) for c in range(classes)]
         return kernel_sink(
-            f"cross_entropy_{rows}",
-            loss[i].store(sum_of_powers.log() + top - expected),
-            hit[i].store((chosen.eq(top) & (reduce(UOp.maximum, before) < top)).where(1.0, 0.0)),
-            *(slope[i, c].store(powers[c] / sum_of_powers - targets[c]) for c in range(classes)),
-            over=(i,),
+            f"cross_entropy_{size}",
+            loss[at].store(sum_of_powers.log() + top - expected),
+            hit[at].store((chosen.eq(top) & (reduce(UOp.maximum, before) < top)).where(1.0, 0.0)),
+            *(slope.flatten()[at * classes + c].store(slopes[c]) for c in range(classes)),
+            over=(k, i),
         )
 
-    def gradient(upstream: UOp, call: UOp) -> tuple[Any, ...]:
-        slope = Tensor(call.src[3].after(call))
-        own = (slope * Tensor(upstream).reshape(rows, 1)).uop
-        return None, None, None, own, *[None] * (len(call.src) - 5)
-
     empty = partial(Tensor.empty, device=logits.device)
-    arguments = [logits, labels, *([smoothed.reals] if smoothed else [])]
-    loss, hit, *_ = empty(rows).custom_kernel(
-        empty(rows), empty(rows, classes), *arguments, fxn=kernel, grad_fxn=gradient
+    arguments = [logits, labels, control.rows, control.counts, *[control.reals] * smoothed]
+    loss, hits, slopes, *_ = empty(trials * size).custom_kernel(
+        empty(trials * size), empty(*logits.shape), *arguments, fxn=kernel
     )
-    return loss, hit
+    return loss, hits, slopes
 
 
 def squared_norm(gradients: Sequence[Tensor], trials: int) -> Tensor:

@@ -144,29 +144,21 @@ class CompiledShape:
             return values[0]
         return {name: np.stack([one[name] for one in values]) for name in values[0]}
 
-    def _batch(self, control: Control, size: int) -> tuple[Tensor, Tensor]:
-        """Images (size, 784), with the axis of trials before it if there is one, and labels."""
+    def _batch(self, control: Control, size: int) -> Tensor:
+        """Images (size, 784), with the axis of trials before it if there is one."""
         dataset = self.data.dataset
-        x, labels = gather_batch(
-            self.data.images, self.data.labels, control, size, dataset.mean, dataset.std
-        )
-        if self.stack == 1:
-            return x.reshape(size, -1), labels.reshape(size)
-        return (
-            x.expand(self.stack, size, x.shape[2]),
-            labels.expand(self.stack, size).reshape(-1).contiguous(),
-        )
+        x = gather_batch(self.data.images, control, size, dataset.mean, dataset.std)
+        return x.reshape(size, -1) if self.stack == 1 else x.expand(self.stack, size, x.shape[2])
 
     def _define_training_step(self) -> list[Tensor]:
         control, tensors, switches = self._control, self._tensors, self.shape.switches
-        x, labels = self._batch(control, self._config.batch_size)
+        x = self._batch(control, self._config.batch_size)
         drop = partial(dropout, control=control) if "dropout" in switches else None
-        smoothed = control if "label_smoothing" in switches else None
         out, statistics = logits(tensors, x, self._config, training=True, drop=drop)
-        loss, hits = kernels.cross_entropy(out.reshape(len(labels), -1), labels, smoothed)
-        # The trials have nothing in common, so the gradients of their sum are those of each.
-        means = loss.reshape(self.stack, self._config.batch_size).mean(1)
-        gradients = means.sum().gradient(*(tensors[name] for name in self._trained))
+        loss, hits, slopes = kernels.cross_entropy(
+            out, self.data.labels, control, smoothed="label_smoothing" in switches
+        )
+        gradients = out.gradient(*(tensors[name] for name in self._trained), gradient=slopes)
         norm = kernels.squared_norm(gradients, self.stack) if "clip_norm" in switches else None
         written = kernels.advance(control, loss, hits)
         for name, gradient in zip(self._trained, gradients, strict=True):
@@ -182,9 +174,9 @@ class CompiledShape:
         return written + [tensors[name].assign(new) for name, new in statistics.items()]
 
     def _define_evaluation_step(self) -> list[Tensor]:
-        x, labels = self._batch(self._evaluation, EVALUATION_BATCH)
+        x = self._batch(self._evaluation, EVALUATION_BATCH)
         out, _ = logits(self._tensors, x, self._config, training=False)
-        loss, hits = kernels.cross_entropy(out.reshape(len(labels), -1), labels)
+        loss, hits, _ = kernels.cross_entropy(out, self.data.labels, self._evaluation)
         return kernels.count_batch(self._evaluation, loss, hits)
 
     def _reset(self, configs: Sequence[HPConfig]) -> None:
