@@ -306,7 +306,7 @@ def test_the_matrix_product_uses_the_widest_registers_of_its_target(
 
     constants = {"TRANSPOSE_A": 0, "TRANSPOSE_B": 0, "BIAS": 1, "SUMS": 0}
     constants |= {"ROWS_LEFT": 2, "COLUMNS_LEFT": 0}
-    source = csource.text("f", redefined + _PRODUCT + _FORWARD, constants, "MNK")
+    source = csource.text("f", redefined + _PRODUCT + _FORWARD, "MNK", constants)
     options = ["-S", "-x", "c", "-O2", "-ffreestanding", "--target=x86_64-none-unknown-elf"]
     command = [os.environ["CC"], *options, *target, "-", "-o", "-"]
     text = subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 from tinygrad import Tensor, UOp, dtypes
@@ -62,31 +61,23 @@ def activate(x: Tensor, name: str) -> Tensor:
     """
 
     def apply(slope: bool, *inputs: Tensor, gradients: Gradients | None = None) -> Tensor:
-        out, size = csource.empty(*x.shape, like=x), x.numel()
+        out, size, label = csource.empty(*x.shape, like=x), x.numel(), f"{'d' * slope}{name}"
         if name in _SOURCES and csource.supported(x.device):
-            label, source = f"{'d' * slope}{name}", _SOURCES[name][slope]
-            sizes = {"SIZE": size}
-            return csource.kernel(
-                label, source, [out], inputs, constants={}, sizes=sizes, gradients=gradients
-            )[0]
-        kernel = partial(_slope if slope else _forward, ACTIVATIONS[name])
+            source, sizes = _SOURCES[name][slope], {"SIZE": size}
+            return csource.kernel(label, source, [out], inputs, sizes, gradients=gradients)[0]
+
+        def kernel(sizes: Sequence[Any], out: UOp, *inputs: UOp) -> UOp:
+            i = UOp.range(sizes[0], 0)
+            value = inputs[-1][i]
+            result = ACTIVATIONS[name](value)
+            if slope:
+                one = UOp.const(1.0, dtypes.float)
+                result = inputs[0][i] * compute_gradient(result, one, {value})[value]
+            return kernel_sink(label, out[i].store(result), over=(i,))
+
         return sized_kernel(kernel, out, *inputs, sizes=[size], gradients=gradients)[0]
 
     def gradient(upstream: UOp, call: UOp) -> tuple[UOp | None, ...]:
         return None, apply(True, Tensor(upstream).contiguous(), Tensor(call.src[2])).uop
 
     return apply(False, x, gradients=gradient)
-
-
-def _forward(function: Callable[[Any], Any], sizes: Sequence[Any], out: UOp, x: UOp) -> UOp:
-    i = UOp.range(sizes[0], 0)
-    return kernel_sink("activation", out[i].store(function(x[i])), over=(i,))
-
-
-def _slope(
-    function: Callable[[Any], Any], sizes: Sequence[Any], out: UOp, upstream: UOp, x: UOp
-) -> UOp:
-    i = UOp.range(sizes[0], 0)
-    value = x[i]
-    slope = compute_gradient(function(value), UOp.const(1.0, dtypes.float), {value})[value]
-    return kernel_sink("dactivation", out[i].store(upstream[i] * slope), over=(i,))

@@ -20,10 +20,9 @@ def gather_batch(images: Tensor, control: Control, size: int, mean: float, std: 
     """The pixels of the batch at the control's position: (trials, size, 784) float32.
 
     ``images`` (n, 784) are uint8; pixels become ``(value / 255 - mean) / std``. The number of
-    trials is that of ``control.rows``.
-    Where the control has ``warps``, pixel (r, c) is taken from the image at the row and column
-    ``c0 + A (r - c0, c - c0) + t``, between its four neighbours (bilinear, 0 outside); A (2, 2) and
-    t (2,) are the six numbers of the image, c0 is its centre.
+    trials is that of ``control.rows``. Where the control has ``warps``, pixel (r, c) is taken from
+    the image at the row and column ``c0 + A (r - c0, c - c0) + t``, between its four neighbours
+    (bilinear, 0 outside); A (2, 2) and t (2,) are the six numbers of the image, c0 is its centre.
     """
     scale, shift = 1 / (255 * std), -mean / std
     trials = control.rows.shape[0]

@@ -8,7 +8,7 @@ shape may share a step, one behind the other on the leading axis.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
 from tinygrad import Tensor, UOp, dtypes
@@ -83,13 +83,12 @@ def kernel_sink(name: str, *stores: UOp, over: tuple[UOp, ...] = (), lanes: int 
     """The kernel of ``stores`` for all of ``over``; a CPU takes ``lanes`` of the first at once."""
     body = UOp.group(*stores)
     body = body.end(*over) if over else body
-    info = KernelInfo(name=name)
     if not on_cpu():  # a GPU needs threads laid out
-        return body.sink(arg=info)
-    # Operations cannot be counted where sizes are not known.
-    info = replace(info, opts_to_apply=(Opt(OptOps.UPCAST, 0, lanes),), estimates=Estimates())
+        return body.sink(arg=KernelInfo(name=name))
     # clang vectorises a plain loop better than tinygrad unrolls it, but not sums, whose order it
-    # must keep. A tag tells tinygrad to leave the loops as they are.
+    # must keep. What has a tag is left as it is; operations of unknown sizes cannot be counted.
+    opts = (Opt(OptOps.UPCAST, 0, lanes),)
+    info = KernelInfo(name=name, opts_to_apply=opts, estimates=Estimates())
     return body.sink(arg=info, tag=None if lanes > 1 else 1)
 
 

@@ -153,15 +153,10 @@ def _kernel(
     at_once = max(1, _CACHE // (4 * (size * ci + out * co)))
     names = ("SIZE", "FILTER", "CI", "CO", "PR", "AT_ONCE")
     values = (size, taps, ci, co, csource.tile_rows(pixels), at_once)
-    return csource.kernel(
-        {_FORWARD: "conv", _INPUT_GRADIENT: "conv_dx", _WEIGHT_GRADIENT: "conv_dw"}[source],
-        _COMMON + ("" if source is _WEIGHT_GRADIENT else _TILE) + source,
-        outputs,
-        inputs,
-        constants=dict(zip(names, values, strict=True)),
-        sizes={"BATCH": batch},
-        gradients=gradients,
-    )
+    constants = dict(zip(names, values, strict=True))
+    name = {_FORWARD: "conv", _INPUT_GRADIENT: "conv_dx", _WEIGHT_GRADIENT: "conv_dw"}[source]
+    text = _COMMON + ("" if source is _WEIGHT_GRADIENT else _TILE) + source
+    return csource.kernel(name, text, outputs, inputs, {"BATCH": batch}, constants, gradients)
 
 
 def _gradients(gradient: UOp, call: UOp) -> tuple[UOp | None, ...]:

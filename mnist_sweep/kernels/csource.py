@@ -10,13 +10,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 
 from tinygrad import Device, Tensor, UOp
 from tinygrad.renderer import Estimates
 from tinygrad.renderer.cstyle import ClangRenderer
 from tinygrad.uop.ops import KernelInfo, Ops, ProgramInfo
 
-from mnist_sweep.kernels.sizes import Gradients, any_length, with_sizes
+from mnist_sweep.kernels.sizes import Gradients, sized_kernel
 
 #: Vector type, register tile and helpers that every kernel shares. A tile of MR rows by NV vectors
 #: leaves registers for NV loads and one broadcast: 24 + 5 of 32, or 12 + 3 of 16.
@@ -124,8 +125,7 @@ def _problem(device: str) -> str:
     source = Tensor([float(i * i) for i in range(16)], device=device).realize()
     try:
         out = [empty(16, like=source)]
-        (out,) = kernel("sample", _SAMPLE, out, [source], constants={}, sizes={"COUNT": 4})
-        values = out.tolist()
+        values = kernel("sample", _SAMPLE, out, [source], {"COUNT": 4})[0].tolist()
     except Exception as error:  # a compiler can fail in any way that a process can
         return f"{type(error).__name__}: {error}".splitlines()[0]
     squares = [float(i * i) for i in range(16)]
@@ -159,12 +159,12 @@ def empty(*shape: int, like: Tensor) -> Tensor:
     return Tensor.empty(*shape, dtype=like.dtype, device=like.device)
 
 
-def text(name: str, source: str, constants: Mapping[str, int], sizes: Iterable[str] = ()) -> str:
+def text(name: str, source: str, sizes: Iterable[str], constants: Mapping[str, int]) -> str:
     """C for clang: the kernel ``name`` of ``source``, as ``kernel`` has it."""
-    defines = [f"#define {key} {value}\n" for key, value in constants.items()]
-    defines += [f"#define {size} ((long)sizes[{i}])\n" for i, size in enumerate(sizes)]
-    entry = f"#define KERNEL(...) {name}(__VA_ARGS__, const int *restrict sizes)\n"
-    return f"{entry}{''.join(defines)}{PREAMBLE}{source}"
+    defines = {key: str(value) for key, value in constants.items()}
+    defines |= {size: f"((long)sizes[{i}])" for i, size in enumerate(sizes)}
+    defines["KERNEL(...)"] = f"{name}(__VA_ARGS__, const int *restrict sizes)"
+    return "".join(f"#define {key} {value}\n" for key, value in defines.items()) + PREAMBLE + source
 
 
 def kernel(
@@ -172,37 +172,26 @@ def kernel(
     source: str,
     outputs: Sequence[Tensor],
     inputs: Sequence[Tensor],
-    *,
-    constants: Mapping[str, int],
     sizes: Mapping[str, int],
+    constants: Mapping[str, int] = MappingProxyType({}),
     gradients: Gradients | None = None,
 ) -> list[Tensor]:
     """``outputs`` as the kernel ``name`` writes them from ``inputs``: C ``source``.
 
     ``source`` must define one function ``KERNEL``, before any function that is not inlined, that
-    takes outputs and inputs as ``float *`` in this order. It is compiled with ``constants``
-    defined; ``sizes`` it finds in memory, so that it is compiled once for all of them: functions
-    that KERNEL calls have to be given its ``sizes`` to know any. ``gradients`` are those of the
-    inputs and outputs, as of ``Tensor.custom_kernel``.
+    takes outputs and inputs as ``float *`` in this order. ``constants`` are defined in it, which is
+    compiled anew for others; ``sizes`` are so only where a function has KERNEL's ``sizes``.
     """
     label = "_".join([name, *(str(value) for value in constants.values())])
-    code = text(label, source, constants, sizes)
+    code = UOp(Ops.SOURCE, arg=text(label, source, sizes, constants))
 
-    def program(*arguments: UOp) -> UOp:
-        buffers = [any_length(argument) for argument in arguments]
+    def program(loaded: Sequence[UOp], *arguments: UOp) -> UOp:
+        buffers = [*arguments, loaded[0].buf_uop]
+        n, places = len(outputs), tuple(range(len(buffers)))
+        target = Device["CPU"].renderer.target
+        info = ProgramInfo(label, globals=places, outs=places[:n], ins=places[n:], target=target)
         sink = UOp.sink(*buffers, arg=KernelInfo(label, estimates=Estimates()))
-        info = ProgramInfo(
-            name=label,
-            global_size=(1, 1, 1),
-            local_size=None,
-            globals=tuple(range(len(buffers))),
-            outs=tuple(range(len(outputs))),
-            ins=tuple(range(len(outputs), len(buffers))),
-            target=Device["CPU"].renderer.target,
-        )
-        linear = UOp(Ops.LINEAR, src=(*buffers, sink))
-        return UOp(Ops.PROGRAM, src=(sink, linear, UOp(Ops.SOURCE, arg=code)), arg=info)
+        return UOp(Ops.PROGRAM, src=(sink, UOp(Ops.LINEAR, src=(*buffers, sink)), code), arg=info)
 
-    return with_sizes(
-        program, outputs[0], *outputs[1:], *inputs, sizes=[*sizes.values()], gradients=gradients
-    )[: len(outputs)]
+    arguments, numbers = (*outputs, *inputs), [*sizes.values()]
+    return sized_kernel(program, *arguments, sizes=numbers, gradients=gradients)[: len(outputs)]

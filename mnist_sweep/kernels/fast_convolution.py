@@ -279,15 +279,11 @@ def _convolve(
     names = ("SIZE", "FILTER", "CI", "CO", "TILE", "IMAGES", "LINE", "PR", "CR")
     values = (size, taps, ci, co, tile, at_once, _LINE, *rows)
     scratch = 2 * ci * co + at_once * tiles * (ci + co) + 2 * _LINE
-    written = csource.kernel(
-        "fast_conv" if source is _FORWARD else "fast_conv_gradients",
-        _COMMON + _MAPS + cook_toom.source(tile, taps) + _PATCHES + _PRODUCTS + source,
-        [*outputs, csource.empty(positions * scratch, like=x)],
-        inputs,
-        constants=dict(zip(names, values, strict=True)),
-        sizes={"BATCH": batch},
-        gradients=gradients,
-    )
+    constants = dict(zip(names, values, strict=True))
+    name = "fast_conv" if source is _FORWARD else "fast_conv_gradients"
+    text = _COMMON + _MAPS + cook_toom.source(tile, taps) + _PATCHES + _PRODUCTS + source
+    written = [*outputs, csource.empty(positions * scratch, like=x)]
+    written = csource.kernel(name, text, written, inputs, {"BATCH": batch}, constants, gradients)
     return written[: len(outputs)]
 
 

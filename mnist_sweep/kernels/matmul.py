@@ -103,15 +103,9 @@ def product(
     """
     rows, columns = outputs[0].shape
     names = ("TRANSPOSE_A", "TRANSPOSE_B", "BIAS", "SUMS", "ROWS_LEFT", "COLUMNS_LEFT")
-    return csource.kernel(
-        name,
-        redefined + _PRODUCT + entry,
-        outputs,
-        inputs,
-        constants=dict(zip(names, (*flags, rows % 6, columns % 64), strict=True)),
-        sizes={"M": rows, "N": columns, "K": inner},
-        gradients=gradients,
-    )
+    constants = dict(zip(names, (*flags, rows % 6, columns % 64), strict=True))
+    source, sizes = redefined + _PRODUCT + entry, {"M": rows, "N": columns, "K": inner}
+    return csource.kernel(name, source, outputs, inputs, sizes, constants, gradients)
 
 
 def _gradients(gradient: UOp, call: UOp) -> tuple[UOp | None, ...]:

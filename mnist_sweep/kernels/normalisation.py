@@ -144,10 +144,8 @@ def batch_norm(
     def empty() -> list[Tensor]:
         return [csource.empty(*like.shape, like=x) for like in (x, weight, bias)]
 
-    inputs = [x, weight, bias]
-    out, mean, variance = kernel(
-        "batch_norm", _SUMS + _FORWARD, empty(), inputs, gradients=gradients
-    )
+    forward = partial(kernel, "batch_norm", _SUMS + _FORWARD, gradients=gradients)
+    out, mean, variance = forward(empty(), [x, weight, bias])
     return out, mean, variance
 
 
@@ -162,8 +160,8 @@ def max_pool(x: Tensor) -> Tensor:
     half = size // 2
     if x.ndim > 4 or not csource.supported(x.device):
         return x.reshape(*x.shape[:-3], half, 2, half, 2, channels).max((-4, -2))
-    constants, sizes = {"SIZE": size, "CHANNELS": channels}, {"BATCH": batch}
-    kernel = partial(csource.kernel, constants=constants, sizes=sizes)
+    constants = {"SIZE": size, "CHANNELS": channels}
+    kernel = partial(csource.kernel, sizes={"BATCH": batch}, constants=constants)
 
     def gradients(upstream: UOp, call: UOp) -> tuple[UOp | None, ...]:
         out, x = Tensor(call.src[1].after(call)), Tensor(call.src[2])

@@ -11,16 +11,7 @@ from typing import Any
 from tinygrad import Tensor, UOp, dtypes
 
 from mnist_sweep.kernels.batch import batch_row
-from mnist_sweep.kernels.control import (
-    COUNTS,
-    REALS,
-    Control,
-    Count,
-    Real,
-    kernel_sink,
-    slot,
-    total,
-)
+from mnist_sweep.kernels.control import Control, Count, Real, kernel_sink, slot, total
 from mnist_sweep.kernels.sizes import sized_kernel
 from mnist_sweep.optimizers import Optimizer
 
@@ -39,9 +30,8 @@ def cross_entropy(
     *_, size, classes = logits.shape
     trials = control.trials
 
-    def kernel(
-        loss: UOp, hit: UOp, slope: UOp, z: UOp, labels: UOp, rows: UOp, counts: UOp, *reals: UOp
-    ) -> UOp:
+    def kernel(*arguments: UOp) -> UOp:
+        loss, hit, slope, z, labels, rows, counts, *reals = arguments
         k, i = UOp.range(trials, 0), UOp.range(size, 1)
         at = k * size + i
         z = [z.flatten()[at * classes + c] for c in range(classes)]
@@ -119,16 +109,14 @@ def update_parameter(
         g, rates, reals, counts, *norms = arguments[1 + len(slots) :]
         size, steps = sizes
         k, i = UOp.range(trials, 0), UOp.range(size, 1)
+        at, first = k * size + i, k * control.counts.shape[1]
 
         def real(place: int) -> UOp:
-            return reals[k * REALS + place].load()
+            return reals[k * control.reals.shape[1] + place].load()
 
-        def count(place: int) -> UOp:
-            return counts[k * COUNTS + place].load()
-
-        at = k * size + i
-        lr = rates[k * steps + count(Count.POSITION)].load() * real(Real.SCALE)
-        step = (count(Count.STEP) + 1).cast(dtypes.float)
+        position = counts[first + Count.POSITION].load()
+        lr = rates[k * steps + position].load() * real(Real.SCALE)
+        step = (counts[first + Count.STEP].load() + 1).cast(dtypes.float)
         value = target[at]
         if decayed:
             value = value * (1 - lr * real(slot("weight_decay")))
