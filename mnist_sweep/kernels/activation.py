@@ -64,7 +64,7 @@ def activate(x: Tensor, name: str) -> Tensor:
         out, size, label = csource.empty(*x.shape, like=x), x.numel(), f"{'d' * slope}{name}"
         if name in _SOURCES and csource.supported(x.device):
             source, sizes = _SOURCES[name][slope], {"SIZE": size}
-            return csource.kernel(label, source, [out], inputs, sizes, gradients=gradients)[0]
+            return csource.kernel(label, source, [out], inputs, sizes, {}, gradients)[0]
 
         def kernel(sizes: Sequence[Any], out: UOp, *inputs: UOp) -> UOp:
             i = UOp.range(sizes[0], 0)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from types import MappingProxyType
 
 from tinygrad import Device, Tensor, UOp
 from tinygrad.renderer import Estimates
@@ -125,7 +124,7 @@ def _problem(device: str) -> str:
     source = Tensor([float(i * i) for i in range(16)], device=device).realize()
     try:
         out = [empty(16, like=source)]
-        values = kernel("sample", _SAMPLE, out, [source], {"COUNT": 4})[0].tolist()
+        values = kernel("sample", _SAMPLE, out, [source], {"COUNT": 4}, {})[0].tolist()
     except Exception as error:  # a compiler can fail in any way that a process can
         return f"{type(error).__name__}: {error}".splitlines()[0]
     squares = [float(i * i) for i in range(16)]
@@ -173,7 +172,7 @@ def kernel(
     outputs: Sequence[Tensor],
     inputs: Sequence[Tensor],
     sizes: Mapping[str, int],
-    constants: Mapping[str, int] = MappingProxyType({}),
+    constants: Mapping[str, int],
     gradients: Gradients | None = None,
 ) -> list[Tensor]:
     """``outputs`` as the kernel ``name`` writes them from ``inputs``: C ``source``.

@@ -133,13 +133,10 @@ def read(tensor: Tensor) -> NDArray[Any]:
     return array
 
 
-def compile_step(
-    define: Callable[[], list[Tensor]], rewind: Callable[[], None]
-) -> Callable[[], Any]:
+def compile_step(define: Callable[[], list[Tensor]], counts: Tensor) -> Callable[[], Any]:
     """Compile ``define``, which returns the tensors that a step writes, into a replayable step.
 
-    Where tinygrad has to capture it, the step is run, and ``rewind`` is called before it, to put
-    its buffers where a step may start.
+    Where tinygrad has to capture it, the step is run, with 0 in its ``counts``, int32, before it.
     """
     in_c = csource.supported(device_name())
     # What is left to tinygrad beside the C kernels is best as plain loops: clang vectorises them,
@@ -149,6 +146,6 @@ def compile_step(
             return step
         jitted: Callable[[], Any] = TinyJit(lambda: Tensor.realize(*define()))
         for _ in range(2):
-            rewind()
+            write(counts, np.zeros(counts.shape, np.int32))
             jitted()
         return jitted

@@ -113,18 +113,11 @@ class CompiledShape:
         )
         # Every trial is evaluated on the same images.
         self._evaluation = self._new_control(1, self._evaluation_rows, 1)
-        self.train_step = backend.compile_step(
-            self._define_training_step, lambda: self._rewind(self._control)
-        )
+        self.train_step = backend.compile_step(self._define_training_step, self._control.counts)
         self._evaluation_step = backend.compile_step(
-            self._define_evaluation_step, lambda: self._rewind(self._evaluation)
+            self._define_evaluation_step, self._evaluation.counts
         )
         self.compile_seconds = time.perf_counter() - started
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers of a trial are trained."""
-        return sum(int(self._tensors[name].numel()) for name in self._trained) // self.stack
 
     def _new_control(self, orders: int, rows: int, steps: int) -> Control:
         return Control(
@@ -133,10 +126,6 @@ class CompiledShape:
             reals=backend.zeros((self.stack, REALS)),
             counts=backend.zeros((self.stack, COUNTS), np.int32),
         )
-
-    @staticmethod
-    def _rewind(control: Control) -> None:
-        backend.write(control.counts, np.zeros(control.counts.shape, np.int32))
 
     def _initial_values(self, configs: Sequence[HPConfig]) -> dict[str, NDArray[np.float32]]:
         values = [initial_values(config, self.data.dataset.classes) for config in configs]
@@ -281,6 +270,7 @@ class CompiledShape:
         # ReLU turns NaN into 0: a loss can be finite though the weights are not.
         finite = np.isfinite(train_loss) & self._finite_weights()
         seconds = (time.perf_counter() - started) / len(trials)
+        parameters = sum(self._tensors[name].numel() for name in self._trained) // self.stack
         results = []
         for k, progress in enumerate(running):
             ok = finite[k] and not progress.diverged
@@ -298,7 +288,7 @@ class CompiledShape:
                     best_test_accuracy=best.test_accuracy if best else None,
                     best_step=best.step if best else None,
                     steps=progress.steps,
-                    parameters=self.parameters,
+                    parameters=parameters,
                     train_seconds=seconds,
                     val_loss=last.val_loss if last else None,
                     test_loss=last.test_loss if last else None,
