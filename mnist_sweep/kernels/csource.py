@@ -178,8 +178,9 @@ def kernel(
     """``outputs`` as the kernel ``name`` writes them from ``inputs``: C ``source``.
 
     ``source`` must define one function ``KERNEL``, before any function that is not inlined, that
-    takes outputs and inputs as ``float *`` in this order. ``constants`` are defined in it, which is
-    compiled anew for others; ``sizes`` are so only where a function has KERNEL's ``sizes``.
+    takes outputs and inputs as ``float *`` in this order. It is compiled anew for other
+    ``constants``, but not for other ``sizes``: those it reads from memory, through a parameter
+    ``sizes`` of KERNEL that any other function which needs one must be given.
     """
     label = "_".join([name, *(str(value) for value in constants.values())])
     code = UOp(Ops.SOURCE, arg=text(label, source, sizes, constants))

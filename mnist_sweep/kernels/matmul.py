@@ -12,10 +12,12 @@ from mnist_sweep.kernels.sizes import Gradients
 #: One register-tiled product C = op(A) op(B) with B's columns packed into panels of NR.
 #: Packing costs one pass over B and keeps the inner loop free of strides that collide in the
 #: cache (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", 2008).
-#: KC rows of a panel at a time keep it within the cache and the stack.
+#: KC rows of a panel at a time keep it within the cache and the stack. What the last tiles have,
+#: M % 6 rows and N % 64 columns, must be constants to stay in registers.
 _PRODUCT = """
 #define KC 2048
-_Static_assert(6 % MR == 0 && 64 % NR == 0, "of the last tile");
+_Static_assert(6 % MR == 0 && 64 % NR == 0, "what is left is counted in these");
+// Unrolled, it takes longer to compile and as long to run.
 #define FOR_DEPTH _Pragma("clang loop unroll(disable)") for (long k = 0; k < depth; k++)
 #define A_AT(i, k) (TRANSPOSE_A ? A[(k) * M + (i)] : A[(i) * K + (k)])
 
@@ -38,8 +40,7 @@ INLINE void tile(float *C, const float *A, const float *panel, const float *bias
   vec c[MR][NV];
   EACH_ROW EACH_VECTOR c[r][v] = k0 ? load(C + (i + r) * N + j + v * VW, REST)
                                : BIAS ? load(bias + j + v * VW, REST) : (vec)0;
-  FOR_DEPTH
-    ADD_PRODUCT(A_AT(i + r, k0 + k), *(const vec *)(panel + k * NR + v * VW));
+  FOR_DEPTH ADD_PRODUCT(A_AT(i + r, k0 + k), *(const vec *)(panel + k * NR + v * VW));
   EACH_ROW EACH_VECTOR store(C + (i + r) * N + j + v * VW, c[r][v], REST);
 }
 
