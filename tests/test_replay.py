@@ -1,9 +1,13 @@
 """Replaying without tinygrad's Python gives the same bits, and says so when it cannot."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 from tinygrad import Tensor
 from tinygrad.codegen import to_program_cache
+from tinygrad.device import Buffer
 from tinygrad.helpers import diskcache_get, diskcache_put
 from tinygrad.schedule import schedule_cache
 
@@ -80,6 +84,25 @@ def test_a_recording_is_read_again_and_a_damaged_one_made_again(
     assert [recording for _, recording in found[4:]] == [None, None]
     assert_same(first, trained(config))
     assert None not in [recording for _, recording in found[6:]]
+
+
+@pytest.mark.parametrize("settings", [{}, {"opt": "sgd", "activation_fn": "relu"}], ids=str)
+def test_shapes_whose_last_tiles_are_alike_share_all_kernels(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a worker that has met one of them has nothing to generate or to compile for another."""
+    sources: list[set[str]] = []
+
+    def replayed(recording: replay.Recording, given: Sequence[Buffer]) -> Callable[[], None]:
+        sources.append({source for _, source, _ in recording.kernels})
+        return replay_of(recording, given)
+
+    replay_of = replay.replay
+    monkeypatch.setattr(replay, "replay", replayed)
+    for width in (64, 256):  # 4 rows and no columns beyond tiles of 6 by 64
+        trained(HPConfig(width=width, batch_size=50, **settings))
+    assert sources[0] == sources[2]
+    assert sources[1] == sources[3]
 
 
 def test_steps_that_differ_in_a_constant_have_recordings_of_their_own() -> None:
