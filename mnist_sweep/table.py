@@ -12,20 +12,22 @@ from mnist_sweep.analysis.configurations import configurations
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.verdicts import MARKS, Comparison
 from mnist_sweep.labels import count, describe, duration, short_name, value_texts
-from mnist_sweep.metrics import TEST_ACCURACY, Metric
+from mnist_sweep.metrics import TEST_ACCURACY
 from mnist_sweep.trial import TrialResult
 
 #: The notes below the table are not wider than this, however wide the terminal.
 NOTE_WIDTH = 100
 
 
-class _Table(NamedTuple):
-    """Columns, each its name and a text for every row; ``notes`` are sentences."""
+class _Column(NamedTuple):
+    """Its name and a text for every row; a row says nothing without the columns ``needed``."""
 
-    first: list[list[str]]
-    settings: list[list[str]]
-    values: list[list[str]]
-    notes: list[str]
+    texts: list[str]
+    needed: bool = False
+
+    @property
+    def width(self) -> int:
+        return max(map(len, self.texts))
 
 
 def format_top(
@@ -47,10 +49,11 @@ def format_top(
         if not study.measured:
             sections.append(heading + study.nothing_text)
             continue
-        table = _table(study, n)
-        lines = _markdown_lines(table) if markdown else _plain_lines(table, width)
-        notes = "\n\n".join(table.notes) if markdown else _wrapped(table.notes, width)
-        sections.append("\n".join([heading + lines[0], *lines[1:], "", notes]))
+        shown = study.measured[:n]
+        columns, notes = _columns(study, shown), _notes(study, shown)
+        lines = _markdown_lines(columns) if markdown else _plain_lines(columns, width)
+        below = "\n\n".join(notes) if markdown else _wrapped(notes, width)
+        sections.append("\n".join([heading + lines[0], *lines[1:], "", below]))
     return "\n\n".join(sections)
 
 
@@ -83,66 +86,49 @@ def format_search(study: Study, rows: Sequence[TrialResult], size: float) -> str
     return " ".join(filter(None, [cost, last, study.promise_text, study.lost_text]))
 
 
-def _table(study: Study, n: int) -> _Table:
-    shown = study.measured[:n]
-    ranks = ["rank", *(str(i) for i, _ in enumerate(shown, 1))]
-    marks = ["", *(MARKS[c.kind][0] for c in shown)]
-    configs = [comparison.configuration.config for comparison in shown]
-    settings = [
-        [short_name(name), *value_texts([getattr(config, name) for config in configs], name)]
-        for name in study.varying
-    ]
-    values = _value_columns(shown, study.metric)
-    return _Table([ranks, marks], settings, values, _notes(study, shown))
-
-
-def _value_columns(shown: Sequence[Comparison], metric: Metric) -> list[list[str]]:
-    configurations = [c.configuration for c in shown]
+def _columns(study: Study, shown: Sequence[Comparison]) -> list[_Column]:
+    configurations = [comparison.configuration for comparison in shown]
     columns = [
-        [f"{m.label}{m.unit}", *(c.text(m, unit=False) for c in configurations)]
-        for m in dict.fromkeys([metric, TEST_ACCURACY])
+        _Column(["rank", *map(str, range(1, len(shown) + 1))], needed=True),
+        _Column(["", *(MARKS[c.kind][0] for c in shown)], needed=True),
     ]
-    columns.append(["n", *(str(len(c.values(metric))) for c in configurations)])
+    for name in study.varying:
+        values = [getattr(c.config, name) for c in configurations]
+        columns.append(_Column([short_name(name), *value_texts(values, name)]))
+    for metric in dict.fromkeys([study.metric, TEST_ACCURACY]):
+        means = [c.text(metric, unit=False) for c in configurations]
+        columns.append(_Column([f"{metric.label}{metric.unit}", *means], metric == study.metric))
+    seeds = [str(len(c.values(study.metric))) for c in configurations]
+    columns.append(_Column(["n", *seeds], needed=True))
     if any(c.diverged for c in configurations):
-        columns.append(["diverged", *(str(c.diverged or "") for c in configurations)])
+        columns.append(_Column(["diverged", *(str(c.diverged or "") for c in configurations)]))
     seconds = [c.cost("train_seconds") for c in configurations]
-    columns.append(["wall s", *("-" if s is None else f"{s:.1f}" for s in seconds)])
-    return columns
+    return [*columns, _Column(["wall s", *("-" if s is None else f"{s:.1f}" for s in seconds)])]
 
 
-def _plain_lines(table: _Table, width: int | None) -> list[str]:
+def _plain_lines(columns: Sequence[_Column], width: int | None) -> list[str]:
     """Lines of aligned text; columns beyond ``width`` go to a second line under their row."""
-    # Without its metric and its number of seeds a row says nothing.
-    needed = [column for column in table.values if column is table.values[0] or column[0] == "n"]
-    kept = [*table.first, *needed]
-    for column in [*table.settings, *table.values]:
-        if not any(column is k for k in kept):
-            taken = sum(_wide(k) + 2 for k in kept) + _wide(column)
-            if width is None or taken <= width:
-                kept.append(column)
-    columns = [*table.first, *table.settings, *table.values]
-    beside = [column for column in columns if any(column is k for k in kept)]
-    below = [column for column in columns if not any(column is k for k in kept)]
+    room = math.inf if width is None else width
+    room -= sum(column.width + 2 for column in columns if column.needed)
+    beside, below = [], []
+    for column in columns:
+        if not column.needed and column.width > room:
+            below.append(column)
+            continue
+        room -= 0 if column.needed else column.width + 2
+        beside.append(column)
     lines = []
-    for row in range(len(table.first[0])):
-        lines.append("  ".join(c[row].rjust(_wide(c)) for c in beside).rstrip())
+    for row in range(len(columns[0].texts)):
+        lines.append("  ".join(c.texts[row].rjust(c.width) for c in beside).rstrip())
         if row and below:
-            text = ", ".join(f"{c[0]} {c[row]}" for c in below if c[row])
-            indent = " " * 6
-            lines += textwrap.wrap(
-                text, width or NOTE_WIDTH, initial_indent=indent, subsequent_indent=indent
-            )
+            text = ", ".join(f"{c.texts[0]} {c.texts[row]}" for c in below if c.texts[row])
+            lines += [" " * 6 + line for line in textwrap.wrap(text, (width or NOTE_WIDTH) - 6)]
     return lines
 
 
-def _wide(column: Sequence[str]) -> int:
-    return max(map(len, column))
-
-
-def _markdown_lines(table: _Table) -> list[str]:
+def _markdown_lines(columns: Sequence[_Column]) -> list[str]:
     """Lines of a GitHub table."""
-    columns = [*table.first, *table.settings, *table.values]
-    rows = [[column[row] for column in columns] for row in range(len(table.first[0]))]
+    rows = zip(*(column.texts for column in columns), strict=True)
     header, *body = [f"| {' | '.join(row)} |" for row in rows]
     return [header, "|" + "---|" * len(columns), *body]
 
@@ -158,19 +144,13 @@ def _wrapped(notes: Sequence[str], width: int | None) -> str:
 
 
 def _notes(study: Study, shown: Sequence[Comparison]) -> list[str]:
-    without = study.unmeasured
-    notes = [_interval_note(study, shown)]
     kinds = {c.kind for c in shown}
-    said = [
-        f"{mark}: {meaning}." for kind, (mark, meaning) in MARKS.items() if mark and kind in kinds
-    ]
-    said += [study.promise_text, study.borrowed_text, study.settle_text, study.settle_command]
-    notes += filter(None, said)
-    if without:
-        have = "more has" if len(without) == 1 else "more have"
-        notes.append(
-            f"{len(without)} {have} no {study.metric.label}: diverged, failed or unmeasured."
-        )
+    marks = [f"{mark}: {said}." for kind, (mark, said) in MARKS.items() if mark and kind in kinds]
+    words = [study.promise_text, study.borrowed_text, study.settle_text, study.settle_command]
+    notes = [_interval_note(study, shown), *marks, *filter(None, words)]
+    if without := len(study.unmeasured):
+        have = "more has" if without == 1 else "more have"
+        notes.append(f"{without} {have} no {study.metric.label}: diverged, failed or unmeasured.")
     return [*notes, study.choice_note]
 
 

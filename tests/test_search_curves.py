@@ -142,9 +142,3 @@ def test_ten_thousand_trials_do_not_overflow() -> None:
     rows = [trial(i / 10_000, (i + 1) / 100_000) for i in range(10_000)]
     best = expected_best(rows, TEST_ACCURACY, [1, 100, 10_000])
     assert best.mean == pytest.approx([0.49995, 0.9900, 0.9999], abs=1e-4)
-
-
-@pytest.mark.parametrize("count", [0, 3])
-def test_a_count_that_cannot_be_drawn_is_refused(count: int) -> None:
-    with pytest.raises(ValueError, match="of 2 trials"):
-        expected_best([trial(0.9), trial(0.8, 0.1)], TEST_ACCURACY, [count])

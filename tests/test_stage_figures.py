@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from mnist_sweep.analysis.study import Study, split_studies
-from mnist_sweep.analysis.tracks import tracks
 from mnist_sweep.errors import UserError
 from mnist_sweep.figures.draw import draw_figures
-from mnist_sweep.figures.stage_charts import best_so_far, dropped
+from mnist_sweep.figures.stage_charts import best_so_far, dropped, tracks
 from mnist_sweep.figures.style import Style, styled
 from mnist_sweep.plan import flops
 from mnist_sweep.trial import TrialResult

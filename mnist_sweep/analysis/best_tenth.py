@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mnist_sweep.analysis.additive import indicators
 from mnist_sweep.analysis.configurations import Configuration, varying_values
@@ -59,9 +59,5 @@ def best_tenth(configurations: Sequence[Configuration], metric: Metric) -> list[
         shares = float(of_best[group]), float(of_all[group])
         found.append(Entrance(name, max(divergence - by_chance, 0.0), usual, *shares))
     total = sum(entrance.share for entrance in found)
-    scaled = [
-        Entrance(e.name, e.share / total, e.usual, e.among_best, e.among_all)
-        for e in found
-        if e.share > 0
-    ]
+    scaled = [replace(e, share=e.share / total) for e in found if e.share > 0]
     return sorted(scaled, key=lambda entrance: -entrance.share)

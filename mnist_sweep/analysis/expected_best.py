@@ -53,21 +53,18 @@ def expected_best(
 
     Every trial counts, whatever its seed: a lucky seed is part of what a search finds. A diverged
     trial costs one and finds nothing; expectations are given that something was found. Failed
-    trials are as if they had not been run. Raises ValueError for a count that is not between 1 and
-    the number of trials.
+    trials are as if they had not been run. At least one trial has the metric.
     """
     fruitful, nothing = searched(results, metric)
     n = len(fruitful) + nothing
     wanted = range(1, n + 1) if counts is None else counts
-    if any(not 1 <= count <= n for count in wanted) or not fruitful:
-        raise ValueError(f"cannot draw {max(wanted, default=0)} of {n} trials")
     values = np.array([getattr(row, metric.name) for row in fruitful])
     tests = np.array([math.nan if (t := row.test_accuracy) is None else t for row in fruitful])
     worst_first = np.argsort(metric.sign * values)
-    values, tests = (
-        values[worst_first],
-        _averaged_over_ties(tests[worst_first], values[worst_first]),
-    )
+    values, tests = values[worst_first], tests[worst_first]
+    # Of trials that are equal by the metric, chance decides which is taken.
+    _, ties, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    tests = (np.bincount(ties, tests) / sizes)[ties]
     has_test = metric != TEST_ACCURACY and not np.isnan(tests).any()
     best = ExpectedBest(list(wanted), [], [], [], [])
     for count in wanted:
@@ -93,10 +90,3 @@ def _chances(n: int, count: int) -> Floats:
     subsets = log_factorial[n] - log_factorial[count] - log_factorial[n - count]
     with_best = log_factorial[i - 1] - log_factorial[count - 1] - log_factorial[i - count]
     return np.concatenate([np.zeros(count - 1), np.exp(with_best - subsets)])
-
-
-def _averaged_over_ties(tests: Floats, values: Floats) -> Floats:
-    """``tests``, averaged where ``values`` are equal: which of them is taken is chance."""
-    _, ties, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    means: Floats = (np.bincount(ties, tests) / sizes)[ties]
-    return means

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -15,30 +15,29 @@ from mnist_sweep.labels import short_name, value_texts
 _CHARACTER_INCHES, _GAP_INCHES = 0.078, 0.16
 
 
-def value_columns(
-    configurations: Sequence[Configuration], fields: Sequence[str]
-) -> list[tuple[str, list[str]]]:
-    """Name and values of each of ``fields``."""
-    return [
-        (short_name(name), value_texts([getattr(c.config, name) for c in configurations], name))
-        for name in fields
-    ]
-
-
 class Columns:
-    """Numbered rows of named columns, written from the left edge of the figure.
+    """A numbered row for each of ``configurations``: its ``fields``, and columns ``more``.
 
-    Row i stands at y = -i of an axes, the names above the first. All is written smaller where it
-    would be wider than ``most`` inches; ``inches`` is the width that it takes.
+    Written from the left edge of the figure. Row i stands at y = -i of an axes, the names above the
+    first. All is written smaller where it would be wider than ``most`` inches; ``inches`` is the
+    width that it takes.
     """
 
     #: Inches from the edge to the first column: the numbers of the rows are before it.
     LEFT = 0.5
 
-    def __init__(self, columns: Sequence[tuple[str, Sequence[str]]], most: float) -> None:
-        self.columns = columns
-        wanted = sum(self._inches(*column) for column in columns)
-        self.shrink = min(1.0, most / wanted) if columns else 1.0
+    def __init__(
+        self,
+        configurations: Sequence[Configuration],
+        fields: Iterable[str],
+        most: float,
+        more: Sequence[tuple[str, list[str]]] = (),
+    ) -> None:
+        given = {name: [getattr(c.config, name) for c in configurations] for name in fields}
+        self.columns = [(short_name(n), value_texts(v, n)) for n, v in given.items()] + [*more]
+        self.rows = len(configurations)
+        wanted = sum(self._inches(*column) for column in self.columns)
+        self.shrink = min(1.0, most / wanted) if wanted else 1.0
         self.inches = self.shrink * wanted
 
     @staticmethod
@@ -49,7 +48,7 @@ class Columns:
         """Write the rows beside ``axes``, the names ``above`` the middle of the first, in rows."""
         across = blended_transform_factory(axes.figure.dpi_scale_trans, axes.transData)
         look: dict[str, Any] = {"transform": across, "va": "center"}
-        for row in range(len(self.columns[0][1]) if self.columns else 1):
+        for row in range(self.rows):
             axes.text(0.32, -row, str(row + 1), ha="right", color=FAINT, **look)
         left = self.LEFT
         for name, texts in self.columns:

@@ -19,7 +19,7 @@ from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.verdicts import Comparison, Kind
 from mnist_sweep.config import HPConfig
 from mnist_sweep.figures.charts import seeds_text
-from mnist_sweep.figures.columns import Columns, value_columns
+from mnist_sweep.figures.columns import Columns
 from mnist_sweep.figures.scales import MetricScale
 from mnist_sweep.figures.sheet import add_legend, footnote, frame, name_axes, new_figure, panel_grid
 from mnist_sweep.figures.style import BACKGROUND, COLOURS, FAINT, HEIGHT_INCHES, paper
@@ -68,8 +68,8 @@ def ranking(study: Study, most: int) -> Figure:
         note,
         height=1.75 + 0.32 * len(shown),
     )
-    texts = value_columns(configurations, list(varying_values(configurations)))
-    columns = Columns(texts, _COLUMNS_SHARE * figure.get_figwidth() - 0.5 * paper())
+    room = _COLUMNS_SHARE * figure.get_figwidth() - 0.5 * paper()
+    columns = Columns(configurations, varying_values(configurations), room)
     left = Columns.LEFT + columns.inches
     axes = figure.subplots(gridspec_kw=frame(figure, note, left=left))
     columns.write(axes)

@@ -214,7 +214,8 @@ class ParameterAxis:
             return self.values
         wanted = self.values
         if len(self.values) > MAX_VALUE_TICKS or sum(map(_is_round, self.values)) < len(wanted) / 2:
-            wanted = [0] * self.zero_apart + self._round_values()
+            values = self._positive if self.logarithmic else self.values
+            wanted = [0] * self.zero_apart + round_values(values[0], values[-1], self.logarithmic)
         kept: list[Any] = []
         end = -math.inf
         for value, text in zip(wanted, value_texts(wanted, self.name), strict=True):
@@ -224,17 +225,15 @@ class ParameterAxis:
                 end = self(value) + half
         return kept
 
-    def _round_values(self) -> list[float]:
-        """Round values along the axis, at least two of them within it."""
-        values = self._positive if self.logarithmic else self.values
-        low, high = values[0], values[-1]
-        exponents = range(-12, 12) if self.logarithmic else ()
-        for digits in ((1,), (1, 3), (1, 2, 5)):
-            wanted = [float(f"{digit}e{exponent}") for exponent in exponents for digit in digits]
-            inside = [value for value in wanted if low <= value <= high]
-            if len(inside) >= 3:
-                return inside
-        return [float(v) for v in MaxNLocator(5).tick_values(low, high) if low <= v <= high]
+
+def round_values(low: float, high: float, logarithmic: bool) -> list[float]:
+    """Round values along an axis, at least two of them from ``low`` to ``high``."""
+    for digits in ((1,), (1, 3), (1, 2, 5)) if logarithmic else ():
+        wanted = [float(f"{digit}e{exponent}") for exponent in range(-12, 12) for digit in digits]
+        inside = [value for value in wanted if low <= value <= high]
+        if len(inside) >= 3:
+            return inside
+    return [float(v) for v in MaxNLocator(5).tick_values(low, high) if low <= v <= high]
 
 
 def _is_round(value: float) -> bool:

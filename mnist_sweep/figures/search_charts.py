@@ -18,7 +18,7 @@ from mnist_sweep.analysis.expected_best import ExpectedBest
 from mnist_sweep.analysis.pareto import COSTS, FrontCost, cost_of
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.figures.charts import seeds_text
-from mnist_sweep.figures.columns import Columns, value_columns
+from mnist_sweep.figures.columns import Columns
 from mnist_sweep.figures.scales import MetricScale
 from mnist_sweep.figures.sheet import add_legend, footnote, frame, new_figure
 from mnist_sweep.figures.style import BACKGROUND, COLOURS, paper
@@ -85,14 +85,17 @@ def metric_and_cost(
         axes.annotate(str(i), steps[place], size=7, color=BACKGROUND, **number)
     _scale_cost(axes, label, logarithmic)
     scale.apply(axes, metric.label)
-    costs = [f"{p:,.0f}" if p >= 100 else f"{p:.3g}" for p in (on_front[place] for place in named)]
     told = [front[place] for place in named]
-    columns = [
-        *value_columns(told, list(varying_values(front))),
-        (metric.label, [c.text(metric) for c in told]),
-        (head, costs),
-    ]
-    _write_table(figure, columns, margins["bottom"])
+    means_text = metric.label, [c.text(metric) for c in told]
+    costs = [f"{p:,.0f}" if p >= 100 else f"{p:.3g}" for p in (on_front[place] for place in named)]
+    room = figure.get_figwidth() - Columns.LEFT - 0.3
+    table = Columns(told, varying_values(front), room, [means_text, (head, costs)])
+    # In rows: the table's own axes, with its names, ends where the axis label has room.
+    share = _TABLE_ROW * (len(told) + 0.9) / height
+    foot = figure.add_axes((0, margins["bottom"] - 0.56 / height, 1, share))
+    foot.set_axis_off()
+    foot.set_ylim(0.5 - len(told), 1.4)
+    table.write(foot, above=1.0)
     one_of_all = Line2D([], [], marker="o", ls="", ms=4, color=COLOURS[0], label="configuration")
     add_legend(figure, [one_of_all, Line2D([], [], color=COLOURS[1], lw=1.4, label="Pareto front")])
     return figure
@@ -135,16 +138,6 @@ def _compact(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.4g}{unit}"
     return f"{value:.4g}"
-
-
-def _write_table(figure: Figure, columns: Sequence[tuple[str, list[str]]], bottom: float) -> None:
-    """``columns`` with numbered rows, from ``bottom`` (a share of the figure) down."""
-    rows, height = len(columns[0][1]), figure.get_figheight()
-    # In rows: the table's own axes, with its names, ends where the axis label has room.
-    axes = figure.add_axes((0, bottom - 0.56 / height, 1, _TABLE_ROW * (rows + 0.9) / height))
-    axes.set_axis_off()
-    axes.set_ylim(0.5 - rows, 1.4)
-    Columns(columns, figure.get_figwidth() - Columns.LEFT - 0.3).write(axes, above=1.0)
 
 
 def best_by_trials(best: ExpectedBest, study: Study) -> Figure:

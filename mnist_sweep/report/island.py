@@ -7,27 +7,24 @@ column of numbers holds the numbers; a spec holds the indices of its parts.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
-
-from matplotlib.ticker import MaxNLocator
 
 from mnist_sweep.analysis.configurations import Configuration
 from mnist_sweep.analysis.slices import log_spaced
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.analysis.verdicts import MARKS
 from mnist_sweep.config import FIELDS, in_order
-from mnist_sweep.figures.scales import MetricScale
+from mnist_sweep.figures.scales import MetricScale, round_values
 from mnist_sweep.labels import short_name, value_text, value_texts
 from mnist_sweep.metrics import METRICS, Metric
 from mnist_sweep.report.markup import Html, json_text
 from mnist_sweep.report.rerun import Reruns, rerun_parts, sweep_name
 from mnist_sweep.trial import TrialResult
 
-#: An axis with more values than this gets ticks at about so many round values instead.
-_MAX_TICKS, _MAX_ROUND = 12, 6
+#: An axis with more values than this gets ticks at round values instead.
+_MAX_TICKS = 12
 #: Accuracies that a trial may have, in the order of their axes.
 _ACCURACIES = [METRICS[f"{part}_accuracy"] for part in ("train", "test", "val")]
 
@@ -152,17 +149,10 @@ def _parameter_axis(column: Json, at: int) -> Json:
     return axis | {"ticks": [list(tick) for tick in zip(places, column["texts"], strict=True)]}
 
 
-def _round_ticks(
-    scale: str, low: float, high: float, text: Callable[[float], str]
-) -> list[list[Any]]:
+def _round_ticks(scale: str, low: float, high: float, text: Callable[[float], str]) -> list[Any]:
     """Round values from ``low`` to ``high`` with their texts; the script drops those too close."""
-    if scale == "log":
-        digits = range(1, 10) if high < 10 * low else (1, 2, 5) if high < 1000 * low else (1,)
-        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        values = [float(f"{digit}e{decade}") for decade in decades for digit in digits]
-    else:
-        values = list(MaxNLocator(_MAX_ROUND, steps=[1, 2, 5, 10]).tick_values(low, high))
-    return [[float(v), text(int(v) if v == int(v) else v)] for v in values if low <= v <= high]
+    values = round_values(low, high, logarithmic=scale == "log")
+    return [[v, text(int(v) if v == int(v) else v)] for v in values]
 
 
 def _trials(
