@@ -48,15 +48,13 @@ class Configuration:
     def interval(self, metric: Metric) -> Interval | None:
         """Student's t interval over seeds, or Wilson's over images where there is one seed.
 
-        Student's interval is cut where the metric ends (accuracies at 0 and 1, losses at 0): the
-        mean cannot be beyond, so that the confidence stays the same. None where there is no value,
-        and for one seed of a metric that is no proportion of images that the model has not seen
-        (the training ones, or the best of several).
+        None where there is no value, and for one seed of what is no proportion of unseen images.
         """
         values, images = self.values(metric), self.images(metric)
         if len(values) >= 2:
             # Each value is rounded to whole images: two that are equal are not free of noise.
             uncut = t_interval(values, 1 / images / math.sqrt(12) if images else 0.0)
+            # The mean cannot be beyond these ends, so that the confidence stays the same.
             most = 1.0 if metric.is_accuracy else math.inf
             return replace(uncut, low=max(uncut.low, 0.0), high=min(uncut.high, most))
         return wilson_interval(values[0], images) if values and images else None
@@ -67,10 +65,7 @@ class Configuration:
         return metric.text(self.mean(metric), interval.half_width if interval else None, unit)
 
     def images(self, metric: Metric) -> int | None:
-        """How many held-out images ``metric`` is a proportion of; None if it is not one.
-
-        Or if nobody knows, as of a folder's test images in rows of early versions.
-        """
+        """How many held-out images ``metric`` is a proportion of; None if of none, or unknown."""
         if metric == VAL_ACCURACY:
             return self.dataset.validation_size or None
         if metric != TEST_ACCURACY:
@@ -89,35 +84,24 @@ class Configuration:
 
 
 def configurations(results: Iterable[TrialResult]) -> list[Configuration]:
-    """Group ``results``, one row of each trial, by configuration and data set.
-
-    In the order of their first trial.
-    """
+    """Group ``results``, one row of each trial, in the order of their first trial."""
     groups: dict[tuple[HPConfig, DatasetConfig], list[TrialResult]] = {}
     for result in results:
         key = replace(result.trial.config, seed=0), result.trial.dataset
         groups.setdefault(key, []).append(result)
-    return [
-        Configuration(
-            config,
-            dataset,
-            tuple(sorted((r for r in group if r.status == "ok"), key=_seed)),
-            diverged=sum(r.status == "diverged" for r in group),
-            failed=sum(r.status == "failed" for r in group),
-        )
-        for (config, dataset), group in groups.items()
-    ]
-
-
-def _seed(result: TrialResult) -> int:
-    return result.trial.config.seed
+    found = []
+    for (config, dataset), group in groups.items():
+        ok = sorted((r for r in group if r.status == "ok"), key=lambda r: r.trial.config.seed)
+        diverged, failed = (sum(r.status == s for r in group) for s in ("diverged", "failed"))
+        found.append(Configuration(config, dataset, tuple(ok), diverged, failed))
+    return found
 
 
 def varying_values(configurations: Iterable[Configuration]) -> dict[str, tuple[Any, ...]]:
-    """Hyperparameter -> its values, ascending, for each with more than one.
+    """Hyperparameter -> its values, ascending, for each with more than one, in the fields' order.
 
-    In the order of HPConfig's fields. A hyperparameter that does not apply (None) has no value, and
-    a depth that differs from its default only where the width is one for each layer is left out.
+    A hyperparameter that does not apply (None) has no value, and a depth that differs from its
+    default only where the width is one for each layer is left out.
     """
     configs = [configuration.config for configuration in configurations]
     seen = {name: {getattr(c, name) for c in configs} for name in FIELD_NAMES if name != "seed"}

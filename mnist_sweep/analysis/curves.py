@@ -25,10 +25,9 @@ class MeanCurve:
 
 
 def mean_curve(configuration: Configuration, test: Metric = TEST_ACCURACY) -> MeanCurve | None:
-    """The curves of ``test`` and of what it is ``on`` the other splits.
+    """The curves of ``test`` and of what it is ``on`` the other splits, over seeds with a curve.
 
-    None where fewer than two steps are common to its seeds. Seeds without a curve (say, from a file
-    whose curves were lost) are left out.
+    None where fewer than two steps are common to these.
     """
     curves = [{p.step: p for p in result.curve} for result in configuration.results if result.curve]
     if not curves:
@@ -36,14 +35,12 @@ def mean_curve(configuration: Configuration, test: Metric = TEST_ACCURACY) -> Me
     steps = sorted(set(curves[0]).intersection(*curves[1:]))
     if len(steps) < 2:
         return None
-    seeds: dict[str, list[list[float]]] = {}
-    for name in (test.on(split).name for split in ("train", "val", "test")):
-        values = [[getattr(curve[step], name) for step in steps] for curve in curves]
-        if all(value is not None for row in values for value in row):
-            seeds[name] = values
-    means = {
-        name: [fmean(column) for column in zip(*rows, strict=True)] for name, rows in seeds.items()
+    measured = {
+        name: [[getattr(curve[step], name) for step in steps] for curve in curves]
+        for name in (test.on(split).name for split in ("train", "val", "test"))
     }
+    seeds = {n: rows for n, rows in measured.items() if all(None not in row for row in rows)}
+    means = {n: [fmean(column) for column in zip(*rows, strict=True)] for n, rows in seeds.items()}
     return MeanCurve(steps, means, seeds)
 
 
@@ -52,10 +49,9 @@ def generalisation_gap(
 ) -> tuple[float, float, float | None] | None:
     """The metric ``test`` on the training split and itself, and the reach of their difference.
 
-    Means over the seeds that have both; the reach is half of Student's 95 % interval, None with one
-    seed. A large gap is overfitting; about 0 where both are bad is underfitting. None where no seed
-    has both. The training value is that of the trained model on images as they are: the curve's is
-    a mean over the batches before, of distorted images where there are any.
+    Means over the seeds that have both, None where none has; half of Student's 95 % interval, None
+    with one seed. The training value is that of the trained model on images as they are: the
+    curve's is a mean over the batches before, of distorted images where there are any.
     """
     trained, tested = (configuration.by_seed(metric) for metric in (test.on("train"), test))
     both = [(trained[seed], tested[seed]) for seed in trained if seed in tested]

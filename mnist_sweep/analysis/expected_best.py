@@ -24,9 +24,8 @@ class ExpectedBest:
     """After ``trials`` (from 1 up) in random order, the best one's metric.
 
     ``mean`` is its expectation; ``worse`` and ``better`` hold it in the middle 80 % of all orders:
-    that is the luck of the order, not the uncertainty of ``mean``. ``test_accuracy`` is the
-    expected test accuracy of the trial that was best by the metric; empty if not all trials have
-    one.
+    that is the luck of the order, not the uncertainty of ``mean``. ``test_accuracy`` is what that
+    trial is expected to have; empty if not all trials have one.
     """
 
     trials: list[int]
@@ -37,10 +36,7 @@ class ExpectedBest:
 
 
 def searched(results: Iterable[TrialResult], metric: Metric) -> tuple[list[TrialResult], int]:
-    """The trials of ``results`` that found something, and how many diverged: they found nothing.
-
-    Failed trials are neither, whatever their rows hold.
-    """
+    """The trials that found something, and how many diverged; the failed are neither."""
     rows = list(results)
     fruitful = [row for row in rows if row.status == "ok" and getattr(row, metric.name) is not None]
     return fruitful, sum(row.status == "diverged" for row in rows)

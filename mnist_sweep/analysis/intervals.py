@@ -1,7 +1,7 @@
 """Intervals and tests: Student's t over seeds, Wilson over images, F of effects, Holm over all.
 
 Written out here because SciPy would be a heavy dependency for four functions; the tests hold them
-against it.
+against it. Degrees of freedom need not be whole.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Interval:
 
     @property
     def half_width(self) -> float:
-        """How far the interval goes from the mean, on its longer side: mean ± this contains it.
+        """How far the interval goes on its longer side: mean ± this contains it.
 
         Wilson's interval, and one cut at a bound, are not centred on the mean.
         """
@@ -44,10 +44,8 @@ class Interval:
 def t_interval(values: Sequence[float], least_spread: float = 0.0) -> Interval:
     """Student's t interval of the mean of at least two ``values`` (Student, 1908).
 
-    Assumes that the values are independent draws of one, roughly normal, distribution: seeds of
-    one configuration. ``least_spread`` is a floor for their standard deviation: values that are
-    counted in steps can be equal twice without being free of noise. Raises
-    statistics.StatisticsError for fewer than two.
+    Assumes independent draws of one, roughly normal, distribution. ``least_spread`` is a floor for
+    their standard deviation: values counted in steps can be equal without being free of noise.
     """
     spread = max(stdev(values), least_spread)
     half = t_quantile(LEVEL, len(values) - 1) * spread / math.sqrt(len(values))
@@ -75,24 +73,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def t_two_sided_p(t: float, df: float) -> float:
-    """P(\\|T\\| >= \\|t\\|) for Student's t; the degrees of freedom need not be whole.
-
-    Abramowitz and Stegun (1964), 26.7.1 with 26.5.27: the regularised incomplete beta function.
-    """
+    """P(\\|T\\| >= \\|t\\|) for Student's t (Abramowitz and Stegun, 1964, 26.7.1 with 26.5.27)."""
     return _regularised_beta(df / 2, 0.5, df / (df + t * t))
 
 
 def t_upper_p(t: float, df: float) -> float:
-    """P(T >= ``t``) for Student's t; the degrees of freedom need not be whole."""
+    """P(T >= ``t``) for Student's t."""
     half = t_two_sided_p(t, df) / 2
     return half if t > 0 else 1 - half
 
 
 def f_upper_p(f: float, df: float, df_error: float) -> float:
-    """P(F >= ``f``) for Fisher's F; the degrees of freedom need not be whole.
-
-    Abramowitz and Stegun (1964), 26.6.2.
-    """
+    """P(F >= ``f``) for Fisher's F (Abramowitz and Stegun, 1964, 26.6.2)."""
     return _regularised_beta(df_error / 2, df / 2, df_error / (df_error + df * f))
 
 
@@ -127,10 +119,9 @@ def _regularised_beta(a: float, b: float, x: float) -> float:
         return float(x >= 1)
     if x > (a + 1) / (a + b + 2):
         return 1 - _regularised_beta(b, a, 1 - x)
-    log_factor = (
-        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    )
-    return math.exp(log_factor) / (a * _beta_fraction(a, b, x))
+    log_beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+    factor = math.exp(a * math.log(x) + b * math.log1p(-x) - log_beta)
+    return factor / (a * _beta_fraction(a, b, x))
 
 
 def _beta_fraction(a: float, b: float, x: float) -> float:

@@ -17,10 +17,7 @@ COSTS: Mapping[FrontCost, str] = {"work": "work", "parameters": "number of param
 
 
 def cost_of(configuration: Configuration, cost: FrontCost) -> float | None:
-    """The floating-point operations that a trial's training is planned to take, or its parameters.
-
-    None where the number of parameters is not known.
-    """
+    """The floating-point operations of a trial's training, or its parameters; None if unknown."""
     if cost == "parameters":
         return configuration.cost("parameters")
     return flops([Trial(configuration.config, configuration.dataset)])

@@ -51,11 +51,9 @@ def rank(configurations: Iterable[Configuration], metric: Metric) -> list[Config
     """
 
     def key(configuration: Configuration) -> tuple[Any, ...]:
-        mean = configuration.mean(metric)
-        if mean is not None:
-            tier = 1 if configuration.diverged else 0
-        else:
-            tier = 2 if configuration.results else 3 if configuration.diverged else 4
+        mean, diverged = configuration.mean(metric), configuration.diverged
+        without = 2 if configuration.results else 3 if diverged else 4
+        tier = without if mean is None else min(diverged, 1)
         fields = [in_order(getattr(configuration.config, name)) for name in FIELD_NAMES]
         return tier, -metric.sign * (mean or 0.0), fields, configuration.dataset.label
 

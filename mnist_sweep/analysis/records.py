@@ -33,11 +33,8 @@ def records(studies: Iterable[Study], n: int = 8) -> list[dict[str, Any]]:
     says; ``test_accuracy``, ``train_seconds`` (wall time) and ``parameters`` are means. Accuracies
     are fractions. None where there is no value.
     """
-    return [
-        _record(place, comparison, study)
-        for study in studies
-        for place, comparison in enumerate(study.measured[:n], 1)
-    ]
+    shown = ((i, c, study) for study in studies for i, c in enumerate(study.measured[:n], 1))
+    return [_record(*place) for place in shown]
 
 
 def _record(place: int, comparison: Comparison, study: Study) -> dict[str, Any]:

@@ -36,13 +36,12 @@ DIVIDES = 0.5
 
 @dataclass(frozen=True)
 class Cell:
-    """What one point of a figure shows.
+    """What one point of a figure shows; ``diverged`` counts trials.
 
     With one setting of the other parameters: ``centre`` is the mean over seeds, ``worse`` and
     ``better`` are the ends of its 95 % interval, ``points`` the seeds. With several: median,
-    quartiles, and the settings' means, where a setting that diverged counts as the worst.
-    ``centre`` is None where nothing (or, pooled, not even half) finished. ``diverged`` counts
-    trials.
+    quartiles, and the settings' means, where a setting that diverged counts as the worst. None
+    where nothing (or, pooled, not even half) finished.
     """
 
     points: list[float]
@@ -152,8 +151,8 @@ def crossed_pairs(configurations: Sequence[Configuration], metric: Metric) -> li
 def panels(shown: Slice, metric: Metric) -> list[Slice]:
     """``shown``, or a slice for each value of the pooled hyperparameter that divides its cells.
 
-    Where one explains more than half of the spread within the cells, the median of a cell may be
-    where no trial is, and its quartiles show that hyperparameter instead of any uncertainty.
+    Where one does, the median of a cell may be where no trial is, and its quartiles show that
+    hyperparameter instead of any uncertainty.
     """
     if shown.settings < 2:
         return [shown]
@@ -178,10 +177,7 @@ def panels(shown: Slice, metric: Metric) -> list[Slice]:
 
 
 def _share(shown: Slice, name: str, metric: Metric) -> float:
-    """The share of the variance within cells that is between values of ``name``.
-
-    0 for one that has too many values for panels.
-    """
+    """The share of the variance within cells that is between values of ``name``; 0 for too many."""
     within = total = 0.0
     for cell in shown.cells.values():
         groups: dict[Any, list[float]] = {}
@@ -241,8 +237,7 @@ def crossing(
 def single(configurations: Sequence[Configuration], x: str) -> Slice:
     """The slice by ``x`` alone, or all configurations where one setting does not stand for them.
 
-    So it is where other settings have other values, as in a random search. All of them are by a
-    second parameter, too, where there is a name with few values.
+    As in a random search. All of them are by a second parameter, too, if a name has few values.
     """
     usable = [c for c in _usable(configurations) if getattr(c.config, x) is not None]
     alone = _slice(usable, x, None)

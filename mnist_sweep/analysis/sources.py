@@ -67,8 +67,8 @@ def join(files: Sequence[ResultsFile], by: str | None = None) -> Sources:
 
 def _rerun(files: Sequence[ResultsFile]) -> str:
     """The command that goes on with ``files``, as far as the spec beside them is known."""
-    first = files[0].path if len(files) == 1 else None
-    if first is None or not spec_path(first).exists():
+    first = files[0].path
+    if len(files) > 1 or not spec_path(first).exists():
         return Study.rerun
     return shlex.join(["mnist-sweep", "run", str(spec_path(first)), "-o", str(first)])
 

@@ -210,9 +210,8 @@ def split_studies(
 ) -> list[Study]:
     """Group ``results``, one row of each trial, by model, data set and stage of the search.
 
-    In order of appearance, but a later stage of a search before those that it goes back on.
-
-    Without ``metric`` each study has its ``default_metric``: ``preferred`` where it was measured.
+    In order of appearance, but a later stage of a search before those that it goes back on. Ranked
+    by ``metric``, else each by its ``default_metric``: ``preferred`` where it was measured.
     ``title`` names the results, ``rerun`` is the command that goes on with them.
     """
     groups: dict[tuple[str, str, str], list[TrialResult]] = {}
@@ -224,26 +223,20 @@ def split_studies(
     )
     if several_stages:  # which may train on fewer images
         several_datasets = len(groups) > len({key[:2] for key in groups})
-    order = [*dict.fromkeys(stage for stage, _, _ in groups)][::-1]
+    stages = [*dict.fromkeys(stage for stage, _, _ in groups)]
     studies = []
-    for (stage, model, dataset), group in sorted(
-        groups.items(), key=lambda item: order.index(item[0][0])
-    ):
+    for key in sorted(groups, key=lambda key: -stages.index(key[0])):
+        (stage, model, dataset), group = key, groups[key]
         data = dataset_text(dataset)
         first = [stage_text(stage)] * several_stages + [model] * several_models
-        names = first + [data] * several_datasets
+        name = ", ".join(first + [data] * several_datasets)
         parts = first + [dataset] * several_datasets
-        studies.append(
-            Study(
-                group,
-                metric or default_metric(group, preferred),
-                f"{title}: {model}, {data}." if title else f"{model}, {data}.",
-                ", ".join(names),
-                "".join(f"{_file_name(part)}_" for part in parts),
-                # More seeds for a search would be another search.
-                "" if several_stages else rerun,
-            )
-        )
+        prefix = "".join(re.sub(r"[^A-Za-z0-9=._]+", "-", p).strip("-.") + "_" for p in parts)
+        origin = f"{title}: {model}, {data}." if title else f"{model}, {data}."
+        by = metric or default_metric(group, preferred)
+        # More seeds for a search would be another search.
+        again = "" if several_stages else rerun
+        studies.append(Study(group, by, origin, name, prefix, again))
     return [_with_earlier(study, studies) for study in studies]
 
 
@@ -259,7 +252,3 @@ def _search(study: Study) -> tuple[str, str, str]:
     """What all stages of a search have in common; some train on fewer of the images."""
     trial = study.results[0].trial
     return trial.config.model, trial.dataset.name, trial.dataset.digest
-
-
-def _file_name(dataset: str) -> str:
-    return re.sub(r"[^A-Za-z0-9=._]+", "-", dataset).strip("-.")

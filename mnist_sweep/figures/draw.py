@@ -52,11 +52,10 @@ def draw_figures(
     only: Collection[str] = (),
     style: Style = "screen",
 ) -> FiguresReport:
-    """Draw every figure that ``studies`` have the trials for into the folder ``out_dir``.
+    """Draw every figure that ``studies`` allow, or those named in ``only``, into ``out_dir``.
 
-    ``only`` are names of figures to draw instead of all. The same results give the same bytes.
-    ``out_dir`` is made if need be; other files in it stay. Raises OSError where it cannot be
-    written, UserError for a name that no study has a figure of.
+    The folder is made if need be; other files in it stay. The same results give the same bytes.
+    Raises OSError where it cannot be written, UserError for a name that no study has a figure of.
     """
     report = FiguresReport([], [])
     if not studies:

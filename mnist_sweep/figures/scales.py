@@ -19,12 +19,8 @@ from mnist_sweep.metrics import Metric
 
 #: With more values than this, ticks stand at round values instead.
 MAX_VALUE_TICKS = 12
-#: The width of a character of a tick's label.
-CHARACTER_INCHES = 0.08
-#: The same as a share of its height.
-_CHARACTER_SHARE = 0.64
-#: The same of an axis' label.
-_LABEL_INCHES = 0.068
+#: The width of a character of a tick's label, the same as a share of its height, and of an axis'.
+CHARACTER_INCHES, _CHARACTER_SHARE, _LABEL_INCHES = 0.08, 0.64, 0.068
 #: Digits of round errors, those that are wanted most first.
 _ROUND = ((10,), (5, 2), (3,), (4, 7), (6, 8, 9))
 
@@ -49,8 +45,8 @@ class MetricScale:
     ) -> MetricScale:
         """A scale that shows all ``values``, and the ``ends`` of intervals as far as is sensible.
 
-        An interval over two seeds may be many times wider than all the differences; it then
-        leaves the frame, which goes beyond the values by their own span at most.
+        The frame goes beyond the values by their own span at most: an interval over two seeds may
+        be many times wider than all the differences.
         """
         place = cls(metric, False, 0, 1)
         shown = [place._possible(v) for v in values] or [0.0, 1.0]
