@@ -37,12 +37,10 @@ class Progress:
         self._next_line = time.monotonic() + FIRST_LINE
         #: When there was something done first, and how much: workers start and compile before.
         self._first = (0.0, 0.0)
+        look = "{percentage:3.0f}%|{bar}| {elapsed}, {desc}"
+        silent = None if say else True
         self._bar = tqdm(
-            total=self._work,
-            bar_format="{percentage:3.0f}%|{bar}| {elapsed}, {desc}",
-            dynamic_ncols=True,
-            miniters=0,
-            disable=None if say else True,
+            total=self._work, bar_format=look, dynamic_ncols=True, miniters=0, disable=silent
         )
 
     def expect(self, trials: Sequence[Trial], later: int, work: float, stage: str = "") -> None:

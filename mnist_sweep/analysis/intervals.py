@@ -119,9 +119,10 @@ def _regularised_beta(a: float, b: float, x: float) -> float:
         return float(x >= 1)
     if x > (a + 1) / (a + b + 2):
         return 1 - _regularised_beta(b, a, 1 - x)
-    log_beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
-    factor = math.exp(a * math.log(x) + b * math.log1p(-x) - log_beta)
-    return factor / (a * _beta_fraction(a, b, x))
+    log_factor = (
+        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    )
+    return math.exp(log_factor) / (a * _beta_fraction(a, b, x))
 
 
 def _beta_fraction(a: float, b: float, x: float) -> float:

@@ -35,9 +35,7 @@ def pareto_front(
     known = [
         (price, -metric.sign * mean, place)
         for place, c in enumerate(configurations)
-        if not c.diverged
-        and (mean := c.mean(metric)) is not None
-        and (price := cost_of(c, cost)) is not None
+        if not c.diverged and (mean := c.mean(metric)) is not None and (price := cost_of(c, cost))
     ]
     front: list[Configuration] = []
     best = float("inf")

@@ -12,17 +12,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from mnist_sweep.analysis import verdicts
 from mnist_sweep.analysis.configurations import Configuration, configurations, varying_values
 from mnist_sweep.analysis.ranking import default_metric, rank
-from mnist_sweep.analysis.verdicts import (
-    MOST_SEEDS,
-    Advice,
-    Comparison,
-    Verdict,
-    advice,
-    compare_with_best,
-    most_lost,
-)
 from mnist_sweep.labels import count, dataset_text, describe, stage_text
 from mnist_sweep.metrics import METRICS, Metric
 from mnist_sweep.trial import Status, TrialResult
@@ -62,12 +54,12 @@ class Study:
         return configurations(self.results)
 
     @cached_property
-    def comparisons(self) -> list[Comparison]:
+    def comparisons(self) -> list[verdicts.Comparison]:
         """All configurations compared with the best of them, best first."""
-        return compare_with_best(rank(self.configurations, self.metric), self.metric)
+        return verdicts.compare_with_best(rank(self.configurations, self.metric), self.metric)
 
     @property
-    def measured(self) -> list[Comparison]:
+    def measured(self) -> list[verdicts.Comparison]:
         """Those of ``comparisons`` that have the metric."""
         return [c for c in self.comparisons if c.configuration.values(self.metric)]
 
@@ -103,7 +95,7 @@ class Study:
         """The number of trials that ended in ``status``."""
         return sum(result.status == status for result in self.results)
 
-    def _judged(self, verdict: Verdict) -> int:
+    def _judged(self, verdict: verdicts.Verdict) -> int:
         return sum(comparison.verdict == verdict for comparison in self.comparisons)
 
     @property
@@ -124,7 +116,7 @@ class Study:
     def lost_text(self) -> str:
         """How much may be lost with the best, if another is better; empty where nothing is tied."""
         left = [c.configuration for c in self.comparisons if c.verdict in ("best", "tied")]
-        lost = most_lost(left, self.metric) if self._judged("tied") else math.inf
+        lost = verdicts.most_lost(left, self.metric) if self._judged("tied") else math.inf
         if lost == math.inf:
             return ""
         unit = " points" if self.metric.is_accuracy else ""
@@ -148,7 +140,8 @@ class Study:
         if not ties:
             return ""
         if advised is None:
-            return f"More than {MOST_SEEDS} seeds would be needed to tell any other from the best."
+            seeds = f"More than {verdicts.MOST_SEEDS} seeds"
+            return f"{seeds} would be needed to tell any other from the best."
         every = "the other" if ties == 1 else f"all {ties:,} others"
         told = every if advised.told == ties else f"{advised.told:,} of the {ties:,} others"
         more = count(advised.trials, "more trial")
@@ -165,8 +158,8 @@ class Study:
         )
 
     @cached_property
-    def _advice(self) -> Advice | None:
-        return advice(self.comparisons, self.metric)
+    def _advice(self) -> verdicts.Advice | None:
+        return verdicts.advice(self.comparisons, self.metric)
 
     @property
     def nothing_text(self) -> str:

@@ -101,14 +101,11 @@ def compare_with_best(
     compared = {id(best): Comparison(best, "best")}
     for i, configuration in enumerate(others, 1):
         tied = p_values[i] > 1 - level
-        compared[id(configuration)] = Comparison(
-            configuration,
-            "tied" if tied else "worse",
-            tied and typical[i] <= 1 - level,
-            lead - (configuration.mean(metric) or 0.0),
-            p_values[i],
-            _seeds_needed(found, i) if tied else None,
-        )
+        noisy, behind = tied and typical[i] <= 1 - level, lead - (configuration.mean(metric) or 0.0)
+        needed = _seeds_needed(found, i) if tied else None
+        verdict: Verdict = "tied" if tied else "worse"
+        told = Comparison(configuration, verdict, noisy, behind, p_values[i], needed)
+        compared[id(configuration)] = told
     return [compared.get(id(c)) or Comparison(c, "untested") for c in ranked]
 
 

@@ -45,12 +45,9 @@ def by_parameter(shown: Slice, study: Study) -> Figure:
     note = footnote(study, *_shown_notes(parts, study), *_warnings(cells, scale))
     most = 2 if paper() else 3
     columns = len(parts) if len(parts) <= most else min(most, -(-len(parts) // 2))
-    figure = new_figure(
-        capital(f"{metric.label} by {_names(shown, parts)}"),
-        _spread_text(parts, metric),
-        note,
-        height=HEIGHT_INCHES + 1.3 * ((len(parts) - 1) // columns),
-    )
+    height = HEIGHT_INCHES + 1.3 * ((len(parts) - 1) // columns)
+    title = capital(f"{metric.label} by {_names(shown, parts)}")
+    figure = new_figure(title, _spread_text(parts, metric), note, height)
     places, margins = _panel_axes(figure, note, parts, columns, shared=True)
     for axes, part in zip(places, parts, strict=True):
         _draw_slice(axes, part, scale, axis)
@@ -246,12 +243,10 @@ def heat_map(shown: Slice, study: Study) -> Figure:
     names = max(map(len, value_texts(lines, shown.line or ""))) // _CELL_CHARACTERS
     columns = max(1, min(len(parts), _MAP_COLUMNS // (crowd * len(xs) + names)))
     rows = -(-len(parts) // columns)
-    figure = new_figure(
-        capital(f"{metric.label}{unit} by {_names(shown, parts)}"),
-        _spread_text(parts, metric).split("; faint")[0].replace("Bars", "±"),
-        note,
-        height=max(HEIGHT_INCHES, 1.7 + rows * (0.36 * len(lines) + 0.5)),
-    )
+    height = max(HEIGHT_INCHES, 1.7 + rows * (0.36 * len(lines) + 0.5))
+    title = capital(f"{metric.label}{unit} by {_names(shown, parts)}")
+    about = _spread_text(parts, metric).split("; faint")[0].replace("Bars", "±")
+    figure = new_figure(title, about, note, height)
     places, margins = _panel_axes(figure, note, parts, columns, shared=False)
     centres = [cell.centre for cell in cells if cell.centre is not None]
     framed = [centre for centre in centres if math.isclose(centre, metric.best(centres))]

@@ -130,12 +130,8 @@ def _heading(part: Importance, study: Study) -> str:
     total = len(study.measured)
     of_all = f" of {total:,}" if part.configurations < total else ""
     text = f"{part.configurations:,}{of_all} configurations, {count(part.seeds, 'seed')}"
-    missing = [
-        assignment(name, value)
-        for name, values in part.levels.items()
-        for value in study.varying[name]
-        if value not in values
-    ]
+    given = [(name, value) for name in part.levels for value in study.varying[name]]
+    missing = [assignment(name, v) for name, v in given if v not in part.levels[name]]
     text += f"; without {', '.join(missing)}" if missing else ""
     text += f"; all with {fixed}" if (fixed := assignments(part.fixed)) else ""
     return textwrap.shorten(text, _HEADING_CHARACTERS, placeholder=" ...")

@@ -62,12 +62,9 @@ def ranking(study: Study, most: int) -> Figure:
         scale.cut_note(ends),
         f"Without a result: {len(study.unmeasured):,} more." if study.unmeasured else "",
     )
-    figure = new_figure(
-        f"The {len(shown)} best of {len(study.measured):,} configurations by {metric.label}",
-        _subtitle(configurations, metric),
-        note,
-        height=1.75 + 0.32 * len(shown),
-    )
+    title = f"The {len(shown)} best of {len(study.measured):,} configurations by {metric.label}"
+    about = _subtitle(configurations, metric)
+    figure = new_figure(title, about, note, height=1.75 + 0.32 * len(shown))
     room = _COLUMNS_SHARE * figure.get_figwidth() - 0.5 * paper()
     columns = Columns(configurations, varying_values(configurations), room)
     left = Columns.LEFT + columns.inches

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib import rcParams
 from matplotlib.artist import Artist
@@ -115,16 +116,9 @@ def add_legend(figure: Figure, handles: Sequence[Artist], title: str = "") -> No
         figure.text(0.025, 1 - (top + 0.035) / height, f"{title}:", size=size, va="top")
     # The legend cannot know how wide the text before it is; this is a wide letter's share.
     left = 0.025 * width + (0.035 + 0.009 * size * len(title) if title else 0.0)
-    figure.legend(
-        handles=list(handles),
-        loc="upper left",
-        bbox_to_anchor=(left / width, 1 - top / height),
-        ncols=_columns(figure, left, size, [str(handle.get_label()) for handle in handles]),
-        frameon=False,
-        fontsize=size,
-        borderpad=0.2,
-        columnspacing=1.3,
-        handletextpad=0.5,
-        handlelength=1.7 if paper() else 2.2,
-        borderaxespad=0,
-    )
+    columns = _columns(figure, left, size, [str(handle.get_label()) for handle in handles])
+    place = {"loc": "upper left", "bbox_to_anchor": (left / width, 1 - top / height)}
+    gaps = {"borderpad": 0.2, "borderaxespad": 0, "columnspacing": 1.3, "handletextpad": 0.5}
+    length = 1.7 if paper() else 2.2
+    look: dict[str, Any] = {**place, **gaps, "frameon": False, "fontsize": size}
+    figure.legend(handles=list(handles), ncols=columns, handlelength=length, **look)

@@ -85,11 +85,9 @@ def dropped(study: Study) -> Figure:
         f"Worse, below the frame: {below:,} of {len(first):,} in the first round." * (below > 0),
         f"All in colour: {common}." if common else "",
     )
-    figure = new_figure(
-        f"{capital(metric.label)} of {count(len(ways), 'configuration')}, round by round",
-        f"Mean of so many seeds; in colour: {len(left):,} that saw the last round",
-        note,
-    )
+    title = f"{capital(metric.label)} of {count(len(ways), 'configuration')}, round by round"
+    about = f"Mean of so many seeds; in colour: {len(left):,} that saw the last round"
+    figure = new_figure(title, about, note)
     names = [describe(track.last.config, differing) or "the winner" for track in left]
     axes = figure.subplots(gridspec_kw=frame(figure, note, above=legend_excess(figure, names)))
     handles = []

@@ -44,15 +44,11 @@ def _card(study: Study, shared: Sequence[Pair], first: str, second: str) -> Html
         f"less {first}, with its 95 % interval over seeds: better or worse where that leaves out "
         "0, as 1 in 20 does where nothing differs."
     )
-    rows = [
-        [
-            describe(pair.first.config, study.varying) or "the only configuration",
-            pair.first.text(study.metric, unit=False),
-            pair.second.text(study.metric, unit=False),
-            *_difference(study, pair),
-        ]
-        for pair in shared[:_MAX_ROWS]
-    ]
+    rows = []
+    for pair in shared[:_MAX_ROWS]:
+        means = [side.text(study.metric, unit=False) for side in (pair.first, pair.second)]
+        name = describe(pair.first.config, study.varying) or "the only configuration"
+        rows.append([name, *means, *_difference(study, pair)])
     heads = ["with", first, second, "difference", "over"]
     content = element("p", said), table(heading, heads, rows)
     return element("div", element("h3", heading), *content, class_="card overview")

@@ -41,27 +41,20 @@ def render_report(sources: Sources, folder: Path = Path()) -> str:
     # Several files: the studies' own names are long enough.
     spec_name = f"{name}_" if len(sources.files) == 1 else ""
     studies = [(study, Reruns(study, spec_name)) for study in sources.studies]
-    sections = [study_section(*study, place) for place, study in enumerate(studies)]
     files_text = ", ".join(file.path.name for file in sources.files)
-    header = element(
-        "header",
-        element("h1", f"Sweep report: {name}"),
-        element("p", _lead(sources)),
+    heading = f"Sweep report: {name}"
+    header = element("header", element("h1", heading), element("p", _lead(sources)))
+    main = element(
+        "main",
+        warning_box("Notes on the files", sources.notes),
+        overview(sources.studies) if len(studies) > 1 else None,
+        side_by_side(sources) if len(sources.files) > 1 else None,
+        *(study_section(*study, place) for place, study in enumerate(studies)),
+        *(_exported(file.path.with_suffix(".model"), folder) for file in sources.files),
+        environment(sources.files, sources.results),
     )
-    body = join(
-        header,
-        element(
-            "main",
-            warning_box("Notes on the files", sources.notes),
-            overview(sources.studies) if len(studies) > 1 else None,
-            side_by_side(sources) if len(sources.files) > 1 else None,
-            *sections,
-            *(_exported(file.path.with_suffix(".model"), folder) for file in sources.files),
-            environment(sources.files, sources.results),
-        ),
-        element("footer", f"Made by mnist-sweep {__version__} from {files_text}."),
-    )
-    return _document(f"Sweep report: {name}", body, island(studies))
+    footer = element("footer", f"Made by mnist-sweep {__version__} from {files_text}.")
+    return _document(heading, join(header, main, footer), island(studies))
 
 
 def write_report(sources: Sources, path: Path) -> None:
@@ -107,12 +100,9 @@ def _exported(model: Path, folder: Path) -> Html | None:
     """Links to what ``export`` has made, if it has."""
     if not model.is_dir():
         return None
-    items = (
-        element(
-            "li", element("a", file.name, href=quote(os.fsencode(os.path.relpath(file, folder))))
-        )
-        for file in sorted(model.iterdir())
-    )
+    there = {file.name: os.path.relpath(file, folder) for file in sorted(model.iterdir())}
+    links = (element("a", name, href=quote(os.fsencode(path))) for name, path in there.items())
+    items = (element("li", link) for link in links)
     return element("section", element("h2", f"Trained model: {model.name}"), element("ul", *items))
 
 

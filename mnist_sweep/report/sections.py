@@ -43,16 +43,14 @@ def overview(studies: Sequence[Study]) -> Html:
 def study_section(study: Study, reruns: Reruns, place: int) -> Html:
     """All of one study, number ``place`` of the page."""
     best = study.best
-    return element(
-        "section",
-        element("h2", study.title),
+    parts = [
         _tiles(study, best),
         warning_box("Before you rely on it", warnings(study)),
         _recommendation(study, best, reruns, place) if best else None,
         _explorer(study, place),
         _figures(study),
-        id=f"study-{place}",
-    )
+    ]
+    return element("section", element("h2", study.title), *parts, id=f"study-{place}")
 
 
 def warning_box(heading: str, lines: Sequence[str]) -> Html | None:
@@ -82,16 +80,11 @@ def _tiles(study: Study, best: Configuration | None) -> Html:
 
 def _recommendation(study: Study, best: Configuration, reruns: Reruns, place: int) -> Html:
     values = {n: v for n, v in settings(best.config).items() if n != "seed" and v is not None}
-    chips = [
-        element(
-            "li",
-            f"{name} ",
-            element("b", value_text(values[name], name)),
-            class_="varies" if name in study.varying else None,
-            title=FIELDS[name].metadata["doc"],
-        )
-        for name in sorted(values, key=lambda name: name not in study.varying)
-    ]
+    chips = []
+    for name in sorted(values, key=lambda name: name not in study.varying):
+        value = element("b", value_text(values[name], name))
+        varies, doc = "varies" if name in study.varying else None, FIELDS[name].metadata["doc"]
+        chips.append(element("li", f"{name} ", value, class_=varies, title=doc))
     words = element(
         "div",
         element("h3", "Recommended configuration"),
