@@ -88,9 +88,8 @@ def _give_up(stream: TextIO) -> None:
 class Stop:
     """Turns Ctrl-C, SIGTERM and a closed terminal into a request to stop in good order.
 
-    A second Ctrl-C ends the process at once; its workers end with it. A signal that the process
-    was started to ignore (nohup) stays ignored, and outside the main thread all signals are left
-    to whoever has that thread.
+    A second Ctrl-C ends the process and its workers at once. A signal that it was started to ignore
+    (nohup) stays ignored; outside the main thread all are left to whoever has that thread.
     """
 
     def __init__(self) -> None:

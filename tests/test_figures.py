@@ -629,8 +629,8 @@ def test_a_mean_curve_averages_the_seeds_step_by_step() -> None:
     assert curve
     assert len(curve.steps) == 40
     last = [row.test_accuracy for row in rows]
-    assert curve.means["test_accuracy"][-1] == pytest.approx(np.mean(last))  # type: ignore[arg-type]
-    assert list(curve.seeds) == ["train_accuracy", "val_accuracy", "test_accuracy"]
+    assert curve.means["test"][-1] == pytest.approx(np.mean(last))  # type: ignore[arg-type]
+    assert list(curve.seeds) == ["train", "val", "test"]
 
 
 def test_a_curve_of_one_point_is_no_curve() -> None:
@@ -644,7 +644,7 @@ def test_seeds_whose_curves_were_cut_are_averaged_where_all_have_points() -> Non
     curve = mean_curve(configuration)
     assert curve
     assert len(curve.steps) == 5
-    assert len(curve.means["test_accuracy"]) == 5
+    assert len(curve.means["test"]) == 5
 
 
 def test_the_statistics_need_no_matplotlib_and_the_figures_no_pyplot() -> None:

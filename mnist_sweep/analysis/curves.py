@@ -15,7 +15,7 @@ from mnist_sweep.metrics import TEST_ACCURACY, Metric
 class MeanCurve:
     """``steps`` at which every seed was evaluated, and one measure of each split at them.
 
-    ``means`` and ``seeds`` (one sequence per seed) are keyed by the metrics' names, training before
+    ``means`` and ``seeds`` (one sequence per seed) are keyed by the splits, training before
     validation before test, and leave out what was not measured.
     """
 
@@ -35,12 +35,13 @@ def mean_curve(configuration: Configuration, test: Metric = TEST_ACCURACY) -> Me
     steps = sorted(set(curves[0]).intersection(*curves[1:]))
     if len(steps) < 2:
         return None
+    names = {split: test.on(split).name for split in ("train", "val", "test")}
     measured = {
-        name: [[getattr(curve[step], name) for step in steps] for curve in curves]
-        for name in (test.on(split).name for split in ("train", "val", "test"))
+        split: [[getattr(curve[step], name) for step in steps] for curve in curves]
+        for split, name in names.items()
     }
-    seeds = {n: rows for n, rows in measured.items() if all(None not in row for row in rows)}
-    means = {n: [fmean(column) for column in zip(*rows, strict=True)] for n, rows in seeds.items()}
+    seeds = {s: rows for s, rows in measured.items() if all(None not in row for row in rows)}
+    means = {s: [fmean(column) for column in zip(*rows, strict=True)] for s, rows in seeds.items()}
     return MeanCurve(steps, means, seeds)
 
 

@@ -45,11 +45,10 @@ def percent(share: float) -> str:
 
 @dataclass(frozen=True)
 class Carrier:
-    """The one trial that most stands out, where some effect hangs on it.
+    """The trial that most stands out, where some effect hangs on it: its ``value`` of the metric.
 
-    Its hyperparameters ``settings``, its ``seed`` and the ``value`` of the metric. With what the
-    rest of the grid says in its place, the effect of ``fields`` has the share ``without`` instead
-    of ``share``.
+    With what the rest of the grid says in its place, the effect of ``fields`` has the share
+    ``without`` instead of ``share``.
     """
 
     settings: Mapping[str, Any]

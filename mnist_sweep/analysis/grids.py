@@ -48,10 +48,9 @@ class CompleteGrid:
 def complete_grids(configurations: Sequence[Configuration], metric: Metric) -> list[CompleteGrid]:
     """The complete grids that show every hyperparameter and every pair that any of them shows.
 
-    Largest first; a grid that shows nothing new is left out. One grid of all hyperparameters that
-    holds half of the configurations or more stands alone. Holes are closed by giving up values,
-    the one with the fewest measurements for its share of the grid first; that finds a large
-    complete grid, not always the largest.
+    Largest first. One of all hyperparameters with half of the configurations or more stands alone.
+    Holes are closed by giving up values, the one with the fewest measurements for its share of the
+    grid first; that finds a large complete grid, not always the largest.
     """
     table = _Table([c for c in configurations if c.values(metric)], metric)
     if not table.fields:
@@ -76,19 +75,13 @@ def _candidates(table: _Table) -> list[CompleteGrid]:
     Only sets whose parts all have one are tried: a complete grid holds complete grids of its parts.
     """
     grids: list[CompleteGrid] = []
-    level: list[tuple[str, ...]] = [(name,) for name in table.fields]
-    while level:
-        having = [grid for names in level if (grid := table.grid(names))]
+    complete: set[tuple[str, ...]] = {()}
+    for size in range(1, len(table.fields) + 1):
+        sets = combinations(table.fields, size)
+        wanted = [names for names in sets if complete.issuperset(combinations(names, size - 1))]
+        having = [grid for names in wanted if (grid := table.grid(names))]
         grids += having
         complete = {tuple(grid.levels) for grid in having}
-        larger = {
-            (*names, other)
-            for names in complete
-            for other in table.fields[table.fields.index(names[-1]) + 1 :]
-        }
-        level = sorted(
-            names for names in larger if complete.issuperset(combinations(names, len(names) - 1))
-        )
     return grids
 
 
@@ -109,8 +102,7 @@ class _Table:
     def grid(self, names: tuple[str, ...]) -> CompleteGrid | None:
         """A large complete grid of exactly ``names``; None where there is none.
 
-        Of several settings of the others, the one with the most configurations is taken; of those,
-        the one with the best mean.
+        In the setting of the others with the most configurations, then the best mean.
         """
         wanted = [self.fields.index(name) for name in names]
         others = [i for i in range(len(self.fields)) if i not in wanted]

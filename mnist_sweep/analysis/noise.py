@@ -64,14 +64,11 @@ def noise(configurations: Sequence[Configuration], metric: Metric) -> Noise | No
     replicated = [values for values, is_one in zip(logs, several, strict=True) if is_one]
     blocks = len(replicated) > 1 and len({frozenset(values) for values in replicated}) == 1
     if blocks:
-        drop = len(replicated) // 4
-        scatter = [(values, fmean(values.values())) for values in replicated]
-        shifts = {
-            seed: fmean(
-                sorted(values[seed] - mean for values, mean in scatter)[drop : -drop or None]
-            )
-            for seed in replicated[0]
-        }
+        drop, seeds = len(replicated) // 4, [*replicated[0]]
+        table = np.array([[values[seed] for seed in seeds] for values in replicated])
+        scatter = np.sort(table - table.mean(axis=1, keepdims=True), axis=0)
+        middle = scatter[drop : -drop or None].mean(axis=0)
+        shifts = dict(zip(seeds, middle.tolist(), strict=True))
         logs = [{s: v - shifts.get(s, 0.0) for s, v in values.items()} for values in logs]
         replicated = [values for values, is_one in zip(logs, several, strict=True) if is_one]
     # The part of the freedom that the blocks leave.

@@ -175,9 +175,9 @@ def most_lost(ranked: Sequence[Configuration], metric: Metric, level: float = LE
 
 @dataclass(frozen=True)
 class Advice:
-    """What would tell ties from the best: ``seeds`` of each of the first ``top`` in the ranking.
+    """``seeds`` of each of the first ``top`` would tell ``told`` of the ties from the best.
 
-    They would tell ``told`` of them; ``trials`` are those of the best and these that are missing.
+    ``trials`` are those of the best and these that are missing.
     """
 
     seeds: int

@@ -266,14 +266,13 @@ def heat_map(shown: Slice, study: Study) -> Figure:
 
 
 def _label_map(axes: Axes, shown: Slice) -> None:
-    assert shown.line is not None
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     xs, lines = shown.x_values, shown.line_values
     axes.set(xlim=(-0.5, len(xs) - 0.5), ylim=(-0.5, len(lines) - 0.5))
     axes.set_xticks(range(len(xs)), value_texts(xs, shown.x))
-    axes.set_yticks(range(len(lines)), value_texts(lines, shown.line))
+    axes.set_yticks(range(len(lines)), value_texts(lines, shown.line or ""))
     shrink_labels(axes, 1 / len(xs))
 
 

@@ -118,11 +118,10 @@ def _carrier_text(part: Importance, study: Study) -> str:
     if carrier is None:
         return ""
     effect = " x ".join(parameter_name(name) for name in carrier.fields)
-    return (
-        f"One trial changes this: {assignments(carrier.settings)}, seed {carrier.seed}, "
-        f"{study.metric.text(carrier.value)}; without it {effect} has "
-        f"{percent(carrier.without)} instead of {percent(carrier.share)}."
-    )
+    trial = f"{assignments(carrier.settings)}, seed {carrier.seed}"
+    shares = f"{percent(carrier.without)} instead of {percent(carrier.share)}"
+    value = study.metric.text(carrier.value)
+    return f"One trial changes this: {trial}, {value}; without it {effect} has {shares}."
 
 
 def _heading(part: Importance, study: Study) -> str:

@@ -24,7 +24,7 @@ from mnist_sweep.figures.scales import MetricScale
 from mnist_sweep.figures.sheet import add_legend, footnote, frame, name_axes, new_figure, panel_grid
 from mnist_sweep.figures.style import BACKGROUND, COLOURS, FAINT, HEIGHT_INCHES, paper
 from mnist_sweep.labels import capital, count, describe
-from mnist_sweep.metrics import METRICS, Metric
+from mnist_sweep.metrics import Metric
 
 #: The most of the figure's width that is for the columns.
 _COLUMNS_SHARE = 4 / 7
@@ -195,7 +195,12 @@ def curves(
     # Not before the longest curve is drawn.
     places[0].set_xlim(left=0)
     name_axes(figure, margins, "Training steps", f"{capital(measure)} ({scale.unit})")
-    add_legend(figure, _curve_legend([curve for _, _, curve in shown]))
+    handles = [
+        Line2D([], [], color=colour, ls=dash, lw=1.5, label=label)
+        for split, (label, colour, dash) in _CURVE_STYLES.items()
+        if any(split in curve.means for _, _, curve in shown)
+    ]
+    add_legend(figure, [*handles, Patch(**_GAP_STYLE, label="generalisation gap at the end")])
     return figure
 
 
@@ -232,17 +237,8 @@ def _panel_title(place: int, config: HPConfig, fields: Sequence[str], characters
 
 
 def _draw_curve(axes: Axes, curve: MeanCurve, scale: MetricScale) -> None:
-    for name, means in curve.means.items():
-        _, colour, dash = _CURVE_STYLES[METRICS[name].split]
-        for values in curve.seeds[name] if len(curve.seeds[name]) > 1 else []:
+    for split, means in curve.means.items():
+        _, colour, dash = _CURVE_STYLES[split]
+        for values in curve.seeds[split] if len(curve.seeds[split]) > 1 else []:
             axes.plot(curve.steps, [*map(scale, values)], color=colour, alpha=0.2, lw=0.7)
         axes.plot(curve.steps, [*map(scale, means)], color=colour, ls=dash, lw=1.5)
-
-
-def _curve_legend(shown: Sequence[MeanCurve]) -> list[Line2D | Patch]:
-    lines = [
-        Line2D([], [], color=colour, ls=dash, lw=1.5, label=label)
-        for split, (label, colour, dash) in _CURVE_STYLES.items()
-        if any(METRICS[name].split == split for curve in shown for name in curve.means)
-    ]
-    return [*lines, Patch(**_GAP_STYLE, label="generalisation gap at the end")]

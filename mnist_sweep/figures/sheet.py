@@ -32,11 +32,10 @@ def footnote(study: Study, *sentences: str) -> str:
 
 
 def new_figure(title: str, subtitle: str, note: str, height: float = HEIGHT_INCHES) -> Figure:
-    """An empty figure, 7 inches wide, with its texts in place.
+    """An empty figure with its texts in place, ``note`` (of any lines) at the bottom.
 
-    ``title`` and ``subtitle`` stand at the top left, ``note`` (which may have several lines) at
-    the bottom, footnote size. Axes go in with ``frame``. For a paper there are no texts, nor the
-    part of ``height`` that is theirs.
+    Axes go in with ``frame``. For a paper there are no texts, nor the part of ``height`` (inches)
+    that is theirs.
     """
     width, _ = rcParams["figure.figsize"]
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor=BACKGROUND)
@@ -53,10 +52,9 @@ def new_figure(title: str, subtitle: str, note: str, height: float = HEIGHT_INCH
 def frame(
     figure: Figure, note: str, *, left: float = 0.85, legend: bool = True, above: float = 0.0
 ) -> dict[str, float]:
-    """Margins for ``Figure.subplots(gridspec_kw=...)`` that keep clear of the texts.
+    """Margins for ``Figure.subplots(gridspec_kw=...)`` that keep clear of texts and ``legend``.
 
-    ``left`` and, for what stands over the axes, ``above`` are in inches; the bottom makes room for
-    the axis label and the lines of ``note``, the top for the titles and a row of legend entries.
+    ``left`` and, for what stands over the axes, ``above`` are in inches.
     """
     width, height = figure.get_size_inches()
     lines, titles = (0, _TITLES_INCHES) if paper() else (note.count("\n") + 1, 0.0)

@@ -32,11 +32,8 @@ def environment(sources: Sequence[ResultsFile], results: Sequence[TrialResult]) 
         ("compile time", _total(result.compile_seconds for result in results)),
         ("this report was written on", _this_machine()),
     ]
-    rows = [
-        element("tr", element("th", name, scope="row"), element("td", "; ".join(values)))
-        for name, values in facts
-        if values
-    ]
+    said = [(name, "; ".join(values)) for name, values in facts if values]
+    rows = [element("tr", element("th", name, scope="row"), element("td", v)) for name, v in said]
     table = element("table", element("tbody", *rows), class_="facts")
     return element("section", element("h2", "Environment"), element("div", table, class_="card"))
 

@@ -19,10 +19,10 @@ _MAX_NAME = 72
 
 
 class Reruns:
-    """What makes the specs that run the configurations of a study again.
+    """What makes the specs that run the configurations (keyed with seed 0) of a study again.
 
-    ``trials`` has every trial of a configuration (keyed with seed 0), whatever its status, by seed;
-    ``evaluations`` are those of an epoch, by configuration. ``name`` begins the specs' names.
+    ``trials`` has every trial of each, by seed; ``evaluations`` are those of an epoch; ``name``
+    begins the specs' names.
     """
 
     def __init__(self, study: Study, name: str = "") -> None:
@@ -42,17 +42,13 @@ def rerun_spec(results: Sequence[TrialResult], name: str, evaluations: int = 1) 
 def rerun_parts(results: Sequence[TrialResult], evaluations: int = 1) -> list[str]:
     """What follows the name in a spec whose trials are ``results``, which differ in seeds only.
 
-    In parts, to be joined, that the specs of a study have in common. Every hyperparameter that is
-    not off is written out: a later default changes nothing. ``evaluations`` are those of an epoch;
-    0 where they are not known.
+    In parts, to be joined, that specs have in common. Every hyperparameter that is not off is
+    written out: a later default changes nothing. ``evaluations`` of an epoch, 0 if not known.
     """
     config, dataset = results[0].trial.config, results[0].trial.dataset
     seeds = tuple(sorted(result.trial.config.seed for result in results))
-    base = [
-        _base_line(name, value)
-        for name, value in settings(config).items()
-        if value is not None and name not in ("model", "seed")
-    ]
+    given = {name: v for name, v in settings(config).items() if name not in ("model", "seed")}
+    base = [_base_line(name, value) for name, value in given.items() if value is not None]
     return [_head(config.model, dataset, seeds, evaluations), *base]
 
 
@@ -77,10 +73,8 @@ def _base_line(name: str, value: int | float | str) -> str:
 
 
 def _yaml(mapping: dict[str, Any], flow: bool | None) -> str:
-    text: str = yaml.safe_dump(
-        mapping, sort_keys=False, allow_unicode=True, default_flow_style=flow, width=10_000
-    )
-    return text
+    look: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 10_000}
+    return str(yaml.safe_dump(mapping, default_flow_style=flow, **look))
 
 
 def sweep_name(start: str, end: str) -> str:
