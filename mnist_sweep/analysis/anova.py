@@ -141,16 +141,12 @@ def _component(values: Floats, axes: tuple[int, ...]) -> Floats:
     """The functional ANOVA's component of the hyperparameters ``axes``, for every seed.
 
     ``values`` (seeds, n1, ..., nd) to an array of as many axes, of size 1 in all but seeds and
-    ``axes``: means over the others, by inclusion and exclusion.
+    ``axes``: what is left of their means, the means over the others.
     """
-    dimensions = range(values.ndim - 1)
-    component = np.zeros(())
-    for size in range(len(axes) + 1):
-        for kept in combinations(axes, size):
-            averaged = tuple(1 + d for d in dimensions if d not in kept)
-            sign = (-1) ** (len(axes) - size)
-            component = component + sign * values.mean(axis=averaged, keepdims=True)
-    return component
+    for axis in range(1, values.ndim):
+        mean = values.mean(axis=axis, keepdims=True)
+        values = values - mean if axis - 1 in axes else mean
+    return values
 
 
 def _mean_square_and_noise(component: Floats) -> tuple[float, float]:

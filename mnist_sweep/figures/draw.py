@@ -99,12 +99,19 @@ def _offers(study: Study, only: Collection[str]) -> Iterator[Offer]:
         return
     yield from _parameters(study)
     yield from _maps(study, MAX_MAPS if not only else None)
-    yield from _importance(study)
-    yield from _ranking(study)
-    yield from _stages(study)
+    yield _importance(study)
+    ranking = partial(ranking_charts.ranking, study, TOP)
+    yield "ranking", ranking if len(study.measured) > 1 else "only one configuration has a result"
+    if study.earlier:
+        yield "best_so_far", partial(stage_charts.best_so_far, study)
+    if (
+        study.earlier
+        or len({len(c.results) + c.diverged + c.failed for c in study.configurations}) > 1
+    ):
+        yield "dropped", partial(stage_charts.dropped, study)
     yield from _costs(study)
-    yield from _expected_best(study)
-    yield from _curves(study)
+    yield _expected_best(study)
+    yield _curves(study)
 
 
 def _parameters(study: Study) -> Iterator[Offer]:
@@ -137,28 +144,12 @@ def _maps(study: Study, most: int | None) -> Iterator[Offer]:
         yield ", ".join(others), reason
 
 
-def _importance(study: Study) -> Iterator[Offer]:
+def _importance(study: Study) -> Offer:
     try:
         parts = importance(study.configurations, study.metric)
     except UserError as reason:
-        yield "importance of the parameters", str(reason)
-    else:
-        yield "importance", both_columns()(partial(importance_chart, parts, study))
-
-
-def _ranking(study: Study) -> Iterator[Offer]:
-    if len(study.measured) < 2:
-        yield "ranking", "only one configuration has a result"
-    else:
-        yield "ranking", partial(ranking_charts.ranking, study, TOP)
-
-
-def _stages(study: Study) -> Iterator[Offer]:
-    if study.earlier:
-        yield "best_so_far", partial(stage_charts.best_so_far, study)
-    seeds = {len(c.results) + c.diverged + c.failed for c in study.configurations}
-    if study.earlier or len(seeds) > 1:
-        yield "dropped", partial(stage_charts.dropped, study)
+        return "importance of the parameters", str(reason)
+    return "importance", both_columns()(partial(importance_chart, parts, study))
 
 
 def _costs(study: Study) -> Iterator[Offer]:
@@ -179,30 +170,27 @@ def _costs(study: Study) -> Iterator[Offer]:
             yield f"{study.metric.name}_by_{cost}", chart
 
 
-def _expected_best(study: Study) -> Iterator[Offer]:
+def _expected_best(study: Study) -> Offer:
     fruitful, nothing = searched(study.results, study.metric)
     trials = len(fruitful) + nothing
     what = f"expected best {study.metric.label}"
     if len(study.configurations) < 2:
-        yield what, "only one configuration: its best seed is luck"
-    elif trials < 3:
-        yield what, "needs three trials"
-    else:
-        # Evenly over the logarithm: the curve is flat where there are many.
-        counts = sorted({round(trials ** (i / 199)) for i in range(200)})
-        best = expected_best(study.results, study.metric, counts)
-        chart = partial(search_charts.best_by_trials, best, study)
-        yield f"expected_best_{study.metric.name}", chart
+        return what, "only one configuration: its best seed is luck"
+    if trials < 3:
+        return what, "needs three trials"
+    # Evenly over the logarithm: the curve is flat where there are many.
+    counts = sorted({round(trials ** (i / 199)) for i in range(200)})
+    best = expected_best(study.results, study.metric, counts)
+    return f"expected_best_{study.metric.name}", partial(search_charts.best_by_trials, best, study)
 
 
-def _curves(study: Study) -> Iterator[Offer]:
+def _curves(study: Study) -> Offer:
     best = [comparison.configuration for comparison in study.comparisons[:TOP]]
     test = study.metric.on("test")
     if not any(c.values(test) for c in best):  # losses of held-out images came later
         test = TEST_ACCURACY
     shown = [(place, c, curve) for place, c in enumerate(best, 1) if (curve := mean_curve(c, test))]
     if shown:
-        yield "curves", partial(ranking_charts.curves, shown, study, test)
-    else:
-        reason = "fewer than two evaluations in a trial; set evals_per_epoch in the spec"
-        yield f"{test.measure} against steps", reason
+        return "curves", partial(ranking_charts.curves, shown, study, test)
+    reason = "fewer than two evaluations in a trial; set evals_per_epoch in the spec"
+    return f"{test.measure} against steps", reason
