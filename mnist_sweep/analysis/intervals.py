@@ -72,14 +72,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [adjusted[i] for i in range(len(order))]
 
 
-def t_two_sided_p(t: float, df: float) -> float:
-    """P(\\|T\\| >= \\|t\\|) for Student's t (Abramowitz and Stegun, 1964, 26.7.1 with 26.5.27)."""
-    return _regularised_beta(df / 2, 0.5, df / (df + t * t))
-
-
 def t_upper_p(t: float, df: float) -> float:
     """P(T >= ``t``) for Student's t."""
-    half = t_two_sided_p(t, df) / 2
+    half = f_upper_p(t * t, 1, df) / 2
     return half if t > 0 else 1 - half
 
 
@@ -91,7 +86,7 @@ def f_upper_p(f: float, df: float, df_error: float) -> float:
 @cache
 def t_quantile(level: float, df: float) -> float:
     """The t for which P(\\|T\\| < t) = ``level``, 0 < level < 1."""
-    return _root(lambda t: t_two_sided_p(t, df), 1 - level)
+    return _root(lambda t: f_upper_p(t * t, 1, df), 1 - level)
 
 
 @cache

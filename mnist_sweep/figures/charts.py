@@ -174,11 +174,11 @@ def _add_legend(figure: Figure, shown: Slice, parts: Sequence[Slice], axis: Para
             Line2D([], [], **series_style(index, not axis.named), lw=1.5, ms=5.5, label=text)
             for index, text in enumerate(value_texts(shown.line_values, shown.line))
         ]
+    bars = "95 % interval" if paper() and parts[0].settings else ""
     if parts[0].settings > 1:
-        text = f"middle half of {parts[0].settings:,} settings"
-        handles.append(Line2D([], [], color=FAINT, label=text, **_bar(parts[0])))
-    elif paper() and parts[0].settings:
-        handles.append(Line2D([], [], color=FAINT, label="95 % interval", **_bar(parts[0])))
+        bars = f"middle half of {parts[0].settings:,} settings"
+    if bars:
+        handles.append(Line2D([], [], color=FAINT, label=bars, **_bar(parts[0])))
     if handles:
         add_legend(figure, handles, parameter_name(shown.line) if shown.line else "")
 

@@ -19,7 +19,7 @@ from mnist_sweep.analysis.study import Study
 from mnist_sweep.errors import UserError
 from mnist_sweep.figures import charts, ranking_charts, search_charts, stage_charts
 from mnist_sweep.figures.importance_charts import importance_chart
-from mnist_sweep.figures.style import Format, Style, both_columns, save, styled
+from mnist_sweep.figures.style import Format, Style, save, styled
 from mnist_sweep.labels import parameter_name
 from mnist_sweep.metrics import TEST_ACCURACY
 
@@ -149,7 +149,7 @@ def _importance(study: Study) -> Offer:
         parts = importance(study.configurations, study.metric)
     except UserError as reason:
         return "importance of the parameters", str(reason)
-    return "importance", both_columns()(partial(importance_chart, parts, study))
+    return "importance", partial(importance_chart, parts, study)
 
 
 def _costs(study: Study) -> Iterator[Offer]:

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -15,7 +16,7 @@ from mnist_sweep.analysis.best_tenth import best_tenth
 from mnist_sweep.analysis.effects import Effect, Importance, percent
 from mnist_sweep.analysis.study import Study
 from mnist_sweep.figures.sheet import add_legend, footnote, frame, new_figure
-from mnist_sweep.figures.style import BACKGROUND, COLOURS, FAINT, INK, WIDTH_INCHES
+from mnist_sweep.figures.style import BACKGROUND, COLOURS, FAINT, HEIGHT_INCHES, INK, WIDTH_INCHES
 from mnist_sweep.labels import assignment, assignments, count, parameter_name, value_texts
 
 #: Effects of one grid that get a row of their own; the smaller ones share one.
@@ -48,6 +49,8 @@ class _Row(NamedTuple):
     text: str = ""
 
 
+# It has too many words for one column of a paper.
+@rc_context({"figure.figsize": (WIDTH_INCHES, HEIGHT_INCHES)})
 def importance_chart(parts: Sequence[Importance], study: Study) -> Figure:
     """Shares with their intervals, a group of bars for each of ``parts``."""
     scattered = parts[0].kind == "scattered"

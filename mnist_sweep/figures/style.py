@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import matplotlib.style
-from matplotlib import rc_context, rcParams
+from matplotlib import rcParams
 from matplotlib.figure import Figure
 
 Format = Literal["png", "svg", "pdf"]
@@ -69,11 +69,6 @@ def styled(style: Style = "screen") -> Iterator[None]:
     glyphs = [re.match(r"Glyph (\d+) ", str(warning.message)) for warning in caught]
     if letters := "".join(dict.fromkeys(chr(int(glyph[1])) for glyph in glyphs if glyph)):
         warnings.warn(f"the figures have boxes for {letters}: their font lacks them", stacklevel=3)
-
-
-def both_columns() -> Any:
-    """A context manager for what has too many words for one column of a paper."""
-    return rc_context({"figure.figsize": _RC["figure.figsize"]})
 
 
 def paper() -> bool:
