@@ -51,7 +51,7 @@ def by_parameter(shown: Slice, study: Study) -> Figure:
     places, margins = _panel_axes(figure, note, parts, columns, shared=True)
     for axes, part in zip(places, parts, strict=True):
         _draw_slice(axes, part, scale, axis)
-        axis.apply(axes, label=False)
+        axis.apply(axes)
         scale.apply(axes, "")
     name_axes(figure, margins, axis.label, f"{capital(metric.label)} ({scale.unit})")
     _add_legend(figure, shown, parts, axis)

@@ -185,8 +185,8 @@ class ParameterAxis:
             place = math.log10(number) if self.logarithmic else float(number)
         return place + (dodge * self.span if dodge else 0.0)
 
-    def apply(self, axes: Axes, label: bool = True) -> None:
-        """Set limits, ticks (at the values of a grid, at round ones in a sample) and label."""
+    def apply(self, axes: Axes) -> None:
+        """Set limits and ticks, at the values of a grid, at round ones in a sample."""
         margin = (0.35 if self.named else 0.07) * self.span
         axes.set_xlim(self.low - margin, self.high + margin)
         share = 1 / (self.span + 2 * margin)
@@ -195,7 +195,6 @@ class ParameterAxis:
         axes.set_xticks([self(value) for value in ticks], texts)
         if self.named:
             shrink_labels(axes, share)
-        axes.set_xlabel(self.label if label else "")
 
     @property
     def label(self) -> str:
