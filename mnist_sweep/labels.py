@@ -77,7 +77,7 @@ def count(number: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time that is an estimate: "40 s", "7 min", "3.5 h"."""
+    """A time for people: "40 s", "7 min", "3.5 h"."""
     minutes = seconds / 60
     if minutes < 1:
         return f"{seconds:.0f} s"

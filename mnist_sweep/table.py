@@ -122,7 +122,8 @@ def _plain_lines(columns: Sequence[_Column], width: int | None) -> list[str]:
         lines.append("  ".join(c.texts[row].rjust(c.width) for c in beside).rstrip())
         if row and below:
             text = ", ".join(f"{c.texts[0]} {c.texts[row]}" for c in below if c.texts[row])
-            lines += [" " * 6 + line for line in textwrap.wrap(text, (width or NOTE_WIDTH) - 6)]
+            room_below = max((width or NOTE_WIDTH) - 6, 1)
+            lines += [" " * 6 + line for line in textwrap.wrap(text, room_below)]
     return lines
 
 

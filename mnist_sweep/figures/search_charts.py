@@ -96,8 +96,8 @@ def metric_and_cost(
     foot.set_axis_off()
     foot.set_ylim(0.5 - len(told), 1.4)
     table.write(foot, above=1.0)
-    one_of_all = Line2D([], [], marker="o", ls="", ms=4, color=COLOURS[0], label="configuration")
-    add_legend(figure, [one_of_all, Line2D([], [], color=COLOURS[1], lw=1.4, label="Pareto front")])
+    dot = Line2D([], [], marker="o", ls="", ms=4, color=COLOURS[0], label="configuration")
+    add_legend(figure, [dot, Line2D([], [], color=COLOURS[1], lw=1.4, label="Pareto front")])
     return figure
 
 
