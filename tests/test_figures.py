@@ -496,7 +496,8 @@ def test_an_axis_is_logarithmic_where_the_values_are(values: list[object], expec
 def test_ticks_stand_at_the_values_that_occur() -> None:
     figure = Figure()
     axes = figure.subplots()
-    ParameterAxis("lr", synthetic.LRS).apply(axes)
+    axis = ParameterAxis("lr", synthetic.LRS)
+    axis.apply(axes)
     assert [t.get_text() for t in axes.get_xticklabels()] == [
         "1e-4",
         "3e-4",
@@ -504,7 +505,7 @@ def test_ticks_stand_at_the_values_that_occur() -> None:
         "3e-3",
         "1e-2",
     ]
-    assert axes.get_xlabel() == "Learning rate (log scale)"
+    assert axis.label == "Learning rate (log scale)"
 
 
 def test_the_accuracy_axis_shows_the_differences() -> None:

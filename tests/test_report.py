@@ -186,7 +186,7 @@ def test_ticks_of_axes_with_many_values_are_round_and_as_they_say() -> None:
     texts = {key: [text for _, text in places] for key, places in ticks.items()}
     assert texts["lr"] == ["1e-4", "1e-3", "1e-2", "1e-1", "1"]
     assert texts["width"] == ["100", "1000", "10000"]
-    assert texts["depth"] == ["5", "10", "15", "20"]
+    assert texts["depth"] == ["4", "8", "12", "16", "20"]
     assert texts["dropout"] == ["0.3", "0.4", "0.5", "0.6", "0.7"]
     assert texts["train_seconds"] == ["1000", "1000.05", "1000.1", "1000.15", "1000.2"]
     for key, places in ticks.items():

@@ -77,7 +77,7 @@ def _candidates(table: _Table) -> list[CompleteGrid]:
     grids: list[CompleteGrid] = []
     complete: set[tuple[str, ...]] = {()}
     for size in range(1, len(table.fields) + 1):
-        sets = combinations(table.fields, size)
+        sets = sorted(combinations(table.fields, size))
         wanted = [names for names in sets if complete.issuperset(combinations(names, size - 1))]
         having = [grid for names in wanted if (grid := table.grid(names))]
         grids += having

@@ -156,7 +156,7 @@ def _costs(study: Study) -> Iterator[Offer]:
     for cost, name in COSTS.items():
         what = f"{study.metric.label} against {name}"
         measured = (c for c in study.configurations if c.values(study.metric))
-        priced = [c for c in measured if cost_of(c, cost)]
+        priced = [c for c in measured if (cost_of(c, cost) or 0.0) > 0]
         prices = [cost_of(c, cost) or 0.0 for c in priced]
         front = pareto_front(priced, study.metric, cost)
         if not priced:
