@@ -35,7 +35,9 @@ def pareto_front(
     known = [
         (price, -metric.sign * mean, place)
         for place, c in enumerate(configurations)
-        if not c.diverged and (mean := c.mean(metric)) is not None and (price := cost_of(c, cost))
+        if not c.diverged
+        and (mean := c.mean(metric)) is not None
+        and (price := cost_of(c, cost)) is not None
     ]
     front: list[Configuration] = []
     best = float("inf")
