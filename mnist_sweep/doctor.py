@@ -57,20 +57,8 @@ def diagnose_cluster(address: str | None) -> tuple[list[str], bool]:
 
     ``address`` is that of ``run --address``. Raises DeviceError if there is no cluster there.
     """
-    cluster = inspect_cluster(cluster_address(address))
-    nodes = cluster.nodes
-    cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
-    lines = _versions()
-    lines.append(f"ray          {cluster.ray_version}")
-    lines.append(f"cluster      {cluster.address}: {len(nodes)} nodes, {cpus:g} CPU, {gpus:g} GPU")
-    for node in nodes:
-        versions = ", ".join(f"{name} {v or 'missing'}" for name, v in node.versions.items())
-        state = f"not used: {node.problem}" if node.problem else "usable"
-        known = f", {versions}" if versions else ""
-        lines.append(
-            f"node         {node.name}: {node.cpus:g} CPU, {node.gpus:g} GPU{known}: {state}"
-        )
-    return lines, any(not node.problem for node in nodes)
+    lines, usable = inspect_cluster(cluster_address(address))
+    return [*_versions(), *lines], usable
 
 
 def _versions() -> list[str]:

@@ -160,7 +160,7 @@ def test_a_killed_worker_costs_its_trial_one_more_try_and_the_others_nothing(
     # What failed was tried again after the others.
     assert [r.trial for r in results] == [trials[0], last, once, twice]
     assert [r.status for r in results] == ["ok", "ok", "ok", "failed"]
-    assert results[-1].error == "the worker ended with SIGKILL"
+    assert results[-1].error == "the worker on device CPU ended: SIGKILL"
     _assert_stamped(results[-1])
 
 
@@ -185,7 +185,7 @@ def test_a_worker_that_hangs_at_its_start_is_given_up(
     choice: Choice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "START_TIMEOUT", 0.0)
-    with pytest.raises(DeviceError, match="did not start"):
+    with pytest.raises(DeviceError, match="no answer in 0 s"):
         _run(LocalExecutor(1, choice), QUICK)
 
 

@@ -25,11 +25,15 @@ START_ATTEMPTS = 3
 class Worker:
     """What the driver knows of a worker.
 
+    ``place`` is where it is, for people, and ``doctor`` the command that shows what is wrong there.
     ``starting_since`` is None where it still waits for room; ``trials`` are those that it trains
     now, ``share`` is how much of that is done, and ``shape`` is that of the last ones.
     """
 
-    def __init__(self, starting_since: float | None = None) -> None:
+    doctor = "mnist-sweep doctor"
+
+    def __init__(self, place: str, starting_since: float | None = None) -> None:
+        self.place = place
         self.starting_since = starting_since
         self.ready: Ready | None = None
         self.trials: Sequence[Trial] = ()
@@ -46,12 +50,12 @@ class Worker:
 class Ended:
     """A worker's last message, which its crew sends in its place.
 
-    ``blame`` is the error of its trials, or the reason why training cannot start if it has never
-    been ready; empty if it ended for a reason that has nothing to do with either. ``elsewhere`` are
-    those of its trials that are to run in another worker, as if it had not had them.
+    ``reason`` is why its trials have failed, or training cannot start if it has never been ready;
+    empty if that is not to be held against either. ``elsewhere`` are those of its trials that are
+    to run in another worker, as if it had not had them.
     """
 
-    blame: str
+    reason: str
     elsewhere: Sequence[Trial] = ()
 
 
@@ -81,25 +85,9 @@ class Crew(Protocol[W]):
         """Have ``worker`` train ``trials``, which share shape and epochs, side by side."""
         ...
 
-    def ended(self, worker: W, reason: str) -> Ended:
-        """What is to be said of ``worker``, which is of no use any more."""
-        ...
-
     def dismiss(self, worker: W) -> None:
         """End ``worker`` at once and do without it."""
         ...
-
-
-def once(say: Callable[[str], None]) -> Callable[[str], None]:
-    """``say``, for texts that many workers have, said once each."""
-    told: set[str] = set()
-
-    def tell(text: str) -> None:
-        if text not in told:
-            told.add(text)
-            say(text)
-
-    return tell
 
 
 @dataclass
@@ -170,7 +158,7 @@ class Driver(Generic[W]):
         for worker, message in self.crew.news(timeout):
             results += self._heard(worker, message, assignments)
         for worker in [worker for worker in self.crew.workers if worker.overdue()]:
-            ended = self.crew.ended(worker, f"did not start within {START_TIMEOUT:.0f} s")
+            ended = Ended(f"no answer in {START_TIMEOUT:.0f} s")
             results += self._heard(worker, ended, assignments)
         return results
 
@@ -197,9 +185,13 @@ class Driver(Generic[W]):
         """Do without ``worker``; its trials have failed, but for those that run elsewhere."""
         self.crew.dismiss(worker)
         assignments.put_back(ended.elsewhere)
-        if not worker.ready and ended.blame:
+        if not worker.ready and ended.reason:
             self._failed_starts += 1
             if self._failed_starts >= START_ATTEMPTS:
-                raise DeviceError(ended.blame)
+                raise DeviceError(
+                    f"a worker on {worker.place} cannot start ({ended.reason}); "
+                    f"{worker.doctor} shows what is usable"
+                )
         failed = [trial for trial in worker.trials if trial not in ended.elsewhere]
-        return [TrialResult("", trial, "failed", error=ended.blame) for trial in failed]
+        error = f"the worker on {worker.place} ended: {ended.reason}"
+        return [TrialResult("", trial, "failed", error=error) for trial in failed]

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing.connection import wait
 
 from mnist_sweep.devices import Choice, choose_device, default_jobs, environment
 from mnist_sweep.errors import UserError
-from mnist_sweep.executors.driver import Driver, Ended, Message, Worker, once
+from mnist_sweep.executors.driver import Driver, Ended, Message, Worker
 from mnist_sweep.executors.interface import Session, Settings
 from mnist_sweep.executors.processes import Child
 from mnist_sweep.trial import Trial
@@ -51,7 +52,8 @@ class LocalExecutor:
     def open(self, settings: Settings, stopped: Callable[[], bool]) -> Iterator[Session]:
         """See Executor."""
         crew = _Processes(self.jobs, self.choice, settings)
-        with closing(Driver(crew, settings, stopped, once(self.say))) as driver:
+        say = cache(self.say)  # many workers have the same to say
+        with closing(Driver(crew, settings, stopped, say)) as driver:
             yield driver
 
 
@@ -59,7 +61,7 @@ class _Process(Child, Worker):
     """A worker in a process, on the GPU named ``gpu`` if there are several."""
 
     def __init__(self, choice: Choice, gpu: str | None) -> None:
-        Worker.__init__(self, starting_since=time.monotonic())
+        Worker.__init__(self, f"device {choice.device}", time.monotonic())
         self.gpu = gpu
         settings = environment(choice.device, choice.compiler, gpu)
         Child.__init__(self, "mnist_sweep.executors.worker", settings)
@@ -92,19 +94,11 @@ class _Processes:
         try:
             message: Message = worker.connection.recv()
         except (OSError, EOFError, pickle.UnpicklingError):
-            return self.ended(worker, worker.last_words())
+            return Ended(worker.last_words())
         return message
 
     def give(self, worker: _Process, trials: list[Trial]) -> None:
         worker.send(trials)
-
-    def ended(self, worker: _Process, reason: str) -> Ended:
-        if worker.trials:
-            return Ended(f"the worker ended with {reason}")
-        return Ended(
-            f"a worker on device {self.choice.device} cannot start ({reason}); "
-            "mnist-sweep doctor shows what is usable"
-        )
 
     def dismiss(self, worker: _Process) -> None:
         worker.end()

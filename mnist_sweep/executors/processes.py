@@ -1,4 +1,4 @@
-"""A Python process of ours that this process started and talks to."""
+"""A Python process of ours that this process started and talks to; and what it hears there."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from multiprocessing import Pipe
-from typing import IO
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import IO, Any
 
 #: Seconds that a process whose connection broke may take to end by itself.
 LAST_BREATH = 0.2
@@ -64,3 +67,21 @@ class Child:
         self.process.wait()
         self.connection.close()
         self.log.close()
+
+
+def to_parent(orphaned: Callable[[], None]) -> tuple[Connection, SimpleQueue[Any]]:
+    """In a Child: its end of the connection, and what comes in there, whatever it does meanwhile.
+
+    When the process that started it has ended, None comes in, and ``orphaned`` is called.
+    """
+    connection, inbox = Connection(int(sys.argv[1])), SimpleQueue[Any]()
+
+    def receive() -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                inbox.put(connection.recv())
+        inbox.put(None)
+        orphaned()
+
+    threading.Thread(target=receive, daemon=True).start()
+    return connection, inbox

@@ -15,16 +15,15 @@ from typing import Any
 
 import ray
 import ray.cloudpickle
-from ray.exceptions import ActorUnavailableError, RayError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mnist_sweep.errors import DeviceError
 from mnist_sweep.executors import ray_worker
 from mnist_sweep.executors.driver import Ended, Message, Worker
 from mnist_sweep.executors.interface import Settings
-from mnist_sweep.executors.ray_executor import ClusterOptions, Node
-from mnist_sweep.executors.ray_worker import Facts
-from mnist_sweep.trial import Trial, TrialResult
+from mnist_sweep.executors.ray_executor import ClusterOptions
+from mnist_sweep.trial import Trial
 
 #: Seconds between two looks at which nodes there are.
 LOOK = 2.0
@@ -39,17 +38,12 @@ ray.cloudpickle.register_pickle_by_value(ray_worker)
 _Remote: Any = ray.remote(ray_worker.RayWorker)
 
 
-def alive_nodes() -> dict[str, Mapping[str, Any]]:
-    """The nodes of the cluster that are up, by id, as Ray describes them."""
-    return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+def _alive_nodes() -> list[Mapping[str, Any]]:
+    """The nodes of the cluster that are up, as Ray describes them."""
+    return [node for node in ray.nodes() if node["Alive"]]
 
 
-def node_name(node: Mapping[str, Any]) -> str:
-    """The name of a node and its address, which tell apart nodes that share either."""
-    return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
-
-
-def differences(versions: Mapping[str, str | None]) -> str:
+def _differences(versions: Mapping[str, str | None]) -> str:
     """Why rows from a node with ``versions`` would not be like ours; empty if there is no reason.
 
     Only packages are compared: Ray itself refuses nodes with another Python or Ray.
@@ -62,30 +56,39 @@ def differences(versions: Mapping[str, str | None]) -> str:
     return f"{'; '.join(wrong)}: install the same there" if wrong else ""
 
 
-def inspect_nodes() -> list[Node]:
-    """Every node that is up, asked by an actor on it what is installed there."""
-    nodes = alive_nodes()
-    asked = {}
-    for node_id in nodes:
-        there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-        actor = _Remote.options(num_cpus=0, scheduling_strategy=there).remote()
-        asked[node_id] = actor, actor.facts.remote()
-    references = [facts for _, facts in asked.values()]
-    answered, _ = ray.wait(references, num_returns=len(references), timeout=ANSWER_TIMEOUT)
-    inspected = []
-    for node_id, node in nodes.items():
-        versions: dict[str, str | None] = {}
-        problem = f"no answer in {ANSWER_TIMEOUT:.0f} s"
-        if asked[node_id][1] in answered:
-            try:
-                versions = Facts(*ray.get(asked[node_id][1])).versions
-                problem = differences(versions)
-            except RayError as error:
-                problem = _reason(error)
-        resources = node["Resources"]
-        cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
-        inspected.append(Node(node_name(node), cpus, gpus, versions, problem))
-    return inspected
+def inspect_nodes(say: Callable[[str], None]) -> bool:
+    """Describe the cluster to a person, a node a line; whether any of them can train.
+
+    What is installed on a node is asked by an actor there.
+    """
+    nodes = _alive_nodes()
+    head = ray.get_runtime_context().gcs_address
+    say(f"ray          {ray.__version__}")
+    say(f"cluster      {head}: {len(nodes)} nodes, {_room_text(ray.cluster_resources())}")
+    places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    actors = [_Remote.options(num_cpus=0, scheduling_strategy=place).remote() for place in places]
+    asked = [actor.facts.remote() for actor in actors]
+    ray.wait(asked, num_returns=len(asked), timeout=ANSWER_TIMEOUT)
+    usable = False
+    for node, facts in zip(nodes, asked, strict=True):
+        known = ""
+        try:
+            versions = ray.get(facts, timeout=0)[2]
+            known = "".join(f", {name} {v or 'missing'}" for name, v in versions.items())
+            problem = _differences(versions)
+        except GetTimeoutError:
+            problem = f"no answer in {ANSWER_TIMEOUT:.0f} s"
+        except RayError as error:
+            problem = _reason(error)
+        usable |= not problem
+        state = f"not used: {problem}" if problem else "usable"
+        name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+        say(f"node         {name}: {_room_text(node['Resources'])}{known}: {state}")
+    return usable
+
+
+def _room_text(resources: Mapping[str, float]) -> str:
+    return f"{resources.get('CPU', 0):g} CPU, {resources.get('GPU', 0):g} GPU"
 
 
 def _reason(error: RayError) -> str:
@@ -98,8 +101,10 @@ def _reason(error: RayError) -> str:
 class _Actor(Worker):
     """A worker in an actor, the answer that we await from it, and its node once that is known."""
 
+    doctor = "mnist-sweep doctor --executor ray"
+
     def __init__(self, actor: Any) -> None:
-        super().__init__()
+        super().__init__("a node")
         self.actor = actor
         self.awaited = actor.facts.remote()
         self.node_id = ""
@@ -109,20 +114,17 @@ class _Actor(Worker):
 class Actors:
     """See Crew: actors of the cluster that this process is connected to.
 
-    ``images`` has references to the data sets in the object store, by name, and may grow.
-    ``elastic`` says whether nodes may join. ``say`` gets what the user should know of the nodes,
-    again and again.
+    ``images`` has references to the data sets in the object store, by name, and may grow. ``say``
+    gets what the user should know of the nodes, again and again.
     """
 
     options: ClusterOptions
     settings: Settings
     images: Mapping[str, Any]
-    elastic: bool
     say: Callable[[str], None]
     workers: list[_Actor] = field(default_factory=list)
-    _nodes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    _names: dict[str, str] = field(default_factory=dict)
-    _refused: dict[str, str] = field(default_factory=dict)
+    _nodes: dict[str, Mapping[str, float]] = field(default_factory=dict)  # id -> resources
+    _refused: dict[str, str] = field(default_factory=dict)  # id -> the node and why
     _losses: Counter[str] = field(default_factory=Counter)
     _looked: float = float("-inf")
     _worked: float = field(default_factory=time.monotonic)
@@ -134,53 +136,44 @@ class Actors:
 
         That one tells a cluster that can grow that there is work for it.
         """
+        grows = self.options.address is not None
         if time.monotonic() - self._looked >= LOOK:
-            self._look()
-        return self.options.jobs or self._slots() + self.elastic
+            self._look(grows)
+        return self.options.jobs or self._slots() + grows
 
-    def _look(self) -> None:
+    def _look(self, grows: bool) -> None:
         """Learn which nodes there are; tell the user if they have no room for us."""
         self._looked = time.monotonic()
         self._refresh()
-        slots = self._slots()
+        slots, gpus = self._slots(), self.options.gpus_per_worker
         if not slots and self._refused:
-            reasons = [
-                f"{self._names[n]}: {r}" for n, r in self._refused.items() if n in self._nodes
-            ]
-            raise DeviceError(f"no node of the cluster can be used: {'; '.join(reasons)}")
-        if not slots and not self.elastic:
-            raise DeviceError(f"this machine has no {self._needs}; ask for less")
+            reasons = "; ".join(self._refused.values())
+            raise DeviceError(f"no node of the cluster can be used: {reasons}")
+        needs = f"CPU and {gpus:g} GPU for a worker" if gpus else "CPU for a worker"
+        if not slots and not grows:
+            raise DeviceError(f"this machine has no {needs}; ask for less")
         if any(worker.node_id for worker in self.workers):
             self._worked = self._looked
         if not slots:
-            self.say(f"no node of the cluster has {self._needs}; waiting for one to join")
+            self.say(f"no node of the cluster has {needs}; waiting for one to join")
         elif self._looked - self._worked > PATIENCE:
-            self.say(f"the cluster has no {self._needs} free; waiting")
+            self.say(f"the cluster has no {needs} free; waiting")
 
     def _refresh(self) -> None:
-        self._nodes = alive_nodes()
-        # A node keeps its name when it is gone: it is then that the user hears of it.
-        self._names.update((node_id, node_name(node)) for node_id, node in self._nodes.items())
+        self._nodes = {node["NodeID"]: node["Resources"] for node in _alive_nodes()}
 
     def _slots(self) -> int:
         """How many workers fit on the nodes that we can use, were they ours alone."""
         gpus = self.options.gpus_per_worker
         room = 0
-        for node_id, node in self._nodes.items():
-            if node_id not in self._refused:
-                slots = int(node["Resources"].get("CPU", 0))
-                if gpus:
-                    # A fraction of a GPU is one of a single GPU: it is not put together of two.
-                    there = int(node["Resources"].get("GPU", 0))
-                    shares = there * int(1 / gpus) if gpus <= 1 else there // int(gpus)
-                    slots = min(slots, shares)
-                room += slots
+        for resources in (r for node, r in self._nodes.items() if node not in self._refused):
+            slots = int(resources.get("CPU", 0))
+            if gpus:
+                # A fraction of a GPU is one of a single GPU: it is not put together of two.
+                there = int(resources.get("GPU", 0))
+                slots = min(slots, there * int(1 / gpus) if gpus <= 1 else there // int(gpus))
+            room += slots
         return room
-
-    @property
-    def _needs(self) -> str:
-        gpus = self.options.gpus_per_worker
-        return f"CPU and {gpus:g} GPU for a worker" if gpus else "CPU for a worker"
 
     # The workers
 
@@ -199,37 +192,32 @@ class Actors:
     def news(self, timeout: float) -> list[tuple[_Actor, Message]]:
         """See Crew."""
         by_answer = {w.awaited: w for w in self.workers if w.trials or not w.ready}
-        if not by_answer:
-            return []
-        answers, _ = ray.wait(list(by_answer), num_returns=1, timeout=timeout, fetch_local=False)
-        if answers:
-            everything = len(by_answer)
-            answers, _ = ray.wait(
-                list(by_answer), num_returns=everything, timeout=0, fetch_local=False
-            )
+        awaited, answers = list(by_answer), []
+        # One of them is waited for; then all that have come are taken.
+        for most, seconds in ((1, timeout), (len(awaited), 0)) if awaited else ():
+            answers, _ = ray.wait(awaited, num_returns=most, timeout=seconds, fetch_local=False)
         heard = [(by_answer[answer], self._received(by_answer[answer])) for answer in answers]
         return [(worker, message) for worker, message in heard if message is not None]
 
     def _received(self, worker: _Actor) -> Message | None:
         """A worker's answer as a message; None if it has only said where it is."""
         try:
-            answer = ray.get(worker.awaited)
+            answer: Any = ray.get(worker.awaited)
         except RayError as error:
             # Its end may be that of its node, which is known by now.
             self._refresh()
-            unavailable = isinstance(error, ActorUnavailableError)
-            lost = unavailable or (worker.node_id != "" and worker.node_id not in self._nodes)
-            return (self._lost if lost else self.ended)(worker, _reason(error))
+            gone = worker.node_id != "" and worker.node_id not in self._nodes
+            lost = gone or isinstance(error, ActorUnavailableError)
+            return self._lost(worker, _reason(error)) if lost else Ended(_reason(error))
         if worker.trials:
-            results: list[TrialResult] = answer
-            return results
+            return list(answer)
         if worker.node_id:
             problem, ready = answer
             return self._refuse(worker, problem) if problem else ready
-        facts = Facts(*answer)
-        worker.node_id = facts.node_id
-        problem = self._refused.get(facts.node_id) or differences(facts.versions)
-        if problem:
+        worker.node_id, worker.place, versions = answer
+        if worker.node_id in self._refused:
+            return Ended("")
+        if problem := _differences(versions):
             return self._refuse(worker, problem)
         worker.starting_since = time.monotonic()
         worker.awaited = worker.actor.start.remote(
@@ -242,32 +230,20 @@ class Actors:
         name = trials[0].dataset.name
         worker.awaited = worker.actor.run.remote(trials, {name: self.images[name]})
 
-    def ended(self, worker: _Actor, reason: str) -> Ended:
-        """See Crew."""
-        if worker.trials:
-            return Ended(f"the worker on {self._name(worker)} ended: {reason}")
-        return Ended(
-            f"a worker on {self._name(worker)} cannot start ({reason}); "
-            "mnist-sweep doctor --executor ray shows the nodes"
-        )
-
     def _lost(self, worker: _Actor, reason: str) -> Ended:
-        """As ``ended``, for a worker that its node took along: its trials are not to blame."""
+        """As it ends with its node: its trials are not to blame."""
         self._losses.update(trial.trial_id for trial in worker.trials)
         elsewhere = [t for t in worker.trials if self._losses[t.trial_id] <= MAX_LOSSES]
         if elsewhere:
-            self.say(f"node {self._name(worker)} was lost; its trials run elsewhere")
-        return Ended(self.ended(worker, reason).blame if worker.trials else "", elsewhere)
+            self.say(f"node {worker.place} was lost; its trials run elsewhere")
+        return Ended(reason if worker.trials else "", elsewhere)
 
     def _refuse(self, worker: _Actor, problem: str) -> Ended:
         """Take no worker on this node again."""
-        self._refused[worker.node_id] = problem
-        self.say(f"node {self._name(worker)} is not used: {problem}")
+        self._refused[worker.node_id] = f"{worker.place}: {problem}"
+        self.say(f"node {worker.place} is not used: {problem}")
         self._looked = float("-inf")
         return Ended("")
-
-    def _name(self, worker: _Actor) -> str:
-        return self._names.get(worker.node_id, "a node")
 
     def dismiss(self, worker: _Actor) -> None:
         """See Crew."""

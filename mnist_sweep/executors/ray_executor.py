@@ -13,7 +13,6 @@ import os
 import pickle
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,8 +23,6 @@ from mnist_sweep.executors.processes import Child
 from mnist_sweep.plan import Cohort
 from mnist_sweep.trial import TrialResult
 
-#: Seconds that Ray may take to start, or to connect to a cluster.
-CONNECT_TIMEOUT = 120.0
 #: Seconds that Ray gets to end in good order before its processes are killed.
 GRACE = 3.5
 
@@ -42,66 +39,14 @@ class ClusterOptions:
     """
 
     address: str | None
-    jobs: int | None
-    device: str
-    gpus_per_worker: float
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """Asks the service for a session; it then gets one plan (cohorts) after another.
-
-    It answers each with Notes and TrialResults, then DONE; or with a UserError at any time.
-    """
-
-    options: ClusterOptions
-    settings: Settings
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """Asks the service for the Cluster at ``address``."""
-
-    address: str | None
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node of a cluster: its room, what is installed there, and why it is not used, if so."""
-
-    name: str
-    cpus: float
-    gpus: float
-    versions: dict[str, str | None]
-    problem: str
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """The service's answer to an Inspection."""
-
-    address: str
-    ray_version: str
-    nodes: Sequence[Node]
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something that the user should know."""
-
-    text: str
-
-
-#: What the service says when it is connected, and when it has answered a request or a plan.
-CONNECTED, DONE = "connected", "done"
+    jobs: int | None = None
+    device: str = "CPU"
+    gpus_per_worker: float = 0.0
 
 
 @dataclass(frozen=True)
 class RayExecutor:
-    """Runs trials in actors of a Ray cluster. ``say`` gets what the user should know.
-
-    Raises DeviceError where Ray is not installed.
-    """
+    """Runs trials in actors of a Ray cluster. Raises DeviceError where Ray is not installed."""
 
     options: ClusterOptions
     say: Callable[[str], None] = lambda _: None
@@ -115,18 +60,20 @@ class RayExecutor:
 
         A trial whose node was lost runs again elsewhere; that does not count as a failure of its.
         """
-        request = Sweep(self.options, settings)
-        with contextlib.closing(_Service(request, stopped, self.say)) as service:
+        with contextlib.closing(_Service(self.options, settings, stopped, self.say)) as service:
             yield service
 
 
-def inspect_cluster(address: str | None) -> Cluster:
-    """The nodes of the cluster at ``address`` (see ClusterOptions). Raises DeviceError."""
+def inspect_cluster(address: str | None) -> tuple[list[str], bool]:
+    """Lines for a person on the cluster at ``address`` (see ClusterOptions), and if it can train.
+
+    Raises DeviceError.
+    """
     _check_installed()
-    with contextlib.closing(_Service(Inspection(address))) as service:
-        (answer,) = service.answers()
-        assert isinstance(answer, Cluster)
-        return answer
+    lines: list[str] = []
+    with contextlib.closing(_Service(ClusterOptions(address), say=lines.append)) as service:
+        (usable,) = service.answers()
+    return lines, bool(usable)
 
 
 def _check_installed() -> None:
@@ -173,28 +120,29 @@ def cluster_options(
     return ClusterOptions(where, jobs, wanted, gpus_per_worker or float(not is_cpu(wanted)))
 
 
-#: Ray's settings for the service: it reports to nobody, and logs errors only.
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error"}
-
-
 class _Service(Child):
-    """The process in which Ray lives, from its first request until it is closed; a Session."""
+    """The process in which Ray lives, until it is closed; a Session.
+
+    It gets ClusterOptions and Settings, then one plan (cohorts) after another, and answers each
+    with notes (texts) and TrialResults, then None; or with a UserError at any time. With None for
+    Settings its notes describe the cluster, and its one answer is whether that can train.
+    """
 
     under_way = 0.0  # the trials of actors are heard of as they end
 
     def __init__(
         self,
-        request: Sweep | Inspection,
+        options: ClusterOptions,
+        settings: Settings | None = None,
         stopped: Callable[[], bool] = lambda: False,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        super().__init__("mnist_sweep.executors.ray_service", {**os.environ, **_QUIET})
-        self._stopped = stopped
-        self._deadline = request.settings.deadline if isinstance(request, Sweep) else None
-        self._say = say
-        self._started = time.monotonic()
-        self._connected = False
-        self.send(request)
+        # Ray reports to nobody, and logs errors only.
+        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "error"}
+        super().__init__("mnist_sweep.executors.ray_service", {**os.environ, **quiet})
+        self._stopped, self._say = stopped, say
+        self._deadline = settings.deadline if settings else None
+        self.send((options, settings))
 
     def run(self, cohorts: Sequence[Cohort]) -> Iterator[TrialResult]:
         self.send(cohorts)
@@ -205,37 +153,25 @@ class _Service(Child):
             yield message
 
     def answers(self) -> Iterator[object]:
-        """What it has to say until it is done, or stopped. Raises UserError if it fails."""
+        """What it answers until it is done, or stopped. Raises UserError if it fails."""
         while not self._stopped():
-            message = self._next()
-            if message == DONE:
+            try:
+                if not self.connection.poll(POLL):
+                    continue
+                message = self.connection.recv()
+            except (OSError, EOFError, pickle.UnpicklingError):
+                raise DeviceError(
+                    f"the connection to Ray was lost ({self.last_words()}); every trial that had "
+                    "ended is saved: see that the cluster runs, and run the same command again"
+                ) from None
+            if message is None:
                 return
             if isinstance(message, UserError):
                 raise message
-            if isinstance(message, Note):
-                self._say(message.text)
-            elif message == CONNECTED:
-                self._connected = True
-            elif message is not None:
+            if isinstance(message, str):
+                self._say(message)
+            else:
                 yield message
-
-    def _next(self) -> object | None:
-        """Its next message, or None if there is none for a while."""
-        try:
-            if self.connection.poll(POLL):
-                message: object = self.connection.recv()
-                return message
-        except (OSError, EOFError, pickle.UnpicklingError):
-            raise DeviceError(
-                f"the connection to Ray was lost ({self.last_words()}); every trial that had "
-                "ended is saved: see that the cluster runs, and run the same command again"
-            ) from None
-        if not self._connected and time.monotonic() - self._started > CONNECT_TIMEOUT:
-            raise DeviceError(
-                f"no answer from Ray within {CONNECT_TIMEOUT:.0f} s; see that the cluster "
-                "runs (ray status), and that --address is that of its head"
-            )
-        return None
 
     def close(self) -> None:
         """Let it take its workers down, and see that nothing is left of it."""

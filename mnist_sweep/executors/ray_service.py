@@ -9,41 +9,40 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import chdir, closing
-from multiprocessing.connection import Connection
+from functools import cache
 from queue import SimpleQueue
-from typing import Any, TypeAlias
+from typing import Any
 
 import ray
 
 from mnist_sweep.data.dataset import read_images
 from mnist_sweep.errors import DeviceError, UserError
-from mnist_sweep.executors.driver import Driver, once
+from mnist_sweep.executors.driver import Driver
+from mnist_sweep.executors.interface import Settings
+from mnist_sweep.executors.processes import to_parent
 from mnist_sweep.executors.ray_crew import ANSWER_TIMEOUT, Actors, inspect_nodes
-from mnist_sweep.executors.ray_executor import (
-    CONNECTED,
-    DONE,
-    GRACE,
-    Cluster,
-    Inspection,
-    Note,
-    Sweep,
+from mnist_sweep.executors.ray_executor import GRACE, ClusterOptions
+
+#: Seconds that Ray may take to start, or to connect to a cluster.
+CONNECT_TIMEOUT = 120.0
+
+_TOO_LATE = DeviceError(
+    f"no answer from Ray within {CONNECT_TIMEOUT:.0f} s; see that the cluster runs (ray status), "
+    "and that --address is that of its head"
 )
-from mnist_sweep.plan import Cohort
-
-#: The plans that are still to be run; None once nobody asks any more.
-_Inbox: TypeAlias = SimpleQueue[Sequence[Cohort] | None]
 
 
-def _connect(address: str | None, cpus: int | None) -> None:
+def _connect(address: str | None, cpus: int | None, send: Callable[[object], None]) -> None:
     """Connect to the cluster at ``address``, or to a new Ray instance on this machine.
 
-    Raises DeviceError if that cannot be done.
+    Raises DeviceError if that cannot be done; it is sent if it takes too long.
     """
+    timer = threading.Timer(CONNECT_TIMEOUT, send, [_TOO_LATE])
+    timer.start()
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     ours = {"num_cpus": cpus, "include_dashboard": False} if address is None else {}
     where = f"the Ray cluster at {address}" if address else "a Ray instance on this machine"
@@ -61,26 +60,21 @@ def _connect(address: str | None, cpus: int | None) -> None:
         message = getattr(error, "strerror", None) or str(error) or type(error).__name__
         reason = " ".join(message.split())[:500]
         raise DeviceError(f"cannot connect to {where}: {reason}") from error
-
-
-def _inspect(request: Inspection, send: Callable[[object], None]) -> None:
-    _connect(request.address, None)
-    send(CONNECTED)
-    address = ray.get_runtime_context().gcs_address
-    send(Cluster(address, ray.__version__, inspect_nodes()))
-    send(DONE)
+    finally:
+        timer.cancel()
 
 
 def _sweep(
-    request: Sweep, inbox: _Inbox, stopped: Callable[[], bool], send: Callable[[object], None]
+    options: ClusterOptions,
+    settings: Settings,
+    inbox: SimpleQueue[Any],
+    stopped: Callable[[], bool],
+    send: Callable[[object], None],
 ) -> None:
     """Run what comes into ``inbox``, with the workers of one session."""
-    options, settings = request.options, request.settings
-    _connect(options.address, options.jobs)
-    send(CONNECTED)
     images: dict[str, Any] = {}
-    say = once(lambda text: send(Note(text)))
-    crew = Actors(options, settings, images, elastic=options.address is not None, say=say)
+    say = cache(send)  # many workers have the same to say
+    crew = Actors(options, settings, images, say)
     with closing(Driver(crew, settings, stopped, say)) as driver:
         while (cohorts := inbox.get()) is not None:
             # Here and once: a folder is read from where the user is, and each node gets one copy.
@@ -89,40 +83,32 @@ def _sweep(
                     images[dataset.name] = ray.put(read_images(dataset))
             for result in driver.run(cohorts):
                 send(result)
-            send(DONE)
+            send(None)
 
 
-def _receive(connection: Connection, inbox: _Inbox, ended: threading.Event) -> None:
-    """Put what is asked for into ``inbox`` until the process that asks has ended.
+def main() -> None:
+    """Serve the process that started this one, as _Service says."""
+    ended = threading.Event()
 
-    If we do not end in time then, end everything.
-    """
-    try:
-        while True:
-            inbox.put(connection.recv())
-    except (EOFError, OSError):
+    def end() -> None:
         ended.set()
-        inbox.put(None)
         time.sleep(GRACE)
         # Ours is a session of its own, with the processes of a Ray instance of ours in it.
         os.killpg(0, signal.SIGKILL)
 
-
-def main() -> None:
-    """Serve the connection whose file descriptor is the first argument."""
-    connection = Connection(int(sys.argv[1]))
-    request: Sweep | Inspection = connection.recv()
-    ended = threading.Event()
-    inbox: _Inbox = SimpleQueue()
-    threading.Thread(target=_receive, args=(connection, inbox, ended), daemon=True).start()
+    connection, inbox = to_parent(end)
+    send = connection.send
     try:
+        options, settings = inbox.get()
         try:
-            if isinstance(request, Inspection):
-                _inspect(request, connection.send)
+            _connect(options.address, options.jobs, send)
+            if settings:
+                _sweep(options, settings, inbox, ended.is_set, send)
             else:
-                _sweep(request, inbox, ended.is_set, connection.send)
+                send(inspect_nodes(send))
+                send(None)
         except UserError as error:
-            connection.send(error)
+            send(error)
     except OSError:
         ended.wait()  # nobody listens any more
     finally:

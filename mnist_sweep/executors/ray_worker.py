@@ -10,27 +10,16 @@ from __future__ import annotations
 import platform
 import socket
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NamedTuple
-
-#: Packages in which the nodes and the driver must agree: they decide what a row says.
-PACKAGES = ("tinygrad", "mnist-sweep")
-
-
-class Facts(NamedTuple):
-    """A node as an actor on it sees it; plain values, which any version can read.
-
-    ``versions`` are those of Python (major and minor) and of PACKAGES, None for a missing one.
-    """
-
-    node_id: str
-    name: str
-    versions: dict[str, str | None]
+from typing import Any
 
 
 def versions() -> dict[str, str | None]:
-    """Those of this process: Python's without its patch level, and those of PACKAGES."""
+    """What decides what a row says: Python's version, less its patch level, and two packages'.
+
+    None for a package that is missing.
+    """
     installed: dict[str, str | None] = {"Python": ".".join(platform.python_version_tuple()[:2])}
-    for package in PACKAGES:
+    for package in ("tinygrad", "mnist-sweep"):
         try:
             installed[package] = version(package)
         except PackageNotFoundError:
@@ -42,10 +31,12 @@ class RayWorker:
     """Trains trials in an actor's process of its own."""
 
     def facts(self) -> tuple[str, str, dict[str, str | None]]:
-        """The fields of Facts."""
+        """The node: its id in the cluster, its name and address, and its ``versions``."""
         import ray
 
-        return ray.get_runtime_context().get_node_id(), socket.gethostname(), versions()
+        # Nodes may share either.
+        name = f"{socket.gethostname()} ({ray.util.get_node_ip_address()})"
+        return ray.get_runtime_context().get_node_id(), name, versions()
 
     def start(self, device: str, gpus: float, settings: Any) -> tuple[str, Any]:
         """Open ``device`` for the sweep that ``settings`` (a Settings) describes.

@@ -5,15 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
-import sys
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from multiprocessing.connection import Connection
-from queue import SimpleQueue
 
 from mnist_sweep.data.dataset import Dataset, load_dataset
 from mnist_sweep.executors.interface import Ready, Settings
+from mnist_sweep.executors.processes import to_parent
 from mnist_sweep.plan import shape_of
 from mnist_sweep.training import backend
 from mnist_sweep.training.compiled import CompiledShape, DeviceData
@@ -92,29 +89,16 @@ def ready() -> Ready:
     return Ready(backend.device_name(), backend.warning(), backend.free_memory())
 
 
-def _receive(connection: Connection, inbox: SimpleQueue[list[Trial]]) -> None:
-    """Put what the driver sends into ``inbox``; end this process when the driver has ended."""
-    while True:
-        try:
-            inbox.put(connection.recv())
-        except (EOFError, OSError):
-            os._exit(1)
-
-
 def main() -> None:
-    """Serve the connection whose file descriptor is the first argument."""
-    connection = Connection(int(sys.argv[1]))
-    settings = connection.recv()
+    """Train what comes from the process that started this one, and end with it."""
+    connection, inbox = to_parent(lambda: os._exit(1))
+    runner = TrialRunner(inbox.get(), report=connection.send)
     backend.check_device()
     # What is there by now stays: collecting garbage between shapes need not look at it.
     gc.freeze()
-    # The thread only reads: it may run while the main thread trains and captures.
-    inbox: SimpleQueue[list[Trial]] = SimpleQueue()
-    threading.Thread(target=_receive, args=(connection, inbox), daemon=True).start()
     connection.send(ready())
-    runner = TrialRunner(settings, report=connection.send)
-    while True:
-        connection.send(runner.run(inbox.get()))
+    while trials := inbox.get():
+        connection.send(runner.run(trials))
 
 
 if __name__ == "__main__":
