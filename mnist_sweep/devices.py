@@ -38,9 +38,6 @@ NO_NAME = "--device is empty; name one, such as CPU, or leave it out"
 #: What ``--device`` may name.
 DEVICES = ("CPU", "CUDA", "METAL", "AMD", "NV", "CL", "WEBGPU")
 
-#: What a machine must have before it is worth opening an accelerator: device -> path.
-_ACCELERATOR_TRACES = {"CUDA": "/dev/nvidiactl", "AMD": "/dev/kfd"}
-
 _PROBE = (
     "from mnist_sweep.training.backend import check_device, count_devices\n"
     "check_device()\n"
@@ -74,6 +71,15 @@ def find_compiler() -> Compiler | None:
     return None
 
 
+def compiler_for(device: str) -> Compiler | None:
+    """The compiler that ``device`` needs; None if it needs none. Raises DeviceError."""
+    if not is_cpu(device):
+        return None
+    if compiler := find_compiler():
+        return compiler
+    raise DeviceError(NO_COMPILER)
+
+
 def _compiles(program: str) -> bool:
     """Whether ``program`` takes the options that tinygrad gives to clang."""
     machine = platform.machine().lower()
@@ -92,10 +98,9 @@ def _compiles(program: str) -> bool:
 
 
 def _ziglang_launcher() -> str | None:
-    """A program that starts the clang inside the ziglang package, written into our cache.
+    """A program that is ``zig clang``, of the ziglang package: tinygrad's compiler is one word.
 
-    tinygrad starts its compiler as one program without arguments of ours, so ``zig clang`` needs
-    a launcher.
+    It is written into our cache.
     """
     package = importlib.util.find_spec("ziglang")
     if package is None or package.origin is None:
@@ -122,7 +127,6 @@ def environment(device: str, compiler: Compiler | None, gpu: str | None = None) 
     """
     settings = {
         "DEV": device,
-        **({} if gpu is None else _only(gpu, device)),
         # tinygrad's own pool of compiling processes would fight the workers for the cores.
         "PARALLEL": "0",
         # A worker is one thread: the results must not depend on how many cores a machine has.
@@ -137,35 +141,29 @@ def environment(device: str, compiler: Compiler | None, gpu: str | None = None) 
     settings |= {"CACHEDB": str(kernels)} if kernels else {"CACHELEVEL": "0"}
     if compiler is not None:
         settings["CC"] = compiler.program
+    if gpu is not None and _kind(device) in ("NV", "AMD"):
+        settings["DEV"] = f":{gpu}+{device}"
+    elif gpu is not None:
+        # DEV cannot name one of CUDA's GPUs ("CUDA:1" asks for a renderer "1"), so CUDA itself must
+        # see no other; NV and AMD bypass the vendor's library and its variables, but can be told.
+        settings["CUDA_VISIBLE_DEVICES"] = gpu
     return {**os.environ, **settings}
 
 
-def _only(gpu: str, device: str) -> dict[str, str]:
-    """Settings that leave a process no other GPU than ``gpu``.
-
-    tinygrad's DEV cannot name one of CUDA's GPUs ("CUDA:1" asks for a renderer "1"), so CUDA itself
-    must see no other; NV and AMD bypass the vendor's library and its variables, but can be told.
-    """
-    if device.split(":")[0].upper() in ("NV", "AMD"):
-        return {"DEV": f":{gpu}+{device}"}
-    return {"CUDA_VISIBLE_DEVICES": gpu}
+def _kind(device: str) -> str:
+    return device.split(":")[0].upper()
 
 
 def is_cpu(device: str) -> bool:
     """Whether ``device``, as in DEV ("CPU", "CPU:LLVM", "CUDA:1"), is the CPU."""
-    return device.split(":")[0].upper() == "CPU"
+    return _kind(device) == "CPU"
 
 
-@dataclass(frozen=True)
-class Probe:
-    """What came of opening a device: what went wrong, if anything, and how many of it there are."""
+def probe(device: str, compiler: Compiler | None) -> int:
+    """Open ``device`` in a process of its own and compute with it; how many of it there are.
 
-    problem: str = ""
-    count: int = 0
-
-
-def probe(device: str, compiler: Compiler | None) -> Probe:
-    """Open ``device`` in a process of its own and compute with it."""
+    Raises DeviceError with the reason why that cannot be done.
+    """
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-c", _PROBE],
@@ -174,19 +172,17 @@ def probe(device: str, compiler: Compiler | None) -> Probe:
             text=True,
             timeout=PROBE_TIMEOUT,
         )
-    except subprocess.TimeoutExpired:
-        return Probe(f"no answer in {PROBE_TIMEOUT} s")
+    except subprocess.TimeoutExpired as error:
+        raise DeviceError(f"no answer in {PROBE_TIMEOUT} s") from error
     except OSError as error:
-        return Probe(str(error))
+        raise DeviceError(str(error)) from error
     if done.returncode == 0:
-        return Probe(count=int(done.stdout))
-    lines = done.stderr.strip().splitlines()
-    if not lines:
-        return Probe(f"ended with status {done.returncode}")
-    if "No module named 'tinygrad.runtime" in lines[-1]:
-        return Probe("tinygrad knows no such device")
+        return int(done.stdout)
+    last = (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
+    if "No module named 'tinygrad.runtime" in last:
+        last = "tinygrad knows no such device"
     # Without the exception's class, which says nothing to a user.
-    return Probe(lines[-1].partition(": ")[2].rstrip(" ;") or lines[-1])
+    raise DeviceError(last.partition(": ")[2].rstrip(" ;") or last)
 
 
 def gpu_names(device: str, count: int) -> tuple[str, ...]:
@@ -195,9 +191,9 @@ def gpu_names(device: str, count: int) -> tuple[str, ...]:
     None where there is no choice: a single one, a kind that cannot be chosen from, or one that the
     user chose already ("PCI:1+AMD"). CUDA's GPUs are those of CUDA_VISIBLE_DEVICES where it is set.
     """
-    if device.split(":")[0].upper() not in ("CUDA", "NV", "AMD") or count < 2:
+    if _kind(device) not in ("CUDA", "NV", "AMD") or count < 2:
         return ()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES") if device.upper().startswith("CUDA") else None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") if _kind(device) == "CUDA" else None
     names = visible.split(",") if visible else map(str, range(count))
     return tuple(name.strip() for name in names)[:count]
 
@@ -205,8 +201,9 @@ def gpu_names(device: str, count: int) -> tuple[str, ...]:
 def candidates() -> list[str]:
     """The devices that this machine may have, the fastest first; the CPU is always the last."""
     metal = ["METAL"] if sys.platform == "darwin" else []
-    traced = [device for device, trace in _ACCELERATOR_TRACES.items() if os.path.exists(trace)]
-    return [*metal, *traced, "CPU"]
+    # What a machine must have before it is worth opening an accelerator.
+    traces = {"CUDA": "/dev/nvidiactl", "AMD": "/dev/kfd"}
+    return [*metal, *(device for device, trace in traces.items() if os.path.exists(trace)), "CPU"]
 
 
 @dataclass(frozen=True)
@@ -234,31 +231,23 @@ def choose_device(requested: str | None) -> Choice:
     """
     if requested is not None and not requested.strip():
         raise DeviceError(NO_NAME)
-    wanted, reason = requested, "asked for with --device"
-    if wanted is None and os.environ.get("DEV"):
-        wanted, reason = os.environ["DEV"], "named by the environment variable DEV"
-    compiler = find_compiler() if wanted is None or is_cpu(wanted) else None
-    if wanted is not None and is_cpu(wanted) and compiler is None:
-        raise DeviceError(NO_COMPILER)
-    if wanted is not None and wanted.upper() != "CPU":
+    named = requested or os.environ.get("DEV")
+    how = "asked for with --device" if requested else "named by the environment variable DEV"
+    for device in [named] if named else candidates():
+        compiler = compiler_for(device)
+        if device.upper() == "CPU":
+            break
         # A failure to open is worth a second's wait before a sweep is planned on it.
-        probed = probe(wanted, compiler)
-        if probed.problem:
-            raise DeviceError(
-                f"device {wanted} cannot be used: {probed.problem}{suggest(wanted, DEVICES)}; "
-                "mnist-sweep doctor lists the devices that can"
-            )
-        return Choice(wanted, compiler, reason, gpu_names(wanted, probed.count))
-    if wanted is None:
-        for device in candidates()[:-1]:
-            probed = probe(device, None)
-            if not probed.problem:
-                gpus = gpu_names(device, probed.count)
-                return Choice(device, None, "the fastest device that works", gpus)
-        wanted, reason = "CPU", "no accelerator was found"
-    if compiler is None:
-        raise DeviceError(NO_COMPILER)
-    return Choice("CPU", compiler, reason)
+        try:
+            gpus = gpu_names(device, probe(device, compiler))
+            return Choice(device, compiler, how if named else "the fastest device that works", gpus)
+        except DeviceError as error:
+            if named:
+                raise DeviceError(
+                    f"device {device} cannot be used: {error}{suggest(device, DEVICES)}; "
+                    "mnist-sweep doctor lists the devices that can"
+                ) from error
+    return Choice("CPU", compiler, how if named else "no accelerator was found")
 
 
 def physical_cores() -> int:

@@ -7,10 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from mnist_sweep import __version__
 from mnist_sweep.cache import cache_dir, kernel_cache
-from mnist_sweep.data.dataset import describe_bundled
+from mnist_sweep.data.bundled import describe_bundled
 from mnist_sweep.devices import (
     NO_COMPILER,
-    Probe,
     candidates,
     choose_device,
     find_compiler,
@@ -30,12 +29,15 @@ def diagnose() -> tuple[list[str], bool]:
     lines.append(f"compiler     {found}")
     usable = []
     for device in candidates():
-        lacking = is_cpu(device) and compiler is None
-        probed = Probe("no compiler") if lacking else probe(device, compiler)
-        size = f"{physical_cores()} cores" if is_cpu(device) else f"{probed.count} of them"
-        state = f"no ({probed.problem})" if probed.problem else f"usable, {size}"
-        lines.append(f"device       {device}: {state}")
-        usable += [] if probed.problem else [device]
+        try:
+            if is_cpu(device) and compiler is None:
+                raise DeviceError("no compiler")
+            count = probe(device, compiler)
+            size = f"{physical_cores()} cores" if is_cpu(device) else f"{count} of them"
+            lines.append(f"device       {device}: usable, {size}")
+            usable.append(device)
+        except DeviceError as error:
+            lines.append(f"device       {device}: no ({error})")
     try:
         choice = choose_device(None)
         if choice.device == "CPU" and "CPU" not in usable:

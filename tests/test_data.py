@@ -18,7 +18,8 @@ import pytest
 
 from mnist_sweep.cache import cache_dir
 from mnist_sweep.data import bundled
-from mnist_sweep.data.dataset import Dataset, describe_bundled, load_dataset
+from mnist_sweep.data.bundled import describe_bundled
+from mnist_sweep.data.dataset import Dataset, load_dataset
 from mnist_sweep.errors import DataError, UserError
 from mnist_sweep.trial import DatasetConfig
 

@@ -25,15 +25,16 @@ class LabelledImages:
     """A data set before it is split: the training file's rows, then the test file's.
 
     ``images`` is uint8 of shape (n, 784), ``labels`` uint8 of shape (n,), 0 .. ``classes`` - 1.
-    ``sums`` and ``squares``, uint32 of shape (n,), are each image's sums of pixels and of their
-    squares.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
-    sums: NDArray[np.uint32]
-    squares: NDArray[np.uint32]
     n_train: int
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many images are to train and how many to test on."""
+        return self.n_train, len(self.labels) - self.n_train
 
     @property
     def classes(self) -> int:
@@ -49,18 +50,12 @@ class LabelledImages:
         return digest.hexdigest()[:12]
 
 
-def pixel_sums(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Each image's sum of pixels and of squared pixels: (n, 784) uint8 to two of (n,) uint32."""
-    squares = np.einsum("ij,ij->i", images, images, dtype=np.uint32)
-    return images.sum(axis=1, dtype=np.uint32), squares
-
-
 def joined(*splits: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> LabelledImages:
     """The data set of images and labels for training, and of those for testing."""
     images, labels = (np.concatenate(parts) for parts in zip(*splits, strict=True))
     for array in (images, labels):
         array.setflags(write=False)
-    return LabelledImages(images, labels, *pixel_sums(images), n_train=len(splits[0][0]))
+    return LabelledImages(images, labels, n_train=len(splits[0][0]))
 
 
 def usable(

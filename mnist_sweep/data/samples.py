@@ -21,12 +21,12 @@ def describe(path: str) -> str:
     """The data set at ``path`` for a person. Raises DataError if there is none."""
     config, note = identified(path)
     folder = read_folder(Path(config.path))
-    data = folder.data
+    data, (n_train, n_test) = folder.data, folder.data.sizes
     classes, counts = np.unique(data.labels, return_counts=True)
     lines = {
         "name": config.name,
         "digest": config.digest,
-        "images": f"{data.n_train:,} to train on, {len(data.labels) - data.n_train:,} to test on",
+        "images": f"{n_train:,} to train on, {n_test:,} to test on",
         "classes": f"{len(classes)}, of {counts.min():,} to {counts.max():,} images each: "
         f"{', '.join(map(str, classes))}",
         "files": f"{', '.join(file.name for file in folder.files)} in {folder.files[0].parent}",

@@ -49,15 +49,15 @@ class RayWorker:
 
         import ray
 
-        from mnist_sweep.devices import NO_COMPILER, environment, find_compiler, is_cpu
+        from mnist_sweep.devices import compiler_for, environment
+        from mnist_sweep.errors import UserError
 
-        compiler = find_compiler() if is_cpu(device) else None
-        if is_cpu(device) and compiler is None:
-            return NO_COMPILER, None
-        assigned = ray.get_gpu_ids()
-        gpu = str(assigned[0]) if assigned else None
-        # tinygrad reads these as it is imported, which nothing has done yet in this process.
-        os.environ.update(environment(device, compiler, gpu))
+        gpu = next(map(str, ray.get_gpu_ids()), None)
+        try:
+            # tinygrad reads these as it is imported, which nothing has done yet in this process.
+            os.environ.update(environment(device, compiler_for(device), gpu))
+        except UserError as error:
+            return str(error), None
 
         from mnist_sweep.data.dataset import load_dataset
         from mnist_sweep.executors.worker import TrialRunner, first_line, ready
