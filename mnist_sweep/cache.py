@@ -7,8 +7,7 @@ import sqlite3
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 
@@ -26,16 +25,20 @@ def cache_dir() -> Path:
     cannot be created or written, a private folder among the temporary files. Raises UserError if
     there is none of these.
     """
-    for folder in _candidates():
+    chosen = os.environ.get("MNIST_SWEEP_CACHE")
+    with suppress(RuntimeError):  # Path.home() for a user without one
+        folder = Path(chosen).absolute() if chosen else _platform_cache() / "mnist-sweep"
         if _is_usable(folder):
             return folder
-    temporary = _private_temporary_dir()
-    if temporary is None:
-        raise UserError(
-            "no folder for cached files can be written; "
-            "set the environment variable MNIST_SWEEP_CACHE to a folder that you may write"
-        )
-    return temporary
+    # The temporary files of Windows are each user's own already.
+    user = "" if sys.platform == "win32" else f"-{os.getuid()}"
+    folder = Path(tempfile.gettempdir()) / f"mnist-sweep{user}"
+    if _is_usable(folder) and _is_private(folder):
+        return folder
+    raise UserError(
+        "no folder for cached files can be written; "
+        "set the environment variable MNIST_SWEEP_CACHE to a folder that you may write"
+    )
 
 
 @cache
@@ -72,17 +75,6 @@ def _try_database(path: Path) -> None:
         file.executescript("BEGIN IMMEDIATE; CREATE TABLE probe (x); DROP TABLE probe; COMMIT")
 
 
-def _candidates() -> Iterator[Path]:
-    """The chosen cache folder, or none if there is neither a variable nor a home folder."""
-    if chosen := os.environ.get("MNIST_SWEEP_CACHE"):
-        yield Path(chosen).absolute()
-        return
-    try:
-        yield _platform_cache() / "mnist-sweep"
-    except RuntimeError:  # Path.home() for a user without one
-        return
-
-
 def _platform_cache() -> Path:
     if sys.platform == "win32":
         local = os.environ.get("LOCALAPPDATA")
@@ -102,17 +94,10 @@ def _is_usable(folder: Path) -> bool:
     return os.access(folder, os.W_OK | os.X_OK)
 
 
-def _private_temporary_dir() -> Path | None:
-    """This user's own folder among the temporary files, or None if it cannot be trusted."""
-    base = Path(tempfile.gettempdir())
+def _is_private(folder: Path) -> bool:
+    """Whether only this user can write there: anyone may have made it first, or a link."""
     if sys.platform == "win32":
-        # The temporary files of Windows are each user's own already.
-        folder = base / "mnist-sweep"
-        return folder if _is_usable(folder) else None
-    folder = base / f"mnist-sweep-{os.getuid()}"
-    if not _is_usable(folder):
-        return None
-    # Anyone may create this name first, or a link in its place.
+        return True
     status = folder.lstat()
     private = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077
-    return folder if private and status.st_uid == os.getuid() else None
+    return private and status.st_uid == os.getuid()
