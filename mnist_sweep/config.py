@@ -128,86 +128,56 @@ class HPConfig:
     device (see ``kernels/control.py``). Others act on the host.
     """
 
-    batch_size: int = _whole(
-        64, 1, 60_000, "training images per step",
-        label="batch size", short="batch", unit="images per step", compiled=True,
-    )  # fmt: skip
-    lr: float = _real(
-        1e-3, 1e3, "learning rate; the highest one of its schedule",
-        label="learning rate", powers=True,
-    )  # fmt: skip
-    lr_decay: float = _real(
-        0.9, 1.0, "factor of the plateau schedule",
-        label="learning rate decay", of="lr_schedule", slot=True,
-    )  # fmt: skip
-    patience: int = _whole(
-        50, 1, 1_000_000, "steps in a window of the plateau schedule",
-        unit="steps", of="lr_schedule", slot=True,
-    )  # fmt: skip
+    # fmt: off
+    batch_size: int = _whole(64, 1, 60_000, "training images per step",
+        label="batch size", short="batch", unit="images per step", compiled=True)
+    lr: float = _real(1e-3, 1e3, "learning rate; the highest one of its schedule",
+        label="learning rate", powers=True)
+    lr_decay: float = _real(0.9, 1.0, "factor of the plateau schedule",
+        label="learning rate decay", of="lr_schedule", slot=True)
+    patience: int = _whole(50, 1, 1_000_000, "steps in a window of the plateau schedule",
+        unit="steps", of="lr_schedule", slot=True)
     opt: str = _name("adam", OPTIMIZERS, "optimizer", label="optimizer", compiled=True)
     width: int | str | None = _whole(
         512, 1, 65_536, "units in each hidden layer, or of one after another: 512-256 (MLP)",
-        unit="units per hidden layer", of="model", compiled=True, per_layer="depth",
-    )  # fmt: skip
-    depth: int | None = _whole(
-        2, 1, 100, "hidden layers (MLP)", unit="hidden layers", of="model", compiled=True
-    )
-    activation_fn: str = _name(
-        "silu", ACTIVATIONS, "activation function", label="activation", short="act", compiled=True
-    )
-    epochs: int = _whole(
-        1, 1, 100_000, "passes over the training split", unit="passes over the training set"
-    )
+        unit="units per hidden layer", of="model", compiled=True, per_layer="depth")
+    depth: int | None = _whole(2, 1, 100, "hidden layers (MLP)",
+        unit="hidden layers", of="model", compiled=True)
+    activation_fn: str = _name("silu", ACTIVATIONS, "activation function",
+        label="activation", short="act", compiled=True)
+    epochs: int = _whole(1, 1, 100_000, "passes over the training split",
+        unit="passes over the training set")
     model: str = _name("mlp", MODELS, "architecture", compiled=True)
-    lr_schedule: str = _name(
-        "plateau", SCHEDULES, "learning-rate schedule",
-        label="learning rate schedule", short="schedule",
-    )  # fmt: skip
+    lr_schedule: str = _name("plateau", SCHEDULES, "learning-rate schedule",
+        label="learning rate schedule", short="schedule")
     seed: int = _whole(0, 0, 2**32 - 1, "seed of the weights, the batch order and all noise")
-    label_smoothing: float = _real(
-        0.0, 0.99, "share of each label given to all classes alike",
-        extra=True, switch="label_smoothing", slot=True,
-    )  # fmt: skip
+    label_smoothing: float = _real(0.0, 0.99, "share of each label given to all classes alike",
+        extra=True, switch="label_smoothing", slot=True)
     weight_decay: float = _real(
         0.0, 100.0, "decoupled decay of all weights, in units of lr; for adamw 0.01 instead of 0",
-        extra=True, powers=True, switch="weight_decay", slot=True,
-    )  # fmt: skip
-    dropout: float = _real(
-        0.0, 0.99, "share of the hidden units left out of each step",
-        extra=True, switch="dropout", slot=True,
-    )  # fmt: skip
-    shift: float = _real(
-        0.0, 14.0, "pixels by which a training image is moved at most",
-        unit="pixels at most", extra=True, switch="augmentation",
-    )  # fmt: skip
-    rotation: float = _real(
-        0.0, 180.0, "degrees by which a training image is turned at most",
-        unit="degrees at most", extra=True, switch="augmentation",
-    )  # fmt: skip
-    scale: float = _real(
-        0.0, 0.9, "share by which a training image grows or shrinks at most",
-        extra=True, switch="augmentation",
-    )  # fmt: skip
+        extra=True, powers=True, switch="weight_decay", slot=True)
+    dropout: float = _real(0.0, 0.99, "share of the hidden units left out of each step",
+        extra=True, switch="dropout", slot=True)
+    shift: float = _real(0.0, 14.0, "pixels by which a training image is moved at most",
+        unit="pixels at most", extra=True, switch="augmentation")
+    rotation: float = _real(0.0, 180.0, "degrees by which a training image is turned at most",
+        unit="degrees at most", extra=True, switch="augmentation")
+    scale: float = _real(0.0, 0.9, "share by which a training image grows or shrinks at most",
+        extra=True, switch="augmentation")
     momentum: float = _real(
         0.0, 0.9999, "share of its last move that each weight keeps (sgd, rmsprop)",
-        extra=True, of="opt", switch="momentum", slot=True,
-    )  # fmt: skip
-    nesterov: int = _whole(
-        0, 0, 1, "1 or true: the momentum is Nesterov's (sgd)",
-        extra=True, of="opt", needs="momentum", slot=True,
-    )  # fmt: skip
-    weight_init: str = _name(
-        "uniform", WEIGHT_INITS, "how the first weights are drawn",
-        label="weight initialisation", short="init", extra=True,
-    )  # fmt: skip
+        extra=True, of="opt", switch="momentum", slot=True)
+    nesterov: int = _whole(0, 0, 1, "1 or true: the momentum is Nesterov's (sgd)",
+        extra=True, of="opt", needs="momentum", slot=True)
+    weight_init: str = _name("uniform", WEIGHT_INITS, "how the first weights are drawn",
+        label="weight initialisation", short="init", extra=True)
     clip_norm: float = _real(
         0.0, 1e6, "largest norm of a step's gradient, which is scaled down to it",
-        label="clipping norm", extra=True, switch="clip_norm", slot=True,
-    )  # fmt: skip
+        label="clipping norm", extra=True, switch="clip_norm", slot=True)
     precision: str = _name(
         "float32", PRECISIONS, "what the factors of matrix products are rounded to (MLP)",
-        extra=True, of="model", compiled=True,
-    )  # fmt: skip
+        extra=True, of="model", compiled=True)
+    # fmt: on
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", check_value("model", self.model))
@@ -219,7 +189,8 @@ class HPConfig:
                 object.__setattr__(self, name, spec.default if name in EXTRA_NAMES else None)
             else:
                 object.__setattr__(self, name, check_value(name, value))
-        object.__setattr__(self, "weight_decay", self.weight_decay or _decay(self.opt))
+        decay = self.weight_decay or OPTIMIZERS[self.opt].weight_decay
+        object.__setattr__(self, "weight_decay", decay)
         for name, value in _of_layers(self.width).items():
             object.__setattr__(self, name, value)
 
@@ -269,11 +240,6 @@ def _obstacle(name: str, values: Mapping[str, Any]) -> str:
     return f"{needs} is off" if needs and not values.get(needs) else ""
 
 
-def _decay(optimizer: str) -> float:
-    """The weight decay of ``optimizer`` where none is given."""
-    return OPTIMIZERS[optimizer].weight_decay
-
-
 def _of_layers(width: object) -> dict[str, Any]:
     """The width and the depth that a width for each layer says; empty for one number."""
     if not isinstance(width, str):
@@ -305,8 +271,9 @@ def normalised(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str
         if values.get(name) not in (None, FIELDS[name].default) and (why := _obstacle(name, values))
     }
     changed = {name: FIELDS[name].default for name in reasons}
-    if not values.get("weight_decay") and (decay := _decay(values.get("opt", HPConfig.opt))):
-        changed["weight_decay"] = decay
+    optimizer = OPTIMIZERS[values.get("opt", HPConfig.opt)]
+    if not values.get("weight_decay") and optimizer.weight_decay:
+        changed["weight_decay"] = optimizer.weight_decay
     layers = _of_layers(values.get("width"))
     if layers and values.get("depth") not in (None, FIELDS["depth"].default, layers["depth"]):
         reasons["depth"] = f"width is {values['width']}"
