@@ -56,24 +56,16 @@ class DatasetConfig:
 
     def train_images(self, n_train: int, n_test: int) -> int:
         """How many of ``n_train`` images train. Raises DataError if the sizes do not fit."""
-        for key in SPLIT_SIZES:
+        rest = n_train - self.validation_size
+        limits = {"validation_size": (0, n_train - 1), "train_size": (1, rest)}
+        for key, (least, most) in {**limits, "test_size": (1, n_test)}.items():
             size = getattr(self, key)
-            least = 0 if key == "validation_size" else 1
-            if size is not None and size < least:
-                raise DataError(f"dataset: {key} is {size}; it must be at least {least}")
-        needed = self.validation_size + (self.train_size or 1)
-        if needed > n_train:
-            wanted = f"train_size {self.train_size}" if self.train_size else "an image to train on"
-            raise DataError(
-                f"dataset: validation_size {self.validation_size} and {wanted} do not fit: "
-                f"{self.name} has {n_train} training images"
-            )
-        if self.test_size is not None and self.test_size > n_test:
-            raise DataError(
-                f"dataset: test_size {self.test_size} does not fit: "
-                f"{self.name} has {n_test} test images"
-            )
-        return self.train_size or n_train - self.validation_size
+            if size is not None and not least <= size <= most:
+                raise DataError(
+                    f"dataset: {key} is {size}; it must be from {least} to {most} ({self.name}: "
+                    f"{n_train} training images, less validation_size, and {n_test} test images)"
+                )
+        return self.train_size or rest
 
     @property
     def label(self) -> str:

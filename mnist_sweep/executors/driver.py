@@ -22,6 +22,7 @@ START_TIMEOUT = 180.0
 START_ATTEMPTS = 3
 
 
+@dataclass(eq=False)
 class Worker:
     """What the driver knows of a worker.
 
@@ -30,15 +31,13 @@ class Worker:
     now, ``share`` is how much of that is done, and ``shape`` is that of the last ones.
     """
 
-    doctor = "mnist-sweep doctor"
-
-    def __init__(self, place: str, starting_since: float | None = None) -> None:
-        self.place = place
-        self.starting_since = starting_since
-        self.ready: Ready | None = None
-        self.trials: Sequence[Trial] = ()
-        self.share = 0.0
-        self.shape: Shape | None = None
+    place: str
+    starting_since: float | None = None
+    doctor: str = "mnist-sweep doctor"
+    ready: Ready | None = None
+    trials: Sequence[Trial] = ()
+    share: float = 0.0
+    shape: Shape | None = None
 
     def overdue(self) -> bool:
         """Whether it has taken too long to start."""

@@ -36,12 +36,10 @@ def local_executor(
 
 @dataclass(frozen=True)
 class LocalExecutor:
-    """Runs trials in ``jobs`` worker processes of this machine, each on the chosen device.
+    """Runs trials in ``jobs`` worker processes of this machine, spread over the GPUs of ``choice``.
 
-    Where the device has several GPUs, the workers are spread over them. Workers are new Python
-    processes, never forks, with the device and the compiler in their environment. A worker ends
-    with this process, however this process ends. ``say`` gets what the workers have to tell the
-    user.
+    They are new Python processes, never forks, with the device and the compiler in their
+    environment, and end with this process, however it ends. ``say`` gets what they have to tell.
     """
 
     jobs: int

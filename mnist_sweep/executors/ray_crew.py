@@ -101,10 +101,8 @@ def _reason(error: RayError) -> str:
 class _Actor(Worker):
     """A worker in an actor, the answer that we await from it, and its node once that is known."""
 
-    doctor = "mnist-sweep doctor --executor ray"
-
     def __init__(self, actor: Any) -> None:
-        super().__init__("a node")
+        super().__init__("a node", doctor="mnist-sweep doctor --executor ray")
         self.actor = actor
         self.awaited = actor.facts.remote()
         self.node_id = ""
@@ -146,18 +144,14 @@ class Actors:
         self._looked = time.monotonic()
         self._refresh()
         slots, gpus = self._slots(), self.options.gpus_per_worker
-        if not slots and self._refused:
-            reasons = "; ".join(self._refused.values())
-            raise DeviceError(f"no node of the cluster can be used: {reasons}")
         needs = f"CPU and {gpus:g} GPU for a worker" if gpus else "CPU for a worker"
-        if not slots and not grows:
-            raise DeviceError(f"this machine has no {needs}; ask for less")
+        if not slots and (self._refused or not grows):
+            reasons = "; ".join(self._refused.values()) or f"none has {needs}; ask for less"
+            raise DeviceError(f"no node of the cluster can be used: {reasons}")
         if any(worker.node_id for worker in self.workers):
             self._worked = self._looked
-        if not slots:
-            self.say(f"no node of the cluster has {needs}; waiting for one to join")
-        elif self._looked - self._worked > PATIENCE:
-            self.say(f"the cluster has no {needs} free; waiting")
+        if not slots or self._looked - self._worked > PATIENCE:
+            self.say(f"no node of the cluster has {needs}{' free' if slots else ''}; waiting")
 
     def _refresh(self) -> None:
         self._nodes = {node["NodeID"]: node["Resources"] for node in _alive_nodes()}

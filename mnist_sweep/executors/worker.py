@@ -90,7 +90,7 @@ def ready() -> Ready:
 
 
 def main() -> None:
-    """Train what comes from the process that started this one, and end with it."""
+    """Train what the process that started this one sends, and end with it."""
     connection, inbox = to_parent(lambda: os._exit(1))
     runner = TrialRunner(inbox.get(), report=connection.send)
     backend.check_device()
