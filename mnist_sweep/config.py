@@ -1,12 +1,11 @@
 """What decides the result of one training run, and the names it may use.
 
-``HPConfig`` is the single source of truth for hyperparameters: the spec, the CSV and the
-documentation, the plan and the compiled step all read its fields, so that a new one is one line
-here and its use. The tables ``ACTIVATIONS``, ``OPTIMIZERS``, ``SCHEDULES`` and ``models.MODELS``
-hold everything that can be chosen by name; a new entry there is all that a new one needs.
+``HPConfig`` is the only list of hyperparameters: the spec, the CSV, the documentation, the plan and
+the compiled step read its fields, so that a new one is one entry here and its use. What can be
+chosen by name is an entry of a table, and no more.
 
-Nothing here imports tinygrad: the tables work on whatever has tinygrad's elementwise operations,
-so that a spec can be checked and planned without opening a device.
+Nothing here imports tinygrad: the tables work on whatever has its elementwise operations, so that a
+spec can be checked and planned without opening a device.
 """
 
 from __future__ import annotations

@@ -48,11 +48,12 @@ def read_images(config: DatasetConfig) -> LabelledImages:
     """
     if config.is_bundled:
         return load_bundled()
-    data = read_folder(_path(config.path or config.name)).data
-    if config.digest and config.digest != data.digest:
+    path = config.path or config.name
+    data = read_folder(_path(path)).data
+    if config.digest not in ("", data.digest):
         raise DataError(
-            f"{config.path or config.name}: does not hold {config.name} ({config.digest}) any more "
-            f"but other data ({data.digest}); run the sweep again to train on that"
+            f"{path}: does not hold {config.name} ({config.digest}) any more but other data "
+            f"({data.digest}); run the sweep again to train on that"
         )
     return data
 

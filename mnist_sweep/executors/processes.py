@@ -20,10 +20,10 @@ LAST_BREATH = 0.2
 
 
 class Child:
-    """``python -m module FD``, where FD is its end of ``connection``.
+    """``python -m module FD``, where FD is its end of ``connection`` (see ``to_parent``).
 
-    It has a session of its own: Ctrl-C in the terminal is for this process, which ends its children
-    itself. What it prints is kept for ``last_words``.
+    It has a session of its own: Ctrl-C is for this process, which ends its children itself. What it
+    prints is kept for ``last_words``.
     """
 
     def __init__(self, module: str, environment: Mapping[str, str]) -> None:

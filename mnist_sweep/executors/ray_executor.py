@@ -26,8 +26,6 @@ from mnist_sweep.trial import TrialResult
 #: Seconds that Ray gets to end in good order before its processes are killed.
 GRACE = 3.5
 
-NO_RAY = "--executor ray needs Ray: pip install 'mnist-sweep[ray]'"
-
 
 @dataclass(frozen=True)
 class ClusterOptions:
@@ -56,19 +54,13 @@ class RayExecutor:
 
     @contextlib.contextmanager
     def open(self, settings: Settings, stopped: Callable[[], bool]) -> Iterator[Session]:
-        """See Executor.
-
-        A trial whose node was lost runs again elsewhere; that does not count as a failure of its.
-        """
+        """See Executor. A trial that lost its node runs elsewhere; that is no failure of its."""
         with contextlib.closing(_Service(self.options, settings, stopped, self.say)) as service:
             yield service
 
 
 def inspect_cluster(address: str | None) -> tuple[list[str], bool]:
-    """Lines for a person on the cluster at ``address`` (see ClusterOptions), and if it can train.
-
-    Raises DeviceError.
-    """
+    """Lines for a person on the cluster there, and if it can train. Raises DeviceError."""
     _check_installed()
     lines: list[str] = []
     with contextlib.closing(_Service(ClusterOptions(address), say=lines.append)) as service:
@@ -78,7 +70,7 @@ def inspect_cluster(address: str | None) -> tuple[list[str], bool]:
 
 def _check_installed() -> None:
     if importlib.util.find_spec("ray") is None:
-        raise DeviceError(NO_RAY)
+        raise DeviceError("--executor ray needs Ray: pip install 'mnist-sweep[ray]'")
 
 
 def cluster_address(option: str | None) -> str | None:
