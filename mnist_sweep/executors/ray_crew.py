@@ -221,8 +221,7 @@ class Actors:
 
     def give(self, worker: _Actor, trials: list[Trial]) -> None:
         """See Crew."""
-        name = trials[0].dataset.name
-        worker.awaited = worker.actor.run.remote(trials, {name: self.images[name]})
+        worker.awaited = worker.actor.run.remote(trials, self.images[trials[0].dataset.name])
 
     def _lost(self, worker: _Actor, reason: str) -> Ended:
         """As it ends with its node: its trials are not to blame."""

@@ -7,8 +7,10 @@ imported before ``start``.
 
 from __future__ import annotations
 
+import os
 import platform
 import socket
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -44,9 +46,6 @@ class RayWorker:
         ``gpus`` is how many GPUs, or how much of one, this worker has. Returns what is wrong with
         this node, empty if nothing is, and the worker's Ready.
         """
-        import os
-        from dataclasses import replace
-
         import ray
 
         from mnist_sweep.devices import compiler_for, environment
@@ -67,21 +66,15 @@ class RayWorker:
             backend.check_device()
         except Exception as error:
             return f"device {device} cannot be used: {first_line(error)}", None
-        self._images: dict[str, Any] = {}
-        self._runner = TrialRunner(
-            settings, load=lambda config: load_dataset(config, ray.get(self._images[config.name]))
-        )
+        self._images: Any = None
+        self._runner = TrialRunner(settings, lambda config: load_dataset(config, self._images))
         opened = ready()
         if opened.free_memory is not None:
             # The other workers on the same GPU may not have taken their part yet.
             opened = replace(opened, free_memory=int(opened.free_memory * min(1.0, gpus)))
         return "", opened
 
-    def run(self, trials: Any, images: dict[str, Any]) -> Any:
-        """The TrialResults of ``trials`` (Trials of one shape), trained side by side.
-
-        ``images`` has a reference to their data set (LabelledImages) in Ray's object store, by
-        name.
-        """
+    def run(self, trials: Any, images: Any) -> Any:
+        """The TrialResults of ``trials`` (Trials of one shape) on ``images`` (LabelledImages)."""
         self._images = images
         return self._runner.run(trials)
