@@ -1,4 +1,4 @@
-"""A Python process of ours that this process started and talks to; and what it hears there."""
+"""Processes of ours: the side of the one that starts them, and their own."""
 
 from __future__ import annotations
 

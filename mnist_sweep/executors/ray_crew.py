@@ -151,7 +151,7 @@ class Actors:
         if any(worker.node_id for worker in self.workers):
             self._worked = self._looked
         if not slots or self._looked - self._worked > PATIENCE:
-            self.say(f"no node of the cluster has {needs}{' free' if slots else ''}; waiting")
+            self.say(f"the cluster has no {needs}{' free' if slots else ''}; waiting")
 
     def _refresh(self) -> None:
         self._nodes = {node["NodeID"]: node["Resources"] for node in _alive_nodes()}
@@ -224,7 +224,7 @@ class Actors:
         worker.awaited = worker.actor.run.remote(trials, self.images[trials[0].dataset.name])
 
     def _lost(self, worker: _Actor, reason: str) -> Ended:
-        """As it ends with its node: its trials are not to blame."""
+        """How it ends together with its node: its trials are not to blame."""
         self._losses.update(trial.trial_id for trial in worker.trials)
         elsewhere = [t for t in worker.trials if self._losses[t.trial_id] <= MAX_LOSSES]
         if elsewhere:
