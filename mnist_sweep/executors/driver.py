@@ -27,22 +27,18 @@ class Worker:
     """What the driver knows of a worker.
 
     ``place`` is where it is, for people, and ``doctor`` the command that shows what is wrong there.
-    ``starting_since`` is None where it still waits for room; ``trials`` are those that it trains
-    now, ``share`` is how much of that is done, and ``shape`` is that of the last ones.
+    ``starting_since`` (seconds of the monotonic clock) is infinite while it waits for room;
+    ``trials`` are those that it trains now, ``share`` is how much of that is done, and ``shape`` is
+    that of the last ones.
     """
 
     place: str
-    starting_since: float | None = None
+    starting_since: float = float("inf")
     doctor: str = "mnist-sweep doctor"
     ready: Ready | None = None
     trials: Sequence[Trial] = ()
     share: float = 0.0
     shape: Shape | None = None
-
-    def overdue(self) -> bool:
-        """Whether it has taken too long to start."""
-        since = self.starting_since
-        return not self.ready and since is not None and time.monotonic() - since > START_TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -156,7 +152,8 @@ class Driver(Generic[W]):
         results = []
         for worker, message in self.crew.news(timeout):
             results += self._heard(worker, message, assignments)
-        for worker in [worker for worker in self.crew.workers if worker.overdue()]:
+        due = time.monotonic() - START_TIMEOUT
+        for worker in [w for w in self.crew.workers if not w.ready and w.starting_since < due]:
             ended = Ended(f"no answer in {START_TIMEOUT:.0f} s")
             results += self._heard(worker, ended, assignments)
         return results
