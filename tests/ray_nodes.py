@@ -24,7 +24,13 @@ from tests import runs
 
 TIMING = ("train_seconds", "compile_seconds", "finished_at")
 PORT = 6399
-ENVIRONMENT = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+ENVIRONMENT = {
+    **os.environ,
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    # Ray's workers are nicer than others by 15: on a busy machine they could not even end.
+    "RAY_worker_niceness": "0",
+}
 
 
 def table(path: Path) -> list[dict[str, str]]:
