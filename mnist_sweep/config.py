@@ -84,11 +84,7 @@ SCHEDULES: Mapping[str, Schedule] = {
 PRECISIONS = ("float32", "bfloat16")
 
 #: The fields that name an entry of a table whose entries say which others they use.
-_TABLES: Mapping[str, Mapping[str, Any]] = {
-    "model": MODELS,
-    "opt": OPTIMIZERS,
-    "lr_schedule": SCHEDULES,
-}
+_TABLES: Mapping[str, Any] = {"model": MODELS, "opt": OPTIMIZERS, "lr_schedule": SCHEDULES}
 
 
 def _whole(default: int | None, low: int, high: int, doc: str, **traits: Any) -> Any:

@@ -173,13 +173,9 @@ class Actors:
 
     def hire(self) -> None:
         """Ask Ray for a worker, which it starts where and when there is room."""
-        elsewhere = {"ray.io/node-id": f"!in({','.join(self._refused)})"}
+        elsewhere = {"ray.io/node-id": f"!in({','.join(self._refused)})"} if self._refused else None
         actor = _Remote.options(
-            num_cpus=1,
-            num_gpus=self.options.gpus_per_worker,
-            max_restarts=0,
-            max_task_retries=0,
-            label_selector=elsewhere if self._refused else None,
+            num_cpus=1, num_gpus=self.options.gpus_per_worker, label_selector=elsewhere
         ).remote()
         self.workers.append(_Actor(actor))
 
