@@ -38,11 +38,7 @@ NO_NAME = "--device is empty; name one, such as CPU, or leave it out"
 #: What ``--device`` may name.
 DEVICES = ("CPU", "CUDA", "METAL", "AMD", "NV", "CL", "WEBGPU")
 
-_PROBE = (
-    "from mnist_sweep.training.backend import check_device, count_devices\n"
-    "check_device()\n"
-    "print(count_devices())"
-)
+_PROBE = "from mnist_sweep.training import backend as b; b.check_device(); print(b.count_devices())"
 
 
 @dataclass(frozen=True)
@@ -164,13 +160,10 @@ def probe(device: str, compiler: Compiler | None) -> int:
 
     Raises DeviceError with the reason why that cannot be done.
     """
+    command, settings = [sys.executable, "-P", "-c", _PROBE], environment(device, compiler)
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", _PROBE],
-            env=environment(device, compiler),
-            capture_output=True,
-            text=True,
-            timeout=PROBE_TIMEOUT,
+            command, env=settings, capture_output=True, text=True, timeout=PROBE_TIMEOUT
         )
     except subprocess.TimeoutExpired as error:
         raise DeviceError(f"no answer in {PROBE_TIMEOUT} s") from error

@@ -5,41 +5,34 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from mnist_sweep import __version__
+from mnist_sweep import __version__, devices
 from mnist_sweep.cache import cache_dir, kernel_cache
 from mnist_sweep.data.bundled import describe_bundled
-from mnist_sweep.devices import (
-    NO_COMPILER,
-    candidates,
-    choose_device,
-    find_compiler,
-    is_cpu,
-    physical_cores,
-    probe,
-)
 from mnist_sweep.errors import DeviceError, UserError
 from mnist_sweep.executors.ray_executor import cluster_address, inspect_cluster
 
 
 def diagnose() -> tuple[list[str], bool]:
     """Lines for a person, and whether something here can train. Opens every likely device."""
-    compiler = find_compiler()
+    compiler = devices.find_compiler()
     lines = _versions()
-    found = f"{compiler.program} (from {compiler.origin})" if compiler else f"none: {NO_COMPILER}"
+    none = f"none: {devices.NO_COMPILER}"
+    found = f"{compiler.program} (from {compiler.origin})" if compiler else none
     lines.append(f"compiler     {found}")
     usable = []
-    for device in candidates():
+    for device in devices.candidates():
+        is_cpu = devices.is_cpu(device)
         try:
-            if is_cpu(device) and compiler is None:
+            if is_cpu and compiler is None:
                 raise DeviceError("no compiler")
-            count = probe(device, compiler)
-            size = f"{physical_cores()} cores" if is_cpu(device) else f"{count} of them"
+            count = devices.probe(device, compiler)
+            size = f"{devices.physical_cores()} cores" if is_cpu else f"{count} of them"
             lines.append(f"device       {device}: usable, {size}")
             usable.append(device)
         except DeviceError as error:
             lines.append(f"device       {device}: no ({error})")
     try:
-        choice = choose_device(None)
+        choice = devices.choose_device(None)
         if choice.device == "CPU" and "CPU" not in usable:
             raise DeviceError("the CPU cannot be used, see above")
         lines.append(f"run takes    {choice.device}: {choice.reason}")
