@@ -98,7 +98,7 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_home_folder_is_refused() -> None:
-    with pytest.raises(DataError, match="full path"):
+    with pytest.raises(DataError, match="~no-such-user-here/data: no such folder"):
         load_dataset(DatasetConfig("~no-such-user-here/data"))
 
 

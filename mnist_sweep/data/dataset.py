@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ def read_images(config: DatasetConfig) -> LabelledImages:
     if config.is_bundled:
         return load_bundled()
     path = config.path or config.name
-    data = read_folder(_path(path)).data
+    data = read_folder(Path(os.path.expanduser(path))).data
     if config.digest not in ("", data.digest):
         raise DataError(
             f"{path}: does not hold {config.name} ({config.digest}) any more but other data "
@@ -63,10 +64,11 @@ def identified(path: str, name: str = "") -> tuple[DatasetConfig, str]:
 
     ``name`` is what to call it, else what it is called there. Raises DataError if there is none.
     """
-    folder = read_folder(_path(path))
+    where = Path(os.path.expanduser(path))
+    folder = read_folder(where)
     fitting = re.sub(r"[^A-Za-z0-9_.-]+", "-", name or folder.name).lstrip("-_.")[:80]
-    where = str(_path(path).absolute())
-    return DatasetConfig(fitting or "data", digest=folder.data.digest, path=where), folder.note
+    place = str(where.absolute())
+    return DatasetConfig(fitting or "data", digest=folder.data.digest, path=place), folder.note
 
 
 def load_dataset(config: DatasetConfig, data: LabelledImages | None = None) -> Dataset:
@@ -102,13 +104,6 @@ def train_images(config: DatasetConfig) -> int:
     """
     sizes = BUNDLED_IMAGES if config.is_bundled else read_images(config).sizes
     return config.train_images(*sizes)
-
-
-def _path(name: str) -> Path:
-    try:
-        return Path(name).expanduser()
-    except RuntimeError as error:
-        raise DataError(f"dataset: {name}: {error}; write the folder's full path") from error
 
 
 def _shuffled(seed: int, count: int) -> NDArray[np.int32]:

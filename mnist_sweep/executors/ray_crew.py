@@ -112,14 +112,14 @@ class _Actor(Worker):
 class Actors:
     """See Crew: actors of the cluster that this process is connected to.
 
-    ``images`` has references to the data sets in the object store, by name, and may grow. ``say``
-    gets what the user should know of the nodes, again and again.
+    ``say`` gets what the user should know of the nodes, again and again. ``images`` has references
+    to the data sets in the object store, by name.
     """
 
     options: ClusterOptions
     settings: Settings
-    images: Mapping[str, Any]
     say: Callable[[str], None]
+    images: dict[str, Any] = field(default_factory=dict)
     workers: list[_Actor] = field(default_factory=list)
     _nodes: dict[str, Mapping[str, float]] = field(default_factory=dict)  # id -> resources
     _refused: dict[str, str] = field(default_factory=dict)  # id -> the node and why

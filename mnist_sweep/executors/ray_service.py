@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import chdir, closing
 from functools import cache
+from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
@@ -22,10 +23,9 @@ import ray
 from mnist_sweep.data.dataset import read_images
 from mnist_sweep.errors import DeviceError, UserError
 from mnist_sweep.executors.driver import Driver
-from mnist_sweep.executors.interface import Settings
 from mnist_sweep.executors.processes import to_parent
 from mnist_sweep.executors.ray_crew import ANSWER_TIMEOUT, Actors, inspect_nodes
-from mnist_sweep.executors.ray_executor import GRACE, ClusterOptions
+from mnist_sweep.executors.ray_executor import GRACE
 
 #: Seconds that Ray may take to start, or to connect to a cluster.
 CONNECT_TIMEOUT = 120.0
@@ -64,30 +64,30 @@ def _connect(address: str | None, cpus: int | None, send: Callable[[object], Non
         timer.cancel()
 
 
-def _sweep(
-    options: ClusterOptions,
-    settings: Settings,
-    inbox: SimpleQueue[Any],
-    stopped: Callable[[], bool],
-    send: Callable[[object], None],
-) -> None:
-    """Run what comes into ``inbox``, with the workers of one session."""
-    images: dict[str, Any] = {}
+def _serve(connection: Connection, inbox: SimpleQueue[Any], stopped: Callable[[], bool]) -> None:
+    """Answer as _Service says, until nobody asks any more. Raises UserError."""
+    send = connection.send
+    options, settings = inbox.get()
+    _connect(options.address, options.jobs, send)
+    if settings is None:
+        send(inspect_nodes(send))
+        send(None)
+        return
     say = cache(send)  # many workers have the same to say
-    crew = Actors(options, settings, images, say)
+    crew = Actors(options, settings, say)
     with closing(Driver(crew, settings, stopped, say)) as driver:
         while (cohorts := inbox.get()) is not None:
             # Here and once: a folder is read from where the user is, and each node gets one copy.
             for dataset in {cohort.shape.dataset for cohort in cohorts}:
-                if dataset.name not in images:
-                    images[dataset.name] = ray.put(read_images(dataset))
+                if dataset.name not in crew.images:
+                    crew.images[dataset.name] = ray.put(read_images(dataset))
             for result in driver.run(cohorts):
                 send(result)
             send(None)
 
 
 def main() -> None:
-    """Serve the process that started this one, as _Service says."""
+    """Serve the process that started this one."""
     ended = threading.Event()
 
     def end() -> None:
@@ -97,18 +97,11 @@ def main() -> None:
         os.killpg(0, signal.SIGKILL)
 
     connection, inbox = to_parent(end)
-    send = connection.send
     try:
-        options, settings = inbox.get()
         try:
-            _connect(options.address, options.jobs, send)
-            if settings:
-                _sweep(options, settings, inbox, ended.is_set, send)
-            else:
-                send(inspect_nodes(send))
-                send(None)
+            _serve(connection, inbox, ended.is_set)
         except UserError as error:
-            send(error)
+            connection.send(error)
     except OSError:
         ended.wait()  # nobody listens any more
     finally:
