@@ -80,6 +80,22 @@ def test_a_bad_override_is_named_in_its_error(tmp_path: Path, override: str, pro
     assert noted.replace(f"{tmp_path}/", "").startswith(f"--set {override}: {problem}")
 
 
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("epochs=3", "epochs: is in base and in the first of rungs, which counts"),
+        ("seeds=3", "seeds: is in the spec and in the first of rungs, which counts"),
+        ("dataset.train_size=99", "train_size: is in dataset and in the first of rungs"),
+    ],
+)
+def test_what_the_first_rung_sets_is_not_overridden_in_silence(
+    tmp_path: Path, override: str, problem: str
+) -> None:
+    rungs = "rungs: [{epochs: 1, seeds: 2, train_size: 900, keep: 1}, {epochs: 2}]\n"
+    (noted,) = problems(tmp_path, f"parameters: {{lr: [1e-3, 1e-2]}}\n{rungs}", override)
+    assert noted.startswith(f"--set {override}: {problem}")
+
+
 def test_all_problems_of_file_and_overrides_come_at_once(tmp_path: Path) -> None:
     text = "seeds: 0\nbase: {lr: 0}\n"
     noted = problems(tmp_path, text, "a=[", "epochs=x", data_dir="=x")

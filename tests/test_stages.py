@@ -344,12 +344,61 @@ def test_a_run_names_the_stage_and_the_last_one_is_ranked_first(tmp_path: Path) 
         ("race: {margin: 1}", "race: needs seeds:; write race: {seeds: 10, margin: 0.1}"),
         ("race: {seeds: 3, margin: -1}", "race.margin: expected points such as 0.1"),
         ("confirm: {top: 2, seeds: 2}", "confirm.seeds: 0 chose the best; give fresh ones"),
+        ("race: {seeds: 4}\nconfirm: {top: 2, seeds: [3]}", "confirm.seeds: 3 chose the best"),
+        ("seeds: 3\nrace: {seeds: 3}", "race: trains nothing that was not trained before it"),
+        ("rungs: [{keep: 2}, {epochs: 1}]", "rungs: rung 2 trains nothing that was not trained"),
+        (
+            "base: {lr_schedule: cosine}\nrungs: [{keep: 2}, {patience: 9, keep: 2}, {epochs: 2}]",
+            "rungs: rung 2 trains nothing that was not trained before it",
+        ),
+        (
+            "rungs: [{keep: 2}, {epochs: 2, keep: 1}]\nconfirm: {top: 1, seeds: [9]}",
+            "keep: after the last of rungs only a race: goes on; add one or remove it",
+        ),
+        ("rungs: [{keep: 2}, {lr: 1e-3}]", "lr: is in rungs and in parameters; remove it"),
+        (
+            "base: {epochs: 2}\nrungs: [{epochs: 1, keep: 2}, {epochs: 2}]",
+            "epochs: is in base and in the first of rungs, which counts; remove it",
+        ),
         ("confirm: {seeds: [7]}", "confirm: needs top:"),
         ("batch: 3", "batch: is only for method: bayes"),
     ],
 )
 def test_what_is_wrong_with_a_stage_is_said(text: str, problem: str, tmp_path: Path) -> None:
     assert any(problem in told for told in problems(tmp_path, f"{SPACE}{text}\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("confirm: {top: 50, seeds: [9]}", "confirm: 50 are more than the 24 configurations left"),
+        ("rungs: [{keep: 25}, {epochs: 2}]", "rungs: 25 are more than the 24 configurations left"),
+        ("rungs: [{keep: contenders}, {epochs: 2}]", "rungs: contenders: with one seed nothing is"),
+        ("method: bayes\ncount: 10", "count: all 10 are drawn at random; a model chooses none"),
+        ("method: bayes\nexclude: [{width: 99}]", "exclude: {width: 99} matches no configuration"),
+    ],
+)
+def test_what_has_no_effect_on_a_search_is_a_note(text: str, note: str, tmp_path: Path) -> None:
+    assert any(note in line for line in load(tmp_path, f"{SPACE}{text}\n").warnings)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rungs: [{keep: 24}, {seeds: 2, keep: contenders}, {epochs: 2}]\nrace: {seeds: 4}",
+        "seeds: 2\nrace: {seeds: 3}\nconfirm: {top: 24, seeds: [3]}",
+        "method: bayes\ncount: 11\nexclude: [{width: 64, opt: sgd}]",
+    ],
+)
+def test_what_has_an_effect_is_no_note(text: str, tmp_path: Path) -> None:
+    assert load(tmp_path, f"{SPACE}{text}\n").warnings == ()
+
+
+def test_the_seeds_of_the_first_rung_are_those_of_the_resolved_spec(tmp_path: Path) -> None:
+    spec = load(tmp_path, f"{SPACE}rungs: [{{seeds: 2, keep: 4}}, {{epochs: 2}}]\n")
+    again = load(tmp_path, spec.resolved)
+    assert [p.variants for p in again.search.parts] == [p.variants for p in spec.search.parts]
+    assert [*spec.search.parts[0].seeds] == [0, 1]
 
 
 def test_a_rung_of_all_images_is_on_the_data_set_as_it_is(tmp_path: Path) -> None:

@@ -33,7 +33,10 @@ def bayes_search(space: Space, count: int, batch: int, sampling_seed: int) -> Ba
     points = [point for point in map(sieve.admit, islice(drawn, _MOST_CANDIDATES)) if point]
     notes = sieve.normalisations()
     check_found(points, count, notes)
-    return BayesSearch(space, min(count, len(points)), batch, sampling_seed, points, notes)
+    search = BayesSearch(space, min(count, len(points)), batch, sampling_seed, points, notes)
+    if count < len(points) and count == search.first:
+        notes.append(f"count: all {count} are drawn at random; a model chooses none of so few")
+    return search
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,11 @@ class BayesSearch:
     candidates: Sequence[Point]
     warnings: Sequence[str] = ()
     _chosen: dict[tuple[float, ...], list[int]] = field(default_factory=dict, repr=False)
+
+    @property
+    def first(self) -> int:
+        """How many are drawn at random."""
+        return min(self.count, max(self.batch, _DRAWN + 2 * len(self.space.grids[0])))
 
     @property
     def parts(self) -> Sequence[Part]:
@@ -89,9 +97,8 @@ class BayesSearch:
         return fmean(math.log(max(self.space.metric.error(value), 1e-5)) for value in values)
 
     def _next(self, chosen: Sequence[int], errors: Sequence[float]) -> list[int]:
-        first = min(self.count, max(self.batch, _DRAWN + 2 * len(self.space.grids[0])))
         if not chosen:
-            return list(range(first))
+            return list(range(self.first))
         key = tuple(errors)
         if key not in self._chosen:
             self._chosen[key] = self._improving(chosen, errors)

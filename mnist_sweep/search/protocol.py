@@ -113,8 +113,6 @@ def listed(space: Space, points: Iterable[Point], count: int | None = None) -> L
     kept = list(islice(filter(None, map(sieve.admit, points)), count))
     notes = [*sieve.normalisations(), *sieve.repeats()]
     check_found(kept, count, notes)
-    if count is None:
-        notes += sieve.unused_exclusions()
     trials = (
         Trial(HPConfig(**point, model=space.model, seed=seed), space.dataset)
         for point in kept

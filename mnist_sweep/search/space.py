@@ -81,6 +81,13 @@ class Exclusion:
         """Whether a point agrees with every field of the entry."""
         return all(point[name] in values for name, values in self.values.items())
 
+    def meets(self, start: Point, grid: Grid) -> bool:
+        """Whether a point of ``grid`` around ``start`` may match."""
+        return all(
+            any(_offers(grid.get(name, [start[name]]), value) for value in values)
+            for name, values in self.values.items()
+        )
+
     def __str__(self) -> str:
         shown = ", ".join(
             f"{name}: {values[0] if len(values) == 1 else list(values)}"
@@ -110,6 +117,18 @@ class Space:
         """How many points there are, repeats and excluded ones among them; endless is inf."""
         return len(self.starts) * sum(map(grid_size, self.grids))
 
+    def idle_exclusions(self) -> list[str]:
+        """A line for each exclusion that no point can match."""
+        around = [(start, grid) for start in self.starts for grid in self.grids]
+        idle = [e for e in self.exclusions if not any(e.meets(*each) for each in around)]
+        return [f"{entry.place}: exclude: {entry} matches no configuration" for entry in idle]
+
+
+def _offers(domain: Domain, value: Any) -> bool:
+    if isinstance(domain, Interval):
+        return not isinstance(value, str) and domain.low <= value <= domain.high
+    return value in domain
+
 
 def grid_size(grid: Grid) -> float:
     """The number of points of a grid: a whole one, or infinity if it has an interval."""
@@ -121,7 +140,6 @@ class Sieve:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._unused = set(range(len(space.exclusions)))
         # Points by their values, which are in one order for all points of a space.
         self._written: set[tuple[Any, ...]] = set()
         self._kept: set[tuple[Any, ...]] = set()
@@ -135,9 +153,7 @@ class Sieve:
 
         That is one that is excluded as it was written, or whose training came through before.
         """
-        hits = {i for i, entry in enumerate(self._space.exclusions) if entry.matches(point)}
-        self._unused -= hits
-        if hits:
+        if any(entry.matches(point) for entry in self._space.exclusions):
             return None
         values, reasons = normalised({**point, "model": self._space.model})
         for name, reason in reasons.items():
@@ -172,8 +188,3 @@ class Sieve:
         written, kept = len(self._written), len(self._kept)
         same = f"{written - kept:,} of {written:,} configurations are the same training as another"
         return [f"{same} and run once"] * (kept < written)
-
-    def unused_exclusions(self) -> list[str]:
-        """A line for each exclusion that no point matched."""
-        entries = [self._space.exclusions[i] for i in sorted(self._unused)]
-        return [f"{entry.place}: exclude: {entry} matches no configuration" for entry in entries]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from mnist_sweep.analysis.configurations import Configuration, configurations
 from mnist_sweep.analysis.intervals import LEVEL
 from mnist_sweep.analysis.ranking import measured, rank
-from mnist_sweep.config import SCHEDULES, HPConfig
+from mnist_sweep.config import SCHEDULES, HPConfig, normalised
 from mnist_sweep.metrics import Metric
 from mnist_sweep.search.protocol import Asked, Part, Search
 from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
@@ -74,7 +74,7 @@ class Staged:
         parts = list(self.method.parts)
         for stage in self.stages:
             before = parts[-1]
-            width = _most_kept(stage.keep, before.configurations)
+            width = most_kept(stage.keep, before.configurations)
             asked, seeds, variants = 0, stage.seeds, before.variants
             if stage.name == before.stage:
                 parts.pop()
@@ -112,8 +112,9 @@ class Rung:
     metric: Metric
 
     def trial(self, config: HPConfig, seed: int) -> Trial:
-        """``config`` with the changes."""
-        return Trial(replace(config, **self.changes, seed=seed), self.dataset)
+        """``config`` with the changes, as far as they apply to it."""
+        values, _ = normalised({**vars(config), **self.changes, "seed": seed})
+        return Trial(HPConfig(**values), self.dataset)
 
     def asked(self, before: Sequence[TrialResult], rows: Mapping[str, TrialResult]) -> list[Trial]:
         """Every seed of those kept, best first."""
@@ -124,7 +125,8 @@ class Rung:
         ]
 
 
-def _most_kept(keep: Keep, configurations: int) -> int:
+def most_kept(keep: Keep, configurations: int) -> int:
+    """How many of so many ``configurations`` stay at most."""
     share = 1.0 if keep is None else keep
     return min(
         share if isinstance(share, int) else math.ceil(share * configurations), configurations
@@ -140,7 +142,7 @@ def kept(results: Sequence[TrialResult], keep: Keep, metric: Metric) -> list[HPC
 
         compared = compare_with_best(ranked, metric)
         return [c.configuration.config for c in compared if c.verdict != "worse"]
-    return [c.config for c in ranked[: _most_kept(keep, len(ranked))]]
+    return [c.config for c in ranked[: most_kept(keep, len(ranked))]]
 
 
 @dataclass(frozen=True)

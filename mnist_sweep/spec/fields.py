@@ -126,6 +126,7 @@ def _domain(draft: Draft, name: str, node: Node) -> Domain:
         nodes = given["values"].items(name)
         if drawing and "probabilities" in given:
             return _weighted(draft, name, nodes, given["probabilities"])
+        draft.unused |= {"probabilities": None} if "probabilities" in given else {}
         return _values(draft, name, given["values"])
     if "value" in given:
         return _values(draft, name, Items(node.place, [given["value"]]))

@@ -16,7 +16,7 @@ from mnist_sweep.config import SPEC_FIELDS, HPConfig
 from mnist_sweep.metrics import Metric
 from mnist_sweep.search.methods import DRAWING, METHODS
 from mnist_sweep.search.protocol import Search, SearchError
-from mnist_sweep.search.space import Interval, Space
+from mnist_sweep.search.space import Grid, Interval, Space
 from mnist_sweep.search.stages import Staged
 from mnist_sweep.spec.draft import MAX_TRIALS, BestConfigs, Draft
 from mnist_sweep.spec.keys import KEYS, read_keys
@@ -96,7 +96,9 @@ def _search(draft: Draft) -> tuple[Search, float]:
     dataset, seeds = values["dataset"], values["seeds"] or ()
     for first in (values["rungs"] or ())[:1]:
         base = base | dict(first.changes)
-        seeds = first.seeds or seeds
+        if first.seeds:
+            seeds = first.seeds
+            draft.root.entries.pop("seeds")  # the default, or a problem
         dataset = dataset and replace(dataset, **first.sizes)
     grids = [*(values["parameters"] or ()), *(values["grids"] or ())]
     configs = [HPConfig(model=values["model"] or HPConfig.model)]
@@ -116,26 +118,49 @@ def _search(draft: Draft) -> tuple[Search, float]:
         exclusions=values["exclude"] or (),
         metric=values["metric"],
     )
-    for name in values["base"] or ():
-        if grids and all(name in grid for grid in grids):
-            swept_in = "parameters" if values["parameters"] else "every grid"
-            table = draft.root.entries["base"]
-            assert isinstance(table, Table)
-            wrong = f"{name}: is in base and in {swept_in}; remove it from one of them"
-            draft.note(table.key_places[name], wrong)
+    _check_once(draft, grids)
     _check_batches(draft, space)
     if not draft.problems:
         _check_size(draft, space)
     if draft.problems:
         raise draft.error()
+    draft.warnings += space.idle_exclusions()
     method = METHODS[values["method"]]
     try:
         search: Search = method.build(space, **{key: values[key] for key in method.keys})
     except SearchError as error:
         draft.note(*error.args)
         raise draft.error() from error
-    stages = stages_of(draft, dataset, seeds)
+    stages = stages_of(draft, search, space)
+    if draft.problems:
+        raise draft.error()
     return Staged(search, stages) if stages else search, space.size
+
+
+def _check_once(draft: Draft, grids: Sequence[Grid]) -> None:
+    """Refuse what stands in two places, of which one has no effect."""
+    entries, rungs = draft.root.entries, draft.values["rungs"] or ()
+    swept_in = "parameters" if draft.values["parameters"] else "every grid"
+    holders = {"base": entries.get("base"), "dataset": entries["dataset"], "the spec": draft.root}
+    found = [
+        (table.key_places[name], name, holder, other)
+        for holder, table in holders.items()
+        if isinstance(table, Table)
+        for name in table.key_places
+        for other, is_there in (
+            (swept_in, holder == "base" and grids and all(name in grid for grid in grids)),
+            ("the first of rungs, which counts", rungs and name in rungs[0].table.entries),
+        )
+        if is_there
+    ]
+    found += [
+        (rung.table.key_places[name], name, "rungs", swept_in.replace("every", "a"))
+        for rung in rungs
+        for name in rung.changes
+        if any(name in grid for grid in grids)
+    ]
+    for place, name, one, other in found:
+        draft.note(place, f"{name}: is in {one} and in {other}; remove it from one of them")
 
 
 def _check_batches(draft: Draft, space: Space) -> None:

@@ -8,11 +8,13 @@ from itertools import pairwise
 from typing import Any
 
 from mnist_sweep.config import parse_number
-from mnist_sweep.search.stages import Keep, Race, Rung, Stage
+from mnist_sweep.search.protocol import Search
+from mnist_sweep.search.space import Space
+from mnist_sweep.search.stages import Keep, Race, Rung, Stage, most_kept
 from mnist_sweep.spec.draft import MAX_IMAGES, MAX_TRIALS, Draft, training_images
 from mnist_sweep.spec.fields import read_base, read_seeds
 from mnist_sweep.spec.nodes import Node, NodeError, Scalar, Table
-from mnist_sweep.trial import DatasetConfig
+from mnist_sweep.trial import Trial
 
 _RUNG = "{epochs: 1, keep: 1/4}"
 
@@ -21,6 +23,7 @@ _RUNG = "{epochs: 1, keep: 1/4}"
 class RungSpec:
     """An entry of ``rungs``: what it changes, also of the data set, and how many stay after it."""
 
+    table: Table
     changes: Mapping[str, Any]
     sizes: Mapping[str, Any]
     seeds: Sequence[int] | None
@@ -47,6 +50,7 @@ def _rung(draft: Draft, node: Node, is_last: bool) -> RungSpec:
     size = own.get("train_size")
     changes = read_base(draft, Table(table.place, rest, table.key_places)) if rest else {}
     return RungSpec(
+        table,
         {name: value for name, value in changes.items() if value is not None},
         (draft.attempt(_sizes, draft, size) or {}) if size else {},
         draft.attempt(read_seeds, draft, own["seeds"]) if "seeds" in own else None,
@@ -83,10 +87,6 @@ def read_confirm(draft: Draft, node: Node) -> tuple[int, Sequence[int]]:
     keys = ("top", "seeds")
     table = draft.table(node, "confirm", "{top: 5, seeds: [20, 21, 22]}", keys, keys)
     seeds = read_seeds(draft, table.entries["seeds"])
-    used = sorted(set(seeds) & set(draft.values["seeds"] or ()))
-    if used:
-        wrong = f"confirm.seeds: {', '.join(map(str, used))} chose the best; give fresh ones"
-        raise NodeError(table.entries["seeds"], wrong)
     return table.entries["top"].whole("confirm.top", 1, MAX_TRIALS), seeds
 
 
@@ -103,20 +103,61 @@ def read_race(draft: Draft, node: Node) -> tuple[Sequence[int], float]:
     return seeds, margin / 100 if metric is None or metric.is_accuracy else margin
 
 
-def stages_of(draft: Draft, dataset: DatasetConfig, seeds: Sequence[int]) -> list[Stage]:
-    """The stages behind the method, whose trials are on ``dataset`` with ``seeds``."""
-    values, metric = draft.values, draft.values["metric"]
-    stages: list[Stage] = []
+def stages_of(draft: Draft, method: Search, space: Space) -> list[Stage]:
+    """The stages behind the ``method``, which searches ``space``; notes what has no effect."""
+    values, dataset, seeds, metric = draft.values, space.dataset, space.seeds, space.metric
+    stages: list[tuple[str, Stage]] = []
     rungs: Sequence[RungSpec] = values["rungs"] or ()
     for i, (before, rung) in enumerate(pairwise(rungs), 2):
         dataset = replace(dataset, **rung.sizes)
         seeds = rung.seeds or seeds
-        stages.append(Rung(f"rung {i}", before.keep, rung.changes, dataset, seeds, metric))
+        stage = Rung(f"rung {i}", before.keep, rung.changes, dataset, seeds, metric)
+        stages.append(("rungs", stage))
     if values["race"]:
-        name = stages[-1].name if stages else ""
         raced, margin = values["race"]
-        stages.append(Race(raced, margin, metric, rungs[-1].keep if rungs else 1.0, name, dataset))
+        name = stages[-1][1].name if stages else ""
+        keep = rungs[-1].keep if rungs else 1.0
+        stages.append(("race", Race(raced, margin, metric, keep, name, dataset)))
+    elif rungs and "keep" in rungs[-1].table.entries:
+        place = rungs[-1].table.key_places["keep"]
+        draft.note(
+            place, "keep: after the last of rungs only a race: goes on; add one or remove it"
+        )
     if values["confirm"]:
         top, fresh = values["confirm"]
-        stages.append(Rung("confirm", top, {}, dataset, fresh, metric))
-    return stages
+        stages.append(("confirm", Rung("confirm", top, {}, dataset, fresh, metric)))
+    _check(draft, stages, method)
+    return [stage for _, stage in stages]
+
+
+def _check(draft: Draft, stages: Sequence[tuple[str, Stage]], method: Search) -> None:
+    """Note what has no effect in ``stages``, each with the key that asks for it."""
+    *_, first = method.parts
+    left, seeds, used = first.configurations, {*first.seeds}, {*first.seeds}
+    done: list[Stage] = []
+    for key, stage in stages:
+        where, fresh = draft.root.key_places[key], {*stage.seeds}
+        done.append(stage)
+        if key == "confirm" and used & fresh:
+            chose = ", ".join(map(str, sorted(used & fresh)))
+            draft.note(where, f"confirm.seeds: {chose} chose the best; give fresh ones")
+        elif fresh <= seeds and all(_is_idle(done, trial) for trial in first.variants):
+            what = "trains" if key == "race" else f"{stage.name} trains"
+            more = "give it more seeds, images or epochs"
+            draft.note(key, f"{what} nothing that was not trained before it; {more}")
+        if isinstance(stage.keep, int) and stage.keep > left:
+            more = f"{stage.keep} are more than the {left:,} configurations left; all go on"
+            draft.warnings.append(f"{where}: {key}: {more}")
+        if stage.keep is None and len(seeds) == 1:
+            alike = "contenders: with one seed nothing is told apart, and all go on; give it more"
+            draft.warnings.append(f"{where}: {key}: {alike}")
+        left, seeds = most_kept(stage.keep, left), fresh
+        used |= fresh
+
+
+def _is_idle(stages: Sequence[Stage], trial: Trial) -> bool:
+    """Whether the last of ``stages`` leaves ``trial`` as those before it made it."""
+    before = trial
+    for stage in stages:
+        before, trial = trial, stage.trial(trial.config, trial.config.seed)
+    return trial == before
