@@ -56,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if output and output.resolve() == arguments.spec.resolve():
         raise UserError(f"-o {output} is the spec itself; name a results file, such as out.csv")
     output = results_path(spec, output)
-    names = ("overwrite", "retry_failed", "limit", "weights")
+    names = ("overwrite", "retry_failed", "limit", "seconds", "weights")
     which = {name: getattr(arguments, name) for name in names}
     executor, device, jobs = _executor(arguments)
     if arguments.dry_run:
@@ -71,7 +71,6 @@ def _run(arguments: argparse.Namespace) -> int:
             executor,
             device=device,
             **which,
-            seconds=arguments.seconds,
             stopped=lambda: stop.requested,
             say=note,
             progress=True,
@@ -93,7 +92,7 @@ def _run(arguments: argparse.Namespace) -> int:
         show(following)
         return DONE
     study = split_studies(summary.rows, preferred=spec.metric)[0]
-    if summary.searched and not left:
+    if summary.searched:
         show(format_search(study, summary.rows, spec.size))
     show(f"{format_winner(study)}; {following}")
     return SOME_FAILED if summary.failed else DONE

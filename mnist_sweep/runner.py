@@ -20,7 +20,7 @@ from mnist_sweep.executors.interface import Executor, Session, Settings
 from mnist_sweep.export.model import TrainedModel
 from mnist_sweep.labels import count, duration, stage_text
 from mnist_sweep.metrics import Metric
-from mnist_sweep.pace import FLOPS_PER_CORE, Deadline, Pace
+from mnist_sweep.pace import MEASURED_ON, Deadline, Pace
 from mnist_sweep.plan import check_batch_sizes, flops, plan, weight_bytes
 from mnist_sweep.progress import Progress
 from mnist_sweep.results.file import ResultsWriter, read_results
@@ -88,6 +88,7 @@ def describe_plan(
     overwrite: bool = False,
     retry_failed: bool = False,
     limit: int | None = None,
+    seconds: float | None = None,
     weights: Weights | None = None,
 ) -> str:
     """What ``run`` would do, as a few lines for a person: trials, cohorts, work.
@@ -115,7 +116,9 @@ def describe_plan(
             f"are {jobs} workers meant for the {count(cores, 'core')} of this machine? They take "
             f"the memory of {jobs} and are no faster than --jobs {cores}"
         )
-    seconds = pace.seconds(todo) / jobs + (START_SECONDS if todo else 0)
+    needed = pace.seconds(todo) / jobs + (START_SECONDS if todo else 0)
+    if seconds is not None and seconds < needed:
+        notes.append(f"--time {duration(seconds)} is less; the same command goes on from there")
     kept = sum(weight_bytes(trial.config) for trial in todo) / 1e6 if weights else 0
     known = [*(row.trial for row in state.rows.values()), *state.proposed]
     configurations = len({replace(trial.config, seed=0) for trial in known})
@@ -128,8 +131,8 @@ def describe_plan(
             f"to run          {len(todo):,}"
             + (f", then at most {later:,} that depend on their results" if later else ""),
             f"cohorts         {len(cohorts):,}, each of one shape that is compiled once",
-            f"work            {_work_text(flops(todo), seconds)} with {count(jobs, 'job')}"
-            + ("" if state.rows else f" on CPU cores at {FLOPS_PER_CORE / 1e9:.0f} GFLOP/s"),
+            f"work            {_work_text(flops(todo), needed)} with {count(jobs, 'job')}"
+            + ("" if state.rows else f" {MEASURED_ON}"),
             *state.stage_lines(pace, jobs),
             f"results         {output}"
             + (f", models of {kept:,.1f} MB at most in {weights_path(output)}" if kept else ""),

@@ -82,8 +82,12 @@ def format_search(study: Study, rows: Sequence[TrialResult], size: float) -> str
         f"{duration(seconds)} of one worker's time."
     )
     compared = len(study.configurations)
-    last = f"Its last stage compares {compared:,} of these." if 1 < compared < tried else ""
-    return " ".join(filter(None, [cost, last, study.promise_text, study.lost_text]))
+    last = f"Its last stage has {compared:,} of these." if compared < tried else ""
+    sure = study.promise_text
+    if not sure and compared > 1:
+        sure = "One seed does not say how sure that is; confirm: or race: would."
+    texts = [cost, last, sure, study.lost_text, study.settle_text]
+    return " ".join(filter(None, texts))
 
 
 def _columns(study: Study, shown: Sequence[Comparison]) -> list[_Column]:

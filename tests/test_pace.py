@@ -13,10 +13,10 @@ from mnist_sweep.config import HPConfig
 from mnist_sweep.devices import choose_device
 from mnist_sweep.executors.interface import Executor
 from mnist_sweep.executors.local import LocalExecutor
-from mnist_sweep.pace import COMPILE_SECONDS, FLOPS_PER_CORE, Deadline, Pace
+from mnist_sweep.pace import COMPILE_SECONDS, Deadline, Pace
 from mnist_sweep.plan import flops
 from mnist_sweep.results.file import ResultsWriter, read_results
-from mnist_sweep.runner import run_sweep
+from mnist_sweep.runner import describe_plan, run_sweep
 from mnist_sweep.spec.load import SweepSpec
 from mnist_sweep.trial import Trial, TrialResult
 from tests.in_process import InProcessExecutor
@@ -40,8 +40,10 @@ def of_width(width: int, seed: int = 0, epochs: int = 1) -> Trial:
 
 def test_without_rows_the_pace_is_that_of_a_core_and_each_shape_is_compiled_once() -> None:
     several = [of_width(64, seed) for seed in range(3)] + [of_width(128)]
-    expected = flops(several) / FLOPS_PER_CORE + 2 * COMPILE_SECONDS
+    expected = flops(several) / 65e9 + 2 * COMPILE_SECONDS
     assert Pace().seconds(several) == pytest.approx(expected)
+    cnn = Trial(HPConfig(model="cnn"))
+    assert Pace().seconds([cnn]) == pytest.approx(flops([cnn]) / 195e9 + COMPILE_SECONDS)
     assert Pace().seconds([]) == 0
 
 
@@ -108,6 +110,13 @@ def test_what_would_not_end_in_time_is_not_begun(tmp_path: Path, kind: str) -> N
     assert (summary.done, summary.new, summary.interrupted) == (3, 1, False)
     assert [r.trial.config.width for r in read_results(output).results[2:]] == [16]
     assert said[-1].startswith("out of time: 5 trials of this stage left, about ")
+
+
+def test_a_dry_run_says_that_there_is_less_time_than_it_takes(tmp_path: Path) -> None:
+    spec, output = load(tmp_path, TINY), tmp_path / "out.csv"
+    less, enough = (describe_plan(spec, output, jobs=1, seconds=s) for s in (5, 600))
+    assert "note            --time 5 s is less; the same command" in less
+    assert "--time" not in enough
 
 
 def test_no_worker_starts_where_nothing_would_end_in_time(tmp_path: Path) -> None:

@@ -249,7 +249,7 @@ def test_a_search_ends_with_what_it_found_how_sure_that_is_and_what_it_took(
     study = split_studies(rows)[0]
     text = format_search(study, rows, spec.size)
     cost = "24 trials, of 18 of the 24 configurations, and 24 min of one worker's time."
-    assert text.startswith(f"The search took {cost} Its last stage compares 3 of these. ")
+    assert text.startswith(f"The search took {cost} Its last stage has 3 of these. ")
     assert study.promise_text
     assert study.promise_text in text
     assert format_search(study, rows, math.inf).startswith("The search took 24 trials, of 18 conf")
@@ -257,6 +257,9 @@ def test_a_search_ends_with_what_it_found_how_sure_that_is_and_what_it_took(
     assert re.match(r"best: lr \S+, \w+, width \d+: validation accuracy", format_winner(study))
     tied = sum(comparison.verdict == "tied" for comparison in study.comparisons)
     assert bool(tied) == ("None of these is better than the best by more than" in text)
+    assert study.settle_text in text
+    (alone,) = split_studies([row for row in rows if not row.stage])
+    assert "One seed does not say how sure that is" in format_search(alone, rows, spec.size)
 
 
 def by_stage(search: Search, rows: Mapping[str, TrialResult]) -> list[TrialResult]:

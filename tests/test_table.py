@@ -44,8 +44,7 @@ def test_a_small_study_is_shown_exactly_like_this() -> None:
         "",
         "±: reach of the 95 % interval: Student t over n seeds.",
         "=: may be the best.",
-        "With at least 95 % confidence the truly best configuration is among the 2 of 2 that may "
-        "be the best.",
+        "Any of the 2 may be the truly best: none is told from the first.",
         "About 3 seeds would tell the other from the best (2 more trials).",
         "mnist-sweep run SPEC --set seeds=3 runs all configurations so; a spec with from_results: "
         "{file:",

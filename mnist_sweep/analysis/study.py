@@ -101,15 +101,16 @@ class Study:
     @property
     def promise_text(self) -> str:
         """What the verdicts promise, in one sentence; empty where nothing was compared."""
-        ties = self._judged("tied")
-        compared = ties + self._judged("worse")
-        if not compared:
+        left, worse = 1 + self._judged("tied"), self._judged("worse")
+        if left + worse == 1:
             return ""
-        if not ties:
+        if not worse:
+            return f"Any of the {left:,} may be the truly best: none is told from the first."
+        if left == 1:
             return "With at least 95 % confidence the best is the truly best configuration."
         return (
             "With at least 95 % confidence the truly best configuration is among the "
-            f"{ties + 1:,} of {compared + 1:,} that may be the best."
+            f"{left:,} of {left + worse:,} that may be the best."
         )
 
     @property
