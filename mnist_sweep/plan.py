@@ -132,38 +132,35 @@ class Assignments:
     """
 
     def __init__(self, cohorts: Iterable[Cohort]) -> None:
-        self._untouched: dict[Shape, deque[Trial]] = {}
-        # Those that somebody has begun and that have trials left: few, whatever the sweep's size.
-        self._begun: dict[Shape, deque[Trial]] = {}
+        # Without those that have none left; those that somebody has begun are few of them.
+        self._waiting: dict[Shape, deque[Trial]] = {}
+        self._begun: set[Shape] = set()
         #: How many trials nobody has taken yet.
         self.left = 0
         for cohort in cohorts:
-            self._untouched.setdefault(cohort.shape, deque()).extend(cohort.trials)
+            self._waiting.setdefault(cohort.shape, deque()).extend(cohort.trials)
             self.left += len(cohort.trials)
 
     def have(self, shape: Shape | None) -> bool:
         """Whether trials of ``shape`` are left."""
-        return shape in self._begun or shape in self._untouched
+        return shape in self._waiting
 
     def take(self, shape: Shape | None) -> Trial | None:
         """The next trial for a worker that holds ``shape`` (None: a new one), or None."""
-        if shape is None or shape not in self._begun:
-            if self._untouched:
-                if shape is None or shape not in self._untouched:
-                    shape = next(iter(self._untouched))
-                self._begun[shape] = self._untouched.pop(shape)
-            elif self._begun:
-                shape = max(self._begun, key=self._work)
-            else:
-                return None
-        trial = self._begun[shape].popleft()
+        if not self._waiting:
+            return None
+        if shape is None or shape not in self._waiting:
+            untouched = (shape for shape in self._waiting if shape not in self._begun)
+            shape = next(untouched, None) or max(self._waiting, key=self._work)
+        self._begun.add(shape)
+        trial = self._waiting[shape].popleft()
         self._taken(shape, 1)
         return trial
 
     def put_back(self, trials: Iterable[Trial]) -> None:
         """Have ``trials``, which were taken, handed out again."""
         for trial in trials:
-            self._begun.setdefault(shape_of(trial), deque()).append(trial)
+            self._waiting.setdefault(shape_of(trial), deque()).append(trial)
             self.left += 1
 
     def take_stack(self, shape: Shape | None, most: Callable[[Shape], int]) -> list[Trial]:
@@ -176,25 +173,25 @@ class Assignments:
         if first is None:
             return []
         shape = shape_of(first)
-        limit, waiting = most(shape), self._begun.get(shape)
+        limit, waiting = most(shape), self._waiting.get(shape)
         if limit == 1 or waiting is None:
             return [first]
         alike = [trial for trial in waiting if trial.config.epochs == first.config.epochs]
         parts = -(-(1 + len(alike)) // limit)
         beside = alike[: -(-(1 + len(alike)) // parts) - 1]
         ids = {trial.trial_id for trial in beside}
-        self._begun[shape] = deque(trial for trial in waiting if trial.trial_id not in ids)
+        self._waiting[shape] = deque(trial for trial in waiting if trial.trial_id not in ids)
         self._taken(shape, len(beside))
         return [first, *beside]
 
     def _taken(self, shape: Shape, count: int) -> None:
         self.left -= count
-        if not self._begun[shape]:
-            del self._begun[shape]
+        if not self._waiting[shape]:
+            del self._waiting[shape]
 
     def _work(self, shape: Shape) -> float:
         """What is left of a cohort, roughly: as if all its trials cost as much as the next."""
-        trials = self._begun[shape]
+        trials = self._waiting[shape]
         return len(trials) * _trial_flops(trials[0])
 
 

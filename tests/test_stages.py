@@ -356,7 +356,7 @@ def test_a_run_names_the_stage_and_the_last_one_is_ranked_first(tmp_path: Path) 
         ),
         (
             "rungs: [{keep: 2}, {epochs: 2, keep: 1}]\nconfirm: {top: 1, seeds: [9]}",
-            "keep: after the last of rungs only a race: goes on; add one or remove it",
+            "keep: after the last of rungs only a race: goes on; remove it",
         ),
         ("rungs: [{keep: 2}, {lr: 1e-3}]", "lr: is in rungs and in parameters; remove it"),
         (
@@ -376,7 +376,10 @@ def test_what_is_wrong_with_a_stage_is_said(text: str, problem: str, tmp_path: P
     [
         ("confirm: {top: 50, seeds: [9]}", "confirm: 50 are more than the 24 configurations left"),
         ("rungs: [{keep: 25}, {epochs: 2}]", "rungs: 25 are more than the 24 configurations left"),
-        ("rungs: [{keep: contenders}, {epochs: 2}]", "rungs: contenders: with one seed nothing is"),
+        (
+            "rungs: [{keep: contenders}, {epochs: 2}]",
+            "rungs: contenders: one seed tells nothing",
+        ),
         ("method: bayes\ncount: 10", "count: all 10 are drawn at random; a model chooses none"),
         ("method: bayes\nexclude: [{width: 99}]", "exclude: {width: 99} matches no configuration"),
     ],

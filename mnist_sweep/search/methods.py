@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from mnist_sweep.search.bayes import bayes_search
 from mnist_sweep.search.grid import grid_search
@@ -27,22 +28,12 @@ class Method:
     ranges: bool = False
 
 
+_drawing = partial(Method, needs=("parameters",), refuses=("grids", "from_results"), ranges=True)
+
 METHODS: Mapping[str, Method] = {
-    "grid": Method(grid_search, keys=("count",)),
-    "random": Method(
-        random_search,
-        keys=("count", "sampling_seed"),
-        needs=("parameters",),
-        refuses=("grids", "from_results"),
-        ranges=True,
-    ),
-    "bayes": Method(
-        bayes_search,
-        keys=("count", "batch", "sampling_seed"),
-        needs=("parameters",),
-        refuses=("grids", "from_results"),
-        ranges=True,
-    ),
+    "grid": Method(grid_search, ("count",)),
+    "random": _drawing(random_search, ("count", "sampling_seed")),
+    "bayes": _drawing(bayes_search, ("count", "batch", "sampling_seed")),
 }
 
 #: The methods that draw.

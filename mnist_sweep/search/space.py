@@ -34,6 +34,9 @@ class Interval:
     step: float = 0
     normal: NormalDist | None = None
 
+    def __contains__(self, value: Any) -> bool:
+        return not isinstance(value, str) and self.low <= value <= self.high
+
     def _place(self, value: float) -> float:
         place = math.log(value) if self.log else value
         return self.normal.cdf(place) if self.normal else place
@@ -84,7 +87,7 @@ class Exclusion:
     def meets(self, start: Point, grid: Grid) -> bool:
         """Whether a point of ``grid`` around ``start`` may match."""
         return all(
-            any(_offers(grid.get(name, [start[name]]), value) for value in values)
+            any(value in grid.get(name, [start[name]]) for value in values)
             for name, values in self.values.items()
         )
 
@@ -122,12 +125,6 @@ class Space:
         around = [(start, grid) for start in self.starts for grid in self.grids]
         idle = [e for e in self.exclusions if not any(e.meets(*each) for each in around)]
         return [f"{entry.place}: exclude: {entry} matches no configuration" for entry in idle]
-
-
-def _offers(domain: Domain, value: Any) -> bool:
-    if isinstance(domain, Interval):
-        return not isinstance(value, str) and domain.low <= value <= domain.high
-    return value in domain
 
 
 def grid_size(grid: Grid) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 from mnist_sweep.analysis.configurations import Configuration, configurations
 from mnist_sweep.analysis.intervals import LEVEL
@@ -20,39 +20,12 @@ from mnist_sweep.trial import DatasetConfig, Trial, TrialResult
 Keep = int | float | None
 
 
-class Stage(Protocol):
-    """A part of a search that begins when the one before it is complete."""
-
-    @property
-    def name(self) -> str:
-        """What rows and figures call it."""
-        ...
-
-    @property
-    def keep(self) -> Keep:
-        """How many of the stage before it begins with."""
-        ...
-
-    @property
-    def seeds(self) -> Sequence[int]:
-        """Those of its trials."""
-        ...
-
-    def trial(self, config: HPConfig, seed: int) -> Trial:
-        """What it makes of a configuration of the stage before."""
-        ...
-
-    def asked(self, before: Sequence[TrialResult], rows: Mapping[str, TrialResult]) -> list[Trial]:
-        """The trials that it has asked for, given the rows of the stage ``before``."""
-        ...
-
-
 @dataclass(frozen=True)
 class Staged:
     """A search by a ``method``, and then by ``stages``, each of which waits for the one before."""
 
     method: Search
-    stages: Sequence[Stage]
+    stages: Sequence[Rung]
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -89,9 +62,9 @@ class Staged:
         """The method's trials and, as far as the stages before are complete, each stage's."""
         parts = list(self.method.asked(rows))
         for stage in self.stages:
-            before = [rows.get(trial.trial_id) for part in parts[-1:] for trial in part.trials]
-            finished = [row for row in before if row is not None]
-            if len(finished) < len(before):
+            trials = parts[-1].trials
+            finished = [rows[trial.trial_id] for trial in trials if trial.trial_id in rows]
+            if len(finished) < len(trials):
                 break
             parts.append(Asked(stage.name, stage.asked(finished, rows)))
         return parts
@@ -99,9 +72,10 @@ class Staged:
 
 @dataclass(frozen=True)
 class Rung:
-    """The best of the stage before, ``keep`` of them, with other settings.
+    """A stage for the best of the one before, ``keep`` of them, that begins when that is complete.
 
-    ``changes`` are hyperparameters (more epochs), ``dataset`` and ``seeds`` those of its trials.
+    ``changes`` are hyperparameters (more epochs), ``dataset`` and ``seeds`` those of its trials;
+    rows and figures call it by its ``name``.
     """
 
     name: str
@@ -117,12 +91,9 @@ class Rung:
         return Trial(HPConfig(**values), self.dataset)
 
     def asked(self, before: Sequence[TrialResult], rows: Mapping[str, TrialResult]) -> list[Trial]:
-        """Every seed of those kept, best first."""
-        return [
-            self.trial(config, seed)
-            for config in kept(before, self.keep, self.metric)
-            for seed in self.seeds
-        ]
+        """What it has asked for, given the rows of the stage ``before``: every seed, best first."""
+        best = kept(before, self.keep, self.metric)
+        return [self.trial(config, seed) for config in best for seed in self.seeds]
 
 
 def most_kept(keep: Keep, configurations: int) -> int:
@@ -146,10 +117,8 @@ def kept(results: Sequence[TrialResult], keep: Keep, metric: Metric) -> list[HPC
 
 
 @dataclass(frozen=True)
-class Race:
+class Race(Rung):
     """Seed after seed for what may still be the best (Maron and Moore, "Hoeffding races", 1994).
-
-    Of the stage before, ``keep`` begin.
 
     After each seed from the second on, those are dropped that the verdicts tell from the best, at a
     level that is divided by the number of looks, so that the true best is lost in at most 5 % of
@@ -157,16 +126,7 @@ class Race:
     accuracies) or more, or when the ``seeds`` are used up.
     """
 
-    seeds: Sequence[int]
     margin: float
-    metric: Metric
-    keep: Keep
-    name: str
-    dataset: DatasetConfig
-
-    def trial(self, config: HPConfig, seed: int) -> Trial:
-        """``config`` as it is."""
-        return Trial(replace(config, seed=seed), self.dataset)
 
     def asked(self, before: Sequence[TrialResult], rows: Mapping[str, TrialResult]) -> list[Trial]:
         """Round after round, as far as the rows go."""
@@ -175,8 +135,7 @@ class Race:
         asked: list[Trial] = []
         for i, seed in enumerate(self.seeds):
             asked += (self.trial(config, seed) for config in running)
-            results = [rows.get(trial.trial_id) for trial in asked]
-            known = [result for result in results if result is not None]
+            known = [rows[trial.trial_id] for trial in asked if trial.trial_id in rows]
             if len(known) < len(asked):
                 break
             if i:

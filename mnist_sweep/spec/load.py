@@ -139,28 +139,24 @@ def _search(draft: Draft) -> tuple[Search, float]:
 
 def _check_once(draft: Draft, grids: Sequence[Grid]) -> None:
     """Refuse what stands in two places, of which one has no effect."""
-    entries, rungs = draft.root.entries, draft.values["rungs"] or ()
-    swept_in = "parameters" if draft.values["parameters"] else "every grid"
-    holders = {"base": entries.get("base"), "dataset": entries["dataset"], "the spec": draft.root}
-    found = [
-        (table.key_places[name], name, holder, other)
-        for holder, table in holders.items()
-        if isinstance(table, Table)
-        for name in table.key_places
-        for other, is_there in (
-            (swept_in, holder == "base" and grids and all(name in grid for grid in grids)),
-            ("the first of rungs, which counts", rungs and name in rungs[0].table.entries),
-        )
-        if is_there
-    ]
-    found += [
-        (rung.table.key_places[name], name, "rungs", swept_in.replace("every", "a"))
-        for rung in rungs
-        for name in rung.changes
-        if any(name in grid for grid in grids)
-    ]
-    for place, name, one, other in found:
-        draft.note(place, f"{name}: is in {one} and in {other}; remove it from one of them")
+    rungs = [("rungs", rung.table) for rung in draft.values["rungs"] or ()]
+    entries = draft.root.entries
+    places = (
+        ("base", entries.get("base")),
+        ("dataset", entries["dataset"]),
+        ("the spec", draft.root),
+    )
+    for holder, table in (*places, *rungs):
+        counts = {"base": all, "rungs": any}.get(holder)
+        for name, place in table.key_places.items() if isinstance(table, Table) else ():
+            if grids and counts and counts(name in grid for grid in grids):
+                one = "every grid" if counts is all else "a grid"
+                other = "parameters" if draft.values["parameters"] else one
+            elif holder != "rungs" and rungs and name in rungs[0][1].entries:
+                other = "the first of rungs, which counts"
+            else:
+                continue
+            draft.note(place, f"{name}: is in {holder} and in {other}; remove it from one of them")
 
 
 def _check_batches(draft: Draft, space: Space) -> None:

@@ -71,10 +71,8 @@ def _put(root: Table, path: Sequence[str], node: Node, place: Place) -> None:
 def _swept_in(root: Table, name: str) -> str | None:
     """The dotted path of the first grid that sweeps a hyperparameter."""
     grids = root.entries.get("grids")
+    named = grids.entries if isinstance(grids, Table) else {}
     tables = {"parameters": root.entries.get("parameters")}
-    if isinstance(grids, Table):
-        tables |= {f"grids.{printable(grid)}": table for grid, table in grids.entries.items()}
-    sweeping = (
-        path for path, table in tables.items() if isinstance(table, Table) and name in table.entries
-    )
-    return next(sweeping, None)
+    tables |= {f"grids.{printable(grid)}": table for grid, table in named.items()}
+    swept = (p for p, table in tables.items() if isinstance(table, Table) and name in table.entries)
+    return next(swept, None)

@@ -10,7 +10,7 @@ from typing import Any
 from mnist_sweep.config import parse_number
 from mnist_sweep.search.protocol import Search
 from mnist_sweep.search.space import Space
-from mnist_sweep.search.stages import Keep, Race, Rung, Stage, most_kept
+from mnist_sweep.search.stages import Keep, Race, Rung, most_kept
 from mnist_sweep.spec.draft import MAX_IMAGES, MAX_TRIALS, Draft, training_images
 from mnist_sweep.spec.fields import read_base, read_seeds
 from mnist_sweep.spec.nodes import Node, NodeError, Scalar, Table
@@ -103,10 +103,10 @@ def read_race(draft: Draft, node: Node) -> tuple[Sequence[int], float]:
     return seeds, margin / 100 if metric is None or metric.is_accuracy else margin
 
 
-def stages_of(draft: Draft, method: Search, space: Space) -> list[Stage]:
+def stages_of(draft: Draft, method: Search, space: Space) -> list[Rung]:
     """The stages behind the ``method``, which searches ``space``; notes what has no effect."""
     values, dataset, seeds, metric = draft.values, space.dataset, space.seeds, space.metric
-    stages: list[tuple[str, Stage]] = []
+    stages: list[tuple[str, Rung]] = []
     rungs: Sequence[RungSpec] = values["rungs"] or ()
     for i, (before, rung) in enumerate(pairwise(rungs), 2):
         dataset = replace(dataset, **rung.sizes)
@@ -117,12 +117,9 @@ def stages_of(draft: Draft, method: Search, space: Space) -> list[Stage]:
         raced, margin = values["race"]
         name = stages[-1][1].name if stages else ""
         keep = rungs[-1].keep if rungs else 1.0
-        stages.append(("race", Race(raced, margin, metric, keep, name, dataset)))
+        stages.append(("race", Race(name, keep, {}, dataset, raced, metric, margin)))
     elif rungs and "keep" in rungs[-1].table.entries:
-        place = rungs[-1].table.key_places["keep"]
-        draft.note(
-            place, "keep: after the last of rungs only a race: goes on; add one or remove it"
-        )
+        draft.note(rungs[-1].table, "keep: after the last of rungs only a race: goes on; remove it")
     if values["confirm"]:
         top, fresh = values["confirm"]
         stages.append(("confirm", Rung("confirm", top, {}, dataset, fresh, metric)))
@@ -130,11 +127,11 @@ def stages_of(draft: Draft, method: Search, space: Space) -> list[Stage]:
     return [stage for _, stage in stages]
 
 
-def _check(draft: Draft, stages: Sequence[tuple[str, Stage]], method: Search) -> None:
+def _check(draft: Draft, stages: Sequence[tuple[str, Rung]], method: Search) -> None:
     """Note what has no effect in ``stages``, each with the key that asks for it."""
     *_, first = method.parts
     left, seeds, used = first.configurations, {*first.seeds}, {*first.seeds}
-    done: list[Stage] = []
+    done: list[Rung] = []
     for key, stage in stages:
         where, fresh = draft.root.key_places[key], {*stage.seeds}
         done.append(stage)
@@ -145,17 +142,16 @@ def _check(draft: Draft, stages: Sequence[tuple[str, Stage]], method: Search) ->
             what = "trains" if key == "race" else f"{stage.name} trains"
             more = "give it more seeds, images or epochs"
             draft.note(key, f"{what} nothing that was not trained before it; {more}")
+        all_stay = "contenders: one seed tells nothing apart" if stage.keep is None else ""
         if isinstance(stage.keep, int) and stage.keep > left:
-            more = f"{stage.keep} are more than the {left:,} configurations left; all go on"
-            draft.warnings.append(f"{where}: {key}: {more}")
-        if stage.keep is None and len(seeds) == 1:
-            alike = "contenders: with one seed nothing is told apart, and all go on; give it more"
-            draft.warnings.append(f"{where}: {key}: {alike}")
+            all_stay = f"{stage.keep} are more than the {left:,} configurations left"
+        if all_stay and (stage.keep or len(seeds) == 1):
+            draft.warnings.append(f"{where}: {key}: {all_stay}; all go on")
         left, seeds = most_kept(stage.keep, left), fresh
         used |= fresh
 
 
-def _is_idle(stages: Sequence[Stage], trial: Trial) -> bool:
+def _is_idle(stages: Sequence[Rung], trial: Trial) -> bool:
     """Whether the last of ``stages`` leaves ``trial`` as those before it made it."""
     before = trial
     for stage in stages:
