@@ -33,35 +33,31 @@ def bayes_search(space: Space, count: int, batch: int, sampling_seed: int) -> Ba
     points = [point for point in map(sieve.admit, islice(drawn, _MOST_CANDIDATES)) if point]
     notes = sieve.normalisations()
     check_found(points, count, notes)
-    search = BayesSearch(space, min(count, len(points)), batch, sampling_seed, points, notes)
-    if count < len(points) and count == search.first:
+    first = max(batch, _DRAWN + 2 * len(grid))
+    if count <= min(first, len(points) - 1):
         notes.append(f"count: all {count} are drawn at random; a model chooses none of so few")
-    return search
+    return BayesSearch(space, min(count, len(points)), first, batch, sampling_seed, points, notes)
 
 
 @dataclass(frozen=True)
 class BayesSearch:
     """Proposes ``count`` of the ``candidates``, which are in random order.
 
-    The first are those that come first; each later ``batch`` has the largest expected improvement
-    of log error (or loss) under a Gaussian process of all that was measured before it, where each
-    next one of the batch takes the process's mean for the value of those before it (Ginsbourger,
-    Le Riche and Carraro, "Kriging is well-suited to parallelize optimization", 2010). What a batch
-    is depends on the rows of the earlier ones alone, however many workers there are.
+    The ``first`` are those that come first; each later ``batch`` has the largest expected
+    improvement of log error (or loss) under a Gaussian process of all that was measured before it,
+    where each next one of the batch takes the process's mean for the value of those before it
+    (Ginsbourger, Le Riche and Carraro, "Kriging is well-suited to parallelize optimization", 2010).
+    What a batch is depends on the rows of the earlier ones alone, however many workers there are.
     """
 
     space: Space
     count: int
+    first: int
     batch: int
     seed: int
     candidates: Sequence[Point]
     warnings: Sequence[str] = ()
     _chosen: dict[tuple[float, ...], list[int]] = field(default_factory=dict, repr=False)
-
-    @property
-    def first(self) -> int:
-        """How many are drawn at random."""
-        return min(self.count, max(self.batch, _DRAWN + 2 * len(self.space.grids[0])))
 
     @property
     def parts(self) -> Sequence[Part]:
@@ -98,7 +94,7 @@ class BayesSearch:
 
     def _next(self, chosen: Sequence[int], errors: Sequence[float]) -> list[int]:
         if not chosen:
-            return list(range(self.first))
+            return list(range(min(self.first, self.count)))
         key = tuple(errors)
         if key not in self._chosen:
             self._chosen[key] = self._improving(chosen, errors)
