@@ -184,6 +184,8 @@ parameters: {{opt: {{values: [adam, sgd], probabilities: [0.9, 0.1]}}}}
     assert 0.8 < first.count(("adam",)) / 100 < 0.97
     both = load(tmp_path, text.format(0).replace("count: 1", "count: 2"))
     assert set(configs(both, "opt")) == {("adam",), ("sgd",)}
+    grid = load(tmp_path, text[text.index("parameters") :].format())
+    assert any("probabilities: nothing that matters here" in line for line in grid.warnings)
 
 
 # Names

@@ -30,10 +30,10 @@ class Staged:
     @property
     def warnings(self) -> Sequence[str]:
         """Those of the method, and one where short trials choose who gets a long schedule."""
-        epochs = [{trial.config.epochs for trial in part.variants} for part in self.parts]
+        epochs = {frozenset(t.config.epochs for t in part.variants) for part in self.parts}
         names = {trial.config.lr_schedule for part in self.parts for trial in part.variants}
         falling = sorted(name for name in names if SCHEDULES[name].factor(1 - 1e-9) < 0.5)
-        if not falling or all(number == epochs[0] for number in epochs):
+        if not falling or len(epochs) == 1:
             return self.method.warnings
         return [
             *self.method.warnings,
@@ -98,10 +98,8 @@ class Rung:
 
 def most_kept(keep: Keep, configurations: int) -> int:
     """How many of so many ``configurations`` stay at most."""
-    share = 1.0 if keep is None else keep
-    return min(
-        share if isinstance(share, int) else math.ceil(share * configurations), configurations
-    )
+    most = keep if isinstance(keep, int) else math.ceil((keep or 1.0) * configurations)
+    return min(most, configurations)
 
 
 def kept(results: Sequence[TrialResult], keep: Keep, metric: Metric) -> list[HPConfig]:

@@ -41,20 +41,17 @@ def read_rungs(draft: Draft, node: Node) -> list[RungSpec]:
 
 def _rung(draft: Draft, node: Node, is_last: bool) -> RungSpec:
     table = node.mapping("rungs", _RUNG)
-    own = {
-        key: table.entries[key] for key in ("keep", "seeds", "train_size") if key in table.entries
-    }
-    rest = {key: child for key, child in table.entries.items() if key not in own}
-    if not is_last and "keep" not in own:
+    rest = dict(table.entries)
+    keep, seeds, size = (rest.pop(key, None) for key in ("keep", "seeds", "train_size"))
+    if not (is_last or keep):
         draft.note(node, "rungs: say how many stay after this stage: keep: 64, 1/4, contenders")
-    size = own.get("train_size")
     changes = read_base(draft, Table(table.place, rest, table.key_places)) if rest else {}
     return RungSpec(
         table,
         {name: value for name, value in changes.items() if value is not None},
         (draft.attempt(_sizes, draft, size) or {}) if size else {},
-        draft.attempt(read_seeds, draft, own["seeds"]) if "seeds" in own else None,
-        draft.attempt(_keep, own["keep"]) if "keep" in own else 1.0,
+        draft.attempt(read_seeds, draft, seeds) if seeds else None,
+        draft.attempt(_keep, keep) if keep else 1.0,
     )
 
 
