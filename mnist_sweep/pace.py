@@ -18,8 +18,6 @@ from mnist_sweep.trial import Trial, TrialResult
 #: CPU time (MLP, 176e9) and 16.0 s (CNN, 540e9), at batch 64.
 _SPEEDS = {"cnn": 195e9}
 _SPEED = 65e9
-#: On what these are measured, for people.
-MEASURED_ON = "on CPU cores with AVX2; AVX-512 takes a third of that"
 #: Seconds to compile a new shape, until there are rows.
 COMPILE_SECONDS = 3.0
 

@@ -20,7 +20,7 @@ from mnist_sweep.executors.interface import Executor, Session, Settings
 from mnist_sweep.export.model import TrainedModel
 from mnist_sweep.labels import count, duration, stage_text
 from mnist_sweep.metrics import Metric
-from mnist_sweep.pace import MEASURED_ON, Deadline, Pace
+from mnist_sweep.pace import Deadline, Pace
 from mnist_sweep.plan import check_batch_sizes, flops, plan, weight_bytes
 from mnist_sweep.progress import Progress
 from mnist_sweep.results.file import ResultsWriter, read_results
@@ -132,7 +132,7 @@ def describe_plan(
             + (f", then at most {later:,} that depend on their results" if later else ""),
             f"cohorts         {len(cohorts):,}, each of one shape that is compiled once",
             f"work            {_work_text(flops(todo), needed)} with {count(jobs, 'job')}"
-            + ("" if state.rows else f" {MEASURED_ON}"),
+            + ("" if state.rows else " on CPU cores with AVX2; AVX-512 takes a third of that"),
             *state.stage_lines(pace, jobs),
             f"results         {output}"
             + (f", models of {kept:,.1f} MB at most in {weights_path(output)}" if kept else ""),

@@ -86,8 +86,7 @@ def format_search(study: Study, rows: Sequence[TrialResult], size: float) -> str
     sure = study.promise_text
     if not sure and compared > 1:
         sure = "One seed does not say how sure that is; confirm: or race: would."
-    texts = [cost, last, sure, study.lost_text, study.settle_text]
-    return " ".join(filter(None, texts))
+    return " ".join(filter(None, [cost, last, sure, study.lost_text, study.settle_text]))
 
 
 def _columns(study: Study, shown: Sequence[Comparison]) -> list[_Column]:
