@@ -59,7 +59,7 @@ def free_memory() -> int | None:
     return size.value
 
 
-#: Kernels whose graphs tinygrad may keep: some ten shapes' worth, which share a few of them.
+#: Kernels and schedules whose graphs tinygrad may keep: some ten shapes' worth.
 _MOST_PROGRAMS = 150
 
 
@@ -70,7 +70,7 @@ def release() -> None:
     ones of the same size: over the shapes of a sweep that would add up to gigabytes. What it keeps
     of graphs and generated kernels adds a megabyte for each shape.
     """
-    if len(to_program_cache) > _MOST_PROGRAMS:
+    if len(to_program_cache) + len(schedule_cache) > _MOST_PROGRAMS:
         for cache in (to_program_cache, schedule_cache, runtime_cache):
             cache.clear()
         for function in (fold_divmod_general, indexing._apply_reshape, indexing.apply_movement_op):
