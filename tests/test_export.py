@@ -41,7 +41,7 @@ from mnist_sweep.results.lines import spec_path
 from mnist_sweep.training.net import initial_values
 from mnist_sweep.trial import DatasetConfig, Trial
 from tests.data_helpers import header
-from tests.python_docs import PLAIN
+from tests.python_examples import PLAIN
 from tests.results_helpers import result, write
 from tests.runs import COMMAND, rows, wait_until, workers
 

@@ -15,6 +15,7 @@ from mnist_sweep.cli import main
 from mnist_sweep.config import FIELDS, SPEC_FIELDS, HPConfig
 from mnist_sweep.labels import value_text
 from mnist_sweep.results.file import COLUMNS, CURVE_COLUMNS
+from tests.python_examples import README as IN_PYTHON
 from tests.runs import COMMAND
 
 ROOT = Path(__file__).parents[1]
@@ -114,10 +115,9 @@ def test_the_example_runs_as_it_stands_and_in_python(
 ) -> None:
     """On fewer images; the commands are those of test_cli."""
     (spec,) = re.findall(r"^```yaml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    (code,) = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     few = "validation_size: 500, train_size: 500, test_size: 500"
     (tmp_path / "sweep.yaml").write_text(spec.replace("validation_size: 5000", few))
     monkeypatch.chdir(tmp_path)
-    exec(code, {})
+    exec(IN_PYTHON, {})
     assert len(capsys.readouterr().out.splitlines()) == 3
     assert (tmp_path / "results" / "sweep" / "ranking.png").exists()

@@ -10,22 +10,28 @@ import pytest
 
 from mnist_sweep.api import DatasetConfig, HPConfig, Trial, load_model, train
 from mnist_sweep.data.dataset import load_dataset
-from tests.python_docs import TORCH
+from tests.python_examples import TORCH_CNN, TORCH_MLP
 
 pytestmark = pytest.mark.torch
 DATA = DatasetConfig(train_size=6000)
 
 
-@pytest.mark.parametrize(("example", "model"), [*zip(TORCH, ("mlp", "cnn"), strict=True)])
+@pytest.mark.parametrize(
+    ("example", "config", "name"),
+    [
+        (TORCH_MLP, HPConfig(width=256), "results/sweep.model"),
+        (TORCH_CNN, HPConfig(model="cnn"), "cnn.model"),
+    ],
+)
 def test_the_loaders_of_the_docs_predict_what_our_models_do(
-    example: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    example: str, config: HPConfig, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / f"{model}.model"
-    folder.mkdir()
-    result, trained = train(Trial(HPConfig(model=model), DATA))
+    folder = tmp_path / name
+    folder.mkdir(parents=True)
+    result, trained = train(Trial(config, DATA))
     (folder / "model.safetensors").write_bytes(trained.content)
     names: dict[str, Any] = {}
     exec(example, names)
