@@ -92,6 +92,7 @@ SEEDS = {
         ("mlp_confirmation", 50, 10, "val_accuracy"),
         ("mlp_activation", 4, 10, "val_accuracy"),
         ("mlp_grid_best", 20, 5, "val_accuracy"),
+        ("mlp_longer", 40, 2, "val_accuracy"),
         ("mlp_precision", 4, 10, "val_accuracy"),
         ("mlp_choices", 12, 1, "val_accuracy"),  # of 800 at most, those that come first
         ("mlp_fashion", 37, 3, "val_accuracy"),
