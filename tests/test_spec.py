@@ -57,8 +57,7 @@ def load_published(name: str, **arguments: Any) -> SweepSpec:
 #: Of those that must not share their seeds with the sweep that chose, or pair with another.
 SEEDS = {
     "mlp_confirmation": range(10, 20),
-    "cnn_phase2": [0, 1, *range(3, 10)],
-    "cnn_phase3": [2],
+    "cnn_phase3": range(10, 20),
     "cnn_batch": range(10, 20),
     "mlp_final": range(20, 30),
     "mlp_plain_final": range(20, 30),
@@ -79,8 +78,8 @@ SEEDS = {
         ("mlp_phase3", 8, 3, "val_accuracy"),
         ("mlp_phase4", 8, 3, "val_accuracy"),
         ("cnn_phase1", 1, 2, "test_accuracy"),
-        ("cnn_phase2", 18, 9, "val_accuracy"),
-        ("cnn_phase3", 10, 1, "val_accuracy"),
+        ("cnn_phase2", 18, 10, "val_accuracy"),
+        ("cnn_phase3", 10, 10, "val_accuracy"),
         ("cnn_phase4", 8, 1, "val_accuracy"),
         ("mlp_full_grid", 1600, 1, "val_accuracy"),
         ("mlp_search", 16, 1, "val_accuracy"),  # of 65, those that come first
@@ -97,7 +96,7 @@ SEEDS = {
         ("mlp_choices", 12, 1, "val_accuracy"),  # of 800 at most, those that come first
         ("mlp_fashion", 37, 3, "val_accuracy"),
         ("mlp_fashion_final", 3, 5, "test_accuracy"),
-        ("cnn_sgd", 3, 2, "val_accuracy"),
+        ("cnn_sgd", 3, 10, "val_accuracy"),
         # 4 + 3 + 3 + 3 + 8 + 8 + 4, of which the grids share 4
         ("mlp_regularisation", 29, 2, "val_accuracy"),
         # 24 + 4 + 4 + 4 + 4
