@@ -62,6 +62,7 @@ SEEDS = {
     "mlp_final": range(20, 30),
     "mlp_plain_final": range(20, 30),
     "mlp_distorted_final": range(20, 30),
+    "cnn_regularisation_best": range(40, 50),
     "cnn_final": range(20, 35),
     "cnn_search_final": range(20, 35),
     "mlp_grid_best": range(30, 35),
@@ -102,6 +103,7 @@ SEEDS = {
         # 24 + 4 + 4 + 4 + 4
         ("mlp_tuning", 40, 1, "val_accuracy"),
         ("cnn_regularisation", 7, 1, "val_accuracy"),
+        ("cnn_regularisation_best", 3, 10, "val_accuracy"),
         ("mlp_initial", 1, 10, "test_accuracy"),
         ("cnn_initial", 1, 3, "test_accuracy"),
         ("mlp_reference", 2, 10, "test_accuracy"),
@@ -154,6 +156,7 @@ def test_published_spec_opens_with_its_question_and_its_command(path: Path) -> N
         ("mlp_distorted_tuning", "mlp_distorted_final"),
         ("mlp_regularisation", "mlp_final"),
         ("cnn_regularisation", "cnn_final"),
+        ("cnn_regularisation", "cnn_regularisation_best"),
         ("cnn_search", "cnn_search_final"),
     ],
 )
