@@ -62,6 +62,7 @@ SEEDS = {
     "mlp_final": range(20, 30),
     "mlp_plain_final": range(20, 30),
     "mlp_distorted_final": range(20, 30),
+    "mlp_distorted_search_final": range(20, 35),
     "cnn_regularisation_best": range(40, 50),
     "cnn_final": range(20, 35),
     "cnn_search_final": range(20, 35),
@@ -114,6 +115,8 @@ SEEDS = {
         ("mlp_plain_final", 1, 10, "test_accuracy"),
         ("mlp_distorted_tuning", 4, 2, "val_accuracy"),
         ("mlp_distorted_final", 1, 10, "test_accuracy"),
+        ("mlp_distorted_search", 24, 1, "val_accuracy"),  # of 55, those that come first
+        ("mlp_distorted_search_final", 1, 15, "test_accuracy"),
         ("cnn_search", 26, 1, "val_accuracy"),  # of 43, those that come first
         ("cnn_search_final", 1, 15, "test_accuracy"),
         ("cnn_final", 1, 15, "test_accuracy"),
@@ -154,6 +157,7 @@ def test_published_spec_opens_with_its_question_and_its_command(path: Path) -> N
         ("mlp_tuning", "mlp_final"),
         ("mlp_plain_search", "mlp_plain_final"),
         ("mlp_distorted_tuning", "mlp_distorted_final"),
+        ("mlp_distorted_search", "mlp_distorted_search_final"),
         ("mlp_regularisation", "mlp_final"),
         ("cnn_regularisation", "cnn_final"),
         ("cnn_regularisation", "cnn_regularisation_best"),
