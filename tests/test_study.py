@@ -21,7 +21,7 @@ RESULTS = sorted(p for p in (PLOTS / "results").glob("*.csv") if ".curves" not i
 GALLERY = PLOTS / "README.md"
 PAGE = ROOT / "docs" / "study.md"
 #: Specs that are no part of the study: a test, and searches.
-OTHERS = {"smoke", "mlp_search", "cnn_study"}
+OTHERS = {"smoke", "mlp_search"}
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
