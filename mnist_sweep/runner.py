@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -167,8 +168,9 @@ def run_sweep(
     known then; whatever had ended before an error is in ``output``.
     """
     began = time.time()
+    load = cache(load_dataset)  # the models that are saved need it again
     # Loading it here also unpacks it, if need be, before several workers would.
-    images = len(load_dataset(spec.dataset).train_rows)
+    images = len(load(spec.dataset).train_rows)
     check_batch_sizes(_of_all_stages(spec.search), images)
     with ResultsWriter(output, overwrite=overwrite, retry_failed=retry_failed) as writer:
         state = _State(spec.search, writer.finished)
@@ -194,7 +196,7 @@ def run_sweep(
         with executor.open(settings, asked) as session, closing(bar):
             for result in state.results(session, limit, images, bar.expect, deadline):
                 if result.weights and (weights == "all" or state.is_best(result, spec.metric)):
-                    model = TrainedModel.of(result, load_dataset(result.trial.dataset))
+                    model = TrainedModel.of(result, load(result.trial.dataset))
                     writer.leave_weights(result.trial.trial_id, model.content)
                 writer.append(result)
                 bar.add(result)
