@@ -16,6 +16,7 @@ from tinygrad.renderer import Estimates
 from tinygrad.renderer.cstyle import ClangRenderer
 from tinygrad.uop.ops import KernelInfo, Ops, ProgramInfo
 
+from mnist_sweep.devices import is_cpu
 from mnist_sweep.kernels.sizes import Gradients, sized_kernel
 
 #: Vector type, register tile and helpers that every kernel shares. A tile of MR rows by NV vectors
@@ -142,7 +143,7 @@ def supported(device: str) -> bool:
     Warns once where it is a CPU with clang and cannot; the plain Tensor operations that take over
     are several times slower.
     """
-    if device.split(":")[0] != "CPU" or not isinstance(Device[device].renderer, ClangRenderer):
+    if not is_cpu(device) or not isinstance(Device[device].renderer, ClangRenderer):
         return False
     if found := _problem(device):
         warnings.warn(f"{SLOW} ({found})", stacklevel=2)

@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 from tinygrad import Device, Tensor, UOp, dtypes
 from tinygrad.device import Buffer
 
+from mnist_sweep.devices import is_cpu
+
 #: (gradient of the first output, call) -> gradients of what the call was given.
 Gradients = Callable[[UOp, UOp], tuple[UOp | None, ...]]
 
 
 def on_cpu() -> bool:
     """Whether the current device is a CPU, for which kernels are laid out differently."""
-    return bool(Device.DEFAULT.split(":")[0] == "CPU")
+    return is_cpu(Device.DEFAULT)
 
 
 def sized_kernel(

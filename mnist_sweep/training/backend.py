@@ -18,6 +18,7 @@ from tinygrad.helpers import CACHELEVEL, disable_gc
 from tinygrad.schedule import indexing, schedule_cache
 from tinygrad.uop.divandmod import fold_divmod_general
 
+from mnist_sweep.devices import is_cpu
 from mnist_sweep.kernels import csource
 from mnist_sweep.training.replay import cpu_step
 
@@ -95,8 +96,7 @@ def count_devices() -> int:
 def warning() -> str:
     """What a user should know of how this device computes; empty if there is nothing."""
     device = device_name()
-    is_cpu = device.split(":")[0] == "CPU"
-    return csource.SLOW if is_cpu and not csource.supported(device) else ""
+    return csource.SLOW if is_cpu(device) and not csource.supported(device) else ""
 
 
 def to_device(array: NDArray[Any]) -> Tensor:
